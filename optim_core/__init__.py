@@ -1,0 +1,95 @@
+"""optim-core: a small core for PyTorch optimizers, and packs of methods for it.
+
+Importing it imports neither torch nor any pack; each public name is imported when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from optim_core._version import __version__
+
+if TYPE_CHECKING:
+    from optim_core import licenses
+    from optim_core.api import (
+        find,
+        get,
+        get_scheduler,
+        get_supported_lr_schedulers,
+        get_supported_optimizers,
+        get_wrapper,
+        info,
+        load_optimizer,
+    )
+    from optim_core.declarations import decoupled, extra, hyper, l2, state
+    from optim_core.errors import NonCommercialWarning, OptimCoreError
+    from optim_core.factory import create_optimizer
+    from optim_core.minimize import minimize
+    from optim_core.optimizer import RuleOptimizer
+    from optim_core.wrapper import Wrapper
+
+__all__ = [
+    "NonCommercialWarning",
+    "OptimCoreError",
+    "RuleOptimizer",
+    "Wrapper",
+    "__version__",
+    "create_optimizer",
+    "decoupled",
+    "extra",
+    "find",
+    "get",
+    "get_scheduler",
+    "get_supported_lr_schedulers",
+    "get_supported_optimizers",
+    "get_wrapper",
+    "hyper",
+    "info",
+    "l2",
+    "licenses",
+    "load_optimizer",
+    "minimize",
+    "state",
+]
+
+#: Where each public name is defined; a module itself has no module beside it.
+_HOMES = {
+    "NonCommercialWarning": "errors",
+    "OptimCoreError": "errors",
+    "RuleOptimizer": "optimizer",
+    "Wrapper": "wrapper",
+    "create_optimizer": "factory",
+    "decoupled": "declarations",
+    "extra": "declarations",
+    "find": "api",
+    "get": "api",
+    "get_scheduler": "api",
+    "get_supported_lr_schedulers": "api",
+    "get_supported_optimizers": "api",
+    "get_wrapper": "api",
+    "hyper": "declarations",
+    "info": "api",
+    "l2": "declarations",
+    "licenses": "",
+    "load_optimizer": "api",
+    "minimize": "minimize",
+    "state": "declarations",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _HOMES[name]
+    value = (
+        getattr(importlib.import_module(f"{__name__}.{home}"), name)
+        if home
+        else importlib.import_module(f"{__name__}.{name}")
+    )
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

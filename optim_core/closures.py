@@ -1,0 +1,84 @@
+"""Evaluating the user's closure, so that every optimizer gets the gradients that it needs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer
+
+from optim_core.errors import ClosureError
+
+
+def parameters(optimizer: Optimizer) -> list[Tensor]:
+    """All parameters of all groups."""
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def call(optimizer: Optimizer, closure: Callable[[], Any]) -> Any:
+    """Zero the gradients and call the closure with gradients enabled.
+
+    Raises:
+        ClosureError: the closure has called backward itself.
+    """
+    optimizer.zero_grad()
+    with torch.enable_grad():
+        result = closure()
+    if any(p.grad is not None for p in parameters(optimizer)):
+        raise ClosureError(
+            "the closure of minimize() has called backward(); it should only compute and return the loss "
+            "(a closure that does everything goes to step(closure))"
+        )
+    return result
+
+
+def single_loss(loss: Any, optimizer: Optimizer) -> Tensor:
+    """The loss, if it is one.
+
+    Raises:
+        ClosureError: it is none, several, or not a 0-d tensor with a graph.
+    """
+    name = type(optimizer).__name__
+    if isinstance(loss, (list, tuple)):
+        raise ClosureError(
+            f"the closure returned {len(loss)} losses, but {name} takes one: add them up, or put a wrapper for "
+            "several losses around it, such as optim_core.get_wrapper('pcgrad')"
+        )
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        shape = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
+        raise ClosureError(f"the closure should return the loss, a 0-d tensor, for {name}; it returned {shape}")
+    if not loss.requires_grad:
+        raise ClosureError(
+            f"the closure returned a loss without a graph, so {name} has nothing to differentiate: it must compute "
+            "the loss from the parameters, not under no_grad, and not detached"
+        )
+    return loss
+
+
+def backward(loss: Tensor, *, create_graph: bool, retain_graph: bool | None = None) -> None:
+    """Accumulate gradients; with a graph of their own where a second-order method needs it."""
+    with warnings.catch_warnings():
+        # torch warns of the cycle between a parameter and its gradient's graph; drop_graph breaks it
+        warnings.filterwarnings("ignore", message="Using backward\\(\\) with create_graph=True")
+        loss.backward(create_graph=create_graph, retain_graph=retain_graph)  # type: ignore[no-untyped-call]
+
+
+def drop_graph(tensors: Iterable[Tensor]) -> None:
+    """Let go of the graphs that gradients carry; the gradients' memory stays the same."""
+    for p in tensors:
+        if p.grad is not None and p.grad.grad_fn is not None:
+            p.grad = p.grad.detach()
+
+
+def evaluate(optimizer: Optimizer, closure: Callable[[], Any], *, create_graph: bool = False) -> Tensor:
+    """Zero gradients, evaluate, backward.
+
+    Returns:
+        The loss, detached.
+    """
+    loss = single_loss(call(optimizer, closure), optimizer)
+    backward(loss, create_graph=create_graph)
+    return loss.detach()

@@ -1,0 +1,264 @@
+"""What a method declares about itself: hyper-parameters, states, extra inputs; once, typed and checked.
+
+Signature, validation, documentation, memory estimates and search ranges all follow from these declarations.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+from typing import Any, Literal, TypeAlias
+
+from torch import Tensor
+
+from optim_core.errors import InvalidOption, RuleError
+from optim_core.rules.values import Level
+
+Group: TypeAlias = Mapping[str, Any]
+Decay: TypeAlias = Literal["l2", "decoupled"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hyper:
+    """A hyper-parameter.
+
+    Attributes:
+        name: its name, torch's where torch has it.
+        default: the value when none is given.
+        doc: meaning and unit, one line.
+        type: its annotation, such as ``float``, ``bool``, ``float | None`` or ``tuple[float, float]``.
+        ge, gt, le, lt: bounds of the value, or of each number of a tuple.
+        choices: the values allowed, if they are few.
+        search: (low, high), the range worth searching, on a log scale.
+        decay: how the core applies it, for a weight decay; None: the rule itself does.
+        common: whether all groups must agree on it, because it acts on the model as a whole.
+    """
+
+    default: Any
+    doc: str
+    name: str = ""
+    type: Any = float
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+    choices: tuple[Any, ...] | None = None
+    search: tuple[float, float] | None = None
+    decay: Decay | None = None
+    common: bool = False
+
+    def check(self, value: Any, owner: str) -> Any:
+        """The value in its normal form (a list becomes a tuple).
+
+        Raises:
+            InvalidOption: it has the wrong type or is out of range.
+        """
+        wanted = _alternatives(self.type)
+        if value is None and type(None) in wanted:
+            return None
+        if self.choices is not None:
+            if value not in self.choices:
+                raise InvalidOption(f"{owner}: {self.name}={value!r} is not one of {_listed(self.choices)}")
+            return value
+        for kind in wanted:
+            if kind in (bool, str) and type(value) is kind:
+                return value
+            if kind in (int, float) and self._is_number(value, kind):
+                return self._in_range(value if isinstance(value, Tensor) else kind(value), owner)
+            if typing.get_origin(kind) is tuple and self._is_tuple(value, kind):
+                return tuple(self._in_range(typing.get_args(kind)[0](v), owner) for v in value)
+        raise InvalidOption(f"{owner}: {self.name}={value!r} should be {self.type_name}{self._bounds(' ')}: {self.doc}")
+
+    @property
+    def type_name(self) -> str:
+        """The annotation as a reader would write it."""
+        return self.type.__name__ if isinstance(self.type, type) and not typing.get_args(self.type) else str(self.type)
+
+    @staticmethod
+    def _is_number(value: Any, kind: type) -> bool:
+        if isinstance(value, Tensor):  # a learning rate on the device, as torch allows
+            return kind is float and value.ndim == 0
+        return isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+
+    def _is_tuple(self, value: Any, kind: Any) -> bool:
+        args = typing.get_args(kind)
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            return False
+        fits = len(value) >= 1 if args[-1] is Ellipsis else len(value) == len(args)
+        return fits and all(self._is_number(v, args[0]) for v in value)
+
+    def _in_range(self, value: Any, owner: str) -> Any:
+        x = float(value)
+        inside = (
+            not math.isnan(x)
+            and (self.ge is None or x >= self.ge)
+            and (self.gt is None or x > self.gt)
+            and (self.le is None or x <= self.le)
+            and (self.lt is None or x < self.lt)
+        )
+        if not inside:
+            bounds = self._bounds() or "be a number"
+            raise InvalidOption(f"{owner}: {self.name}={value!r} is out of range: it must be {bounds} ({self.doc})")
+        return value
+
+    def _bounds(self, before: str = "") -> str:
+        signs = ((">=", self.ge), (">", self.gt), ("<=", self.le), ("<", self.lt))
+        text = " and ".join(f"{sign} {bound:g}" for sign, bound in signs if bound is not None)
+        return before + text if text else ""
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return typing.get_args(annotation)
+    return (annotation,)
+
+
+def _listed(choices: Sequence[Any]) -> str:
+    return ", ".join(map(repr, choices))
+
+
+def hyper(
+    default: Any,
+    doc: str,
+    *,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+    choices: Sequence[Any] | None = None,
+    search: tuple[float, float] | None = None,
+    common: bool = False,
+    kw_only: bool = False,
+) -> Any:
+    """Declare a hyper-parameter; the annotation beside it gives its type.
+
+    With ``common`` all groups must have the same value: it acts on the model as a whole.
+
+    Example:
+        >>> lr: float = hyper(1e-3, "step size", ge=0, search=(1e-4, 1e-1))
+    """
+    del kw_only  # read by type checkers only (typing.dataclass_transform)
+    choices = None if choices is None else tuple(choices)
+    return Hyper(default=default, doc=doc, ge=ge, gt=gt, le=le, lt=lt, choices=choices, search=search, common=common)
+
+
+def l2(default: float) -> Any:
+    """Declare ``weight_decay`` as L2 regularisation: the core adds ``weight_decay * p`` to the gradient."""
+    return Hyper(default=default, doc="L2 coefficient, added to the gradient", ge=0, decay="l2")
+
+
+def decoupled(default: float) -> Any:
+    """Declare a decoupled ``weight_decay``: the core shrinks p by ``1 - lr * weight_decay`` before the rule.
+
+    With an option ``decoupled_weight_decay`` beside it, the user decides between this and :func:`l2`; with one
+    named ``fixed_decay``, whether lr stays out of the factor.
+    """
+    return Hyper(default=default, doc="decoupled decay, times lr", ge=0, decay="decoupled")
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """A buffer that a method keeps, for each parameter or for the whole model.
+
+    Attributes: as the arguments of :func:`state`.
+    """
+
+    doc: str
+    name: str = ""
+    start: float | str = 0.0
+    level: Level = Level.ELEMENT
+    when: Callable[[Group], bool] | str | None = None
+    every: str | None = None
+    copies: str | None = None
+    shape: Callable[[tuple[int, ...], Group], Any] | None = None
+
+    def present(self, group: Group) -> bool:
+        """Whether a parameter of this group has the state."""
+        if self.when is None:
+            return True
+        return bool(group[self.when] if isinstance(self.when, str) else self.when(group))
+
+    def shapes(self, shape: tuple[int, ...], group: Group) -> list[tuple[int, ...]] | tuple[int, ...] | None:
+        """The shape (or list of shapes) of the state of a parameter of the given shape; None: it has none."""
+        if not self.present(group):
+            return None
+        if self.shape is not None:
+            return self.shape(shape, group)  # type: ignore[no-any-return]
+        if self.level is Level.ROW:
+            one: tuple[int, ...] = (*shape[:1], *(1 for _ in shape[1:]))
+        elif self.level >= Level.TENSOR:
+            one = ()
+        elif self.every is not None and group[self.every] > 1:
+            one = (-(-math.prod(shape) // group[self.every]),)
+        else:
+            one = shape
+        return one if self.copies is None else [one] * len(group[self.copies])
+
+
+_LEVELS = {"element": Level.ELEMENT, "row": Level.ROW, "tensor": Level.TENSOR, "whole": Level.WHOLE}
+
+
+def state(
+    doc: str,
+    *,
+    start: float | str = 0.0,
+    level: Literal["element", "row", "tensor", "whole"] = "element",
+    when: Callable[[Group], bool] | str | None = None,
+    every: str | None = None,
+    copies: str | None = None,
+    shape: Callable[[tuple[int, ...], Group], Any] | None = None,
+) -> State:
+    """Declare a state.
+
+    Args:
+        doc: meaning, one line.
+        start: a number; ``"p"`` or ``"g"`` for the parameter or its first gradient; or a hyper-parameter's name.
+        level: one number for each ``element``, ``row`` (index of dimension 0), ``tensor``, or one for the ``whole``.
+        when: an option's name, or a function of the group: only if true there is such a state.
+        every: an option's name: only elements 0, n, 2n, ... of the flattened tensor.
+        copies: an option's name: a list of states, one for each number of that tuple.
+        shape: for batched rules, the shape (or list of shapes, or None) from the parameter's shape and the group.
+
+    Example:
+        >>> exp_avg = state("moving average of the gradient")
+    """
+    return State(doc=doc, start=start, level=_LEVELS[level], when=when, every=every, copies=copies, shape=shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extra:
+    """An input of the rule that :meth:`RuleOptimizer.extras` computes before each step."""
+
+    doc: str
+    name: str = ""
+
+
+def extra(doc: str) -> Extra:
+    """Declare an input beside the gradient, such as an estimate of curvature; one number for each element."""
+    return Extra(doc=doc)
+
+
+def required() -> Any:
+    """Declare an argument of the constructor that is no option and has no default, for type checkers."""
+    return None
+
+
+def setting(default: Any, *, kw_only: bool = True) -> Any:
+    """Declare an argument of the constructor that is no option of a parameter group."""
+    del kw_only  # read by type checkers only
+    return default
+
+
+def named(declaration: Any, name: str, annotation: Any) -> Any:
+    """The declaration with its name (and, for a hyper-parameter, its type) filled in, its default checked."""
+    if isinstance(declaration, Hyper):
+        if annotation is None:
+            raise RuleError(f"{name} = hyper(...) needs a type beside it, such as `{name}: float = hyper(...)`")
+        result = replace(declaration, name=name, type=annotation)
+        result.check(result.default, "default")
+        return result
+    return replace(declaration, name=name)

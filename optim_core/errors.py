@@ -1,0 +1,95 @@
+"""Every exception and warning of the library. Each names the thing, says what is near, and gives the remedy."""
+
+from __future__ import annotations
+
+
+class OptimCoreError(Exception):
+    """Base of all exceptions of the library."""
+
+
+class UnresolvedName(OptimCoreError, LookupError):
+    """Base: a name that cannot be turned into a method here and now."""
+
+
+class UnknownName(UnresolvedName):
+    """A name, or a pack, that nobody has heard of."""
+
+
+class AmbiguousName(UnresolvedName):
+    """A name that two packs claim."""
+
+
+class WrongKind(UnresolvedName):
+    """A name of another kind: a wrapper where an optimizer was asked for."""
+
+
+class PackNotInstalled(UnresolvedName):
+    """A name that a first-party pack holds, which is not installed."""
+
+
+class PackDisabled(UnresolvedName):
+    """A name of a pack that an environment variable switches off."""
+
+
+class PackBroken(UnresolvedName):
+    """A pack, or the module of one method, that cannot be loaded."""
+
+
+class SpecError(OptimCoreError, ValueError):
+    """A spec that contradicts itself, or a pack whose specs do."""
+
+
+class LicenseNotAllowed(OptimCoreError):
+    """A licence that the policy in force does not allow."""
+
+
+class PolicyError(OptimCoreError, ValueError):
+    """A licence policy that cannot be understood."""
+
+
+class PackWarning(UserWarning):
+    """A pack is set aside."""
+
+
+class NonCommercialWarning(UserWarning):
+    """Something is used whose licence rules out commercial use."""
+
+
+class RuleError(OptimCoreError):
+    """An update rule (or a method's declarations) does not make sense."""
+
+
+class UnknownOption(OptimCoreError, TypeError):
+    """An option that the method does not have."""
+
+
+class InvalidOption(OptimCoreError, ValueError):
+    """An option of the wrong type or out of its range."""
+
+
+class UnsupportedParameter(OptimCoreError, TypeError):
+    """A parameter or gradient that the method cannot work on."""
+
+
+class SparseGradient(UnsupportedParameter):
+    """A sparse gradient where only dense ones are supported."""
+
+
+class GraphMissing(OptimCoreError, RuntimeError):
+    """A second-order method met gradients without the graph that it differentiates."""
+
+
+class LossMissing(OptimCoreError, RuntimeError):
+    """A method that uses the value of the loss was stepped without it."""
+
+
+class ClosureError(OptimCoreError, RuntimeError):
+    """A closure is missing, or does something else than it should."""
+
+
+class CheckpointMismatch(OptimCoreError, ValueError):
+    """A state dict that does not belong to this optimizer."""
+
+
+class WrapperConflict(OptimCoreError, TypeError):
+    """A wrapper cannot be put around this optimizer."""

@@ -1,0 +1,203 @@
+"""A method as its class declares it: options, states, extra inputs, and what its rule asks for."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optim_core.declarations import Extra, Group, Hyper, State, named
+from optim_core.errors import InvalidOption, RuleError, UnknownOption
+from optim_core.names import nearest
+from optim_core.rules.compose import Buffer, Settings, Transform
+from optim_core.rules.values import Level, Trace
+
+#: Numbers that the core gives to every rule that asks, beside the method's own options.
+GIVEN = {
+    "step": "how many gradients the parameter has had, this one included: 1, 2, ...",
+    "first": "1.0 if the parameter's states begin with this step, else 0.0",
+    "whole_step": "how many steps the optimizer has done, this one included: 1, 2, ...",
+    "largest_lr": "the largest lr among all groups",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """What can be known of a method before it sees a parameter.
+
+    Attributes:
+        name: the class's name.
+        hypers, states, extras: the declarations, by name.
+        rule: the traced rule, or None.
+        batched_rule: the rule on stacks of tensors of one shape, or None.
+        positions: names of the states and extras that the rule takes after p and g.
+        keywords: names of the options and given numbers that it takes.
+    """
+
+    name: str
+    hypers: Mapping[str, Hyper]
+    states: Mapping[str, State]
+    extras: Mapping[str, Extra]
+    rule: Callable[..., Any] | None
+    batched_rule: Callable[..., Any] | None
+    positions: tuple[str, ...]
+    keywords: tuple[str, ...]
+
+    @property
+    def whole(self) -> dict[str, State]:
+        """The states that belong to the whole model."""
+        return {n: s for n, s in self.states.items() if s.level is Level.WHOLE}
+
+    @property
+    def local(self) -> dict[str, State]:
+        """The states that every parameter has."""
+        return {n: s for n, s in self.states.items() if s.level is not Level.WHOLE}
+
+    @property
+    def counts_whole(self) -> bool:
+        """Whether the method needs to know how many steps the model as a whole has done."""
+        return bool(self.whole or self.extras or "whole_step" in self.keywords)
+
+    def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options in normal form.
+
+        Raises:
+            UnknownOption, InvalidOption: naming the option and the remedy.
+        """
+        for name in options:
+            if name not in self.hypers:
+                raise UnknownOption(self.unknown(name))
+        return {name: self.hypers[name].check(value, self.name) for name, value in options.items()}
+
+    def check_group(self, group: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of a parameter group in normal form; other entries are left alone unless misspelt.
+
+        Raises:
+            UnknownOption: an entry looks like a misspelt option.
+            InvalidOption: an option is of the wrong type or out of range.
+        """
+        for name in group:
+            if name not in self.hypers and name not in _GROUP_ENTRIES and nearest(name, self.hypers):
+                raise UnknownOption(f"in a parameter group: {self.unknown(name)}")
+        return {name: hyper.check(group[name], self.name) for name, hyper in self.hypers.items() if name in group}
+
+    def check_common(self, group: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+        """Refuse a group with a value of its own where all groups must agree.
+
+        Raises:
+            InvalidOption: naming the option.
+        """
+        for name, hyper in self.hypers.items():
+            if hyper.common and group.get(name, defaults[name]) != defaults[name]:
+                raise InvalidOption(
+                    f"{self.name}: {name}={group[name]!r} in a group, {defaults[name]!r} elsewhere, but {name} "
+                    f"({hyper.doc}) acts on the model as a whole: give it to the constructor, not to a group"
+                )
+
+    def unknown(self, name: str) -> str:
+        """The text for an option that does not exist."""
+        near = nearest(name, self.hypers)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        return f"{self.name} has no option {name!r}.{hint} It takes: {', '.join(self.hypers)}"
+
+    def settings(self, group: Group, transforms: tuple[Transform, ...]) -> Settings:
+        """What the composition needs of a group's options."""
+        weight_decay = self.hypers.get("weight_decay")
+        decay = weight_decay.decay if weight_decay else None
+        if decay and "decoupled_weight_decay" in self.hypers:
+            decay = "decoupled" if group["decoupled_weight_decay"] else "l2"
+        return Settings(decay, bool(group.get("fixed_decay", False)), bool(group["maximize"]), transforms)
+
+    def buffers(self, group: Group, available: frozenset[str]) -> list[Buffer]:
+        """What stands behind each position of the rule; ``available``: the extras at hand in this step."""
+        found = []
+        for name in self.positions:
+            state = self.states.get(name)
+            if state is None:
+                found.append(Buffer(name, Level.ELEMENT, written=False, present=name in available))
+                continue
+            every = int(group[state.every]) if state.every else 1
+            copies = len(group[state.copies]) if state.copies else None
+            found.append(Buffer(name, state.level, True, every, copies, state.present(group)))
+        return found
+
+
+_GROUP_ENTRIES = frozenset({"params", "param_names", "initial_lr", "name", "why"})
+
+
+def split(options: Mapping[str, Any]) -> tuple[dict[str, float], tuple[tuple[str, Any], ...]]:
+    """Options as host numbers, and as what a trace depends on: names, plain values, lengths of tuples."""
+    host: dict[str, float] = {}
+    fixed: list[tuple[str, Any]] = []
+    for name, value in options.items():
+        if value is None or isinstance(value, (bool, str)):
+            fixed.append((name, value))
+        elif isinstance(value, tuple):
+            fixed.append((name, len(value)))
+            host.update({f"{name}[{i}]": float(v) for i, v in enumerate(value)})
+        else:
+            host[name] = float(value)
+    return host, tuple(fixed)
+
+
+def scalars(options: Mapping[str, Any], trace: Trace) -> dict[str, Any]:
+    """Options as a rule sees them: numbers as symbols, the rest as it is."""
+
+    def symbol(name: str, value: Any) -> Any:
+        if value is None or isinstance(value, (bool, str)):
+            return value
+        if isinstance(value, tuple):
+            return tuple(trace.input(f"{name}[{i}]", Level.HOST) for i, _ in enumerate(value))
+        return trace.input(name, Level.HOST)
+
+    return {name: symbol(name, value) for name, value in options.items()}
+
+
+def read_class(cls: type, inherited: Method | None) -> Method:
+    """Collect a class's declarations, taking them out of its namespace.
+
+    Raises:
+        RuleError: a declaration or the rule's signature does not fit.
+    """
+    annotations = inspect.get_annotations(cls, eval_str=True)
+    hypers = dict(inherited.hypers) if inherited else {}
+    states = dict(inherited.states) if inherited else {}
+    extras = dict(inherited.extras) if inherited else {}
+    own: dict[str, Hyper] = {}
+    for name, value in list(vars(cls).items()):
+        if not isinstance(value, (Hyper, State, Extra)):
+            continue
+        try:
+            declared = named(value, name, annotations.get(name))
+        except InvalidOption as error:
+            raise RuleError(f"{cls.__name__}: {error}") from error
+        if isinstance(declared, Hyper):
+            own[name] = declared
+        elif isinstance(declared, State):
+            states[name] = declared
+        else:
+            extras[name] = declared
+        # An option may be called like an attribute of torch's Optimizer; the group holds its value.
+        delattr(cls, name)
+    hypers = {n: own.get(n, h) for n, h in hypers.items()} | {n: h for n, h in own.items() if n not in hypers}
+    rule, batched_rule = getattr(cls, "rule", None), getattr(cls, "batched_rule", None)
+    positions, keywords = _signature(cls, rule or batched_rule)
+    for name in positions:
+        if name not in states and name not in extras:
+            raise RuleError(f"{cls.__name__}: the rule takes {name!r}, which is neither a state nor an extra")
+    for name in keywords:
+        if name not in hypers and name not in GIVEN:
+            given = ", ".join(GIVEN)
+            raise RuleError(f"{cls.__name__}: the rule takes {name!r}, which is neither an option nor one of {given}")
+    return Method(cls.__name__, hypers, states, extras, rule, batched_rule, positions, keywords)
+
+
+def _signature(cls: type, rule: Callable[..., Any] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if rule is None:
+        return (), ()
+    parameters = inspect.signature(rule).parameters.values()
+    positions = [q.name for q in parameters if q.kind is q.POSITIONAL_OR_KEYWORD]
+    if positions[:2] != ["p", "g"]:
+        raise RuleError(f"{cls.__name__}: a rule starts with (p, g, ...), this one with ({', '.join(positions)})")
+    return tuple(positions[2:]), tuple(q.name for q in parameters if q.kind is q.KEYWORD_ONLY)

@@ -1,0 +1,436 @@
+"""RuleOptimizer: the one base class of every method."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer, ParamsT
+
+from optim_core import checkpoint
+from optim_core.closures import drop_graph, evaluate, parameters
+from optim_core.declarations import Hyper, State, decoupled, hyper, l2, required, setting
+from optim_core.errors import GraphMissing, InvalidOption, SparseGradient, UnknownOption, UnsupportedParameter
+from optim_core.explain import Explanation, decay_text, explained
+from optim_core.method import Method, read_class
+from optim_core.rules.compose import Transform
+from optim_core.rules.eager import total_dtype
+from optim_core.update import Entry, Update, compute_dtype, real
+
+
+@typing.dataclass_transform(field_specifiers=(hyper, l2, decoupled, setting, required))
+class _Declared(Optimizer):
+    """Tells type checkers that a subclass's constructor follows from its annotated options."""
+
+
+class RuleOptimizer(_Declared):
+    """An optimizer that is written as declarations and one update rule.
+
+    A subclass declares its options (:func:`hyper`, :func:`l2`, :func:`decoupled`) and states (:func:`state`) and
+    has one of
+
+    * ``rule(p, g, *states, **options)``: the update in the words of :mod:`optim_core.rules`, for any shape; traced
+      once and run by an engine. Returns the new p and the new states, in the order taken.
+    * ``batched_rule``: the same for methods on matrices: torch operations on stacks of tensors of one shape
+      (dimension 0 counts the tensors), options as plain numbers, nothing changed in place.
+
+    Beside options a rule may take what :data:`optim_core.method.GIVEN` lists (``step``, ``first``, ...).
+
+    Args:
+        params: parameters, named parameters or groups, as for every torch optimizer.
+        maximize: ascend instead of descend.
+        engine: ``"auto"`` or ``"eager"``.
+        foreach: True for lists of tensors, False for tensor by tensor, None to choose by size and device.
+
+    Raises:
+        UnknownOption, InvalidOption: an option is misspelt, of the wrong type or out of range.
+        UnsupportedParameter: a parameter is neither floating-point nor complex.
+
+    Example:
+        >>> import torch
+        >>> from optim_core import RuleOptimizer, hyper
+        >>> class Descent(RuleOptimizer):
+        ...     lr: float = hyper(0.1, "step size", ge=0)
+        ...
+        ...     @staticmethod
+        ...     def rule(p, g, *, lr):
+        ...         return p - lr * g
+        >>> w = torch.nn.Parameter(torch.ones(2))
+        >>> float(Descent([w], lr=0.5).minimize(lambda: w.square().sum()))
+        2.0
+        >>> w.tolist()
+        [0.0, 0.0]
+    """
+
+    params: ParamsT = required()
+    maximize: bool = hyper(False, "ascend instead of descend", kw_only=True)
+    engine: Literal["auto", "eager"] = setting("auto")
+    foreach: bool | None = setting(None)
+
+    method: ClassVar[Method]
+    hypers: ClassVar[Mapping[str, Hyper]]
+    states: ClassVar[Mapping[str, State]]
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        _declare(cls)
+
+    if not typing.TYPE_CHECKING:  # type checkers derive the constructor from the declarations
+
+        def __init__(self, params, *args, **options):
+            options = _bind(type(self), args, options)
+            self.engine = options.pop("engine", "auto")
+            self.foreach = options.pop("foreach", None)
+            self._checksettings()
+            given = self.method.check(options)
+            self._transforms = ()
+            self._prepare()
+            defaults = {name: h.default for name, h in self.hypers.items()} | given
+            super().__init__(params, self.resolve(defaults, frozenset(given)))
+
+    @classmethod
+    def resolve(cls, options: dict[str, Any], given: frozenset[str]) -> dict[str, Any]:
+        """Settle options that depend on each other; called for the constructor and for each group with its own.
+
+        Args:
+            options: all options, by name; for a group, the constructor's settled ones where it gives none.
+            given: the names that the caller gave here.
+
+        Raises:
+            InvalidOption: they contradict each other.
+        """
+        del given
+        return options
+
+    def _checksettings(self) -> None:
+        if self.engine not in ("auto", "eager"):
+            raise InvalidOption(f"{self.method.name}: engine={self.engine!r} is not one of 'auto', 'eager'")
+        if self.foreach not in (None, True, False):
+            raise InvalidOption(f"{self.method.name}: foreach={self.foreach!r} is not one of None, True, False")
+
+    def _prepare(self) -> None:
+        """Make what is not saved: caches, and the generators, whose state is."""
+        self._update = Update(self.method)
+        self._generators: dict[str, torch.Generator] = {}
+
+    # groups and states --------------------------------------------------------------------------------------
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group. Its options are checked as the constructor's are, before anything is changed."""
+        given = self.method.check_group(param_group)
+        if given:
+            own = {name: self.defaults[name] for name in self.hypers}
+            given |= self.resolve(own | given, frozenset(given))
+        self.method.check_common(given, self.defaults)
+        super().add_param_group(dict(param_group) | given)
+        for p in self.param_groups[-1]["params"]:
+            if not (p.is_floating_point() or p.is_complex()):
+                self.param_groups.pop()
+                raise UnsupportedParameter(
+                    f"{self.method.name} works on floating-point parameters, not on one of {p.dtype}"
+                )
+        self.added(self.param_groups[-1])
+
+    def added(self, group: dict[str, Any]) -> None:
+        """Called for each new group, while its parameters have their first values."""
+        del group
+
+    @property
+    def whole(self) -> dict[str, Any]:
+        """State of the model as a whole: step count, states on level WHOLE, generators' states."""
+        entries: dict[Any, Any] = self.state  # torch keeps entries whose key is no tensor
+        return entries.setdefault("whole", {})  # type: ignore[no-any-return]
+
+    @property
+    def whole_step(self) -> int:
+        """How many steps a method that counts them has done for the model as a whole."""
+        entries: dict[Any, Any] = self.state
+        return int(entries["whole"]["step"]) if "whole" in entries else 0
+
+    def generator(self, device: torch.device) -> torch.Generator:
+        """The source of random draws on a kind of device; its state is part of the state dict."""
+        if device.type not in self._generators:
+            generator = torch.Generator(device)
+            saved = self.whole.get(f"generator_{device.type}")
+            if saved is None:
+                generator.manual_seed(torch.initial_seed())
+            else:
+                generator.set_state(saved.cpu())
+            self._generators[device.type] = generator
+        return self._generators[device.type]
+
+    def start_state(self, p: Tensor, group: Mapping[str, Any]) -> bool:
+        """Create the states that a parameter should have and has not; True if it had none."""
+        mine = self.state[p]
+        new = not mine.get("step")
+        for name, declared in self.method.local.items():
+            if name not in mine:
+                value = _start(declared, p, group)
+                if value is not None:
+                    mine[name] = value
+        mine.setdefault("step", 0)
+        return new
+
+    def state_bytes(self) -> int:
+        """Bytes of state once every parameter has had a gradient; single numbers for the model not counted."""
+        return sum(self.state_bytes_of(p, group) for group in self.param_groups for p in group["params"])
+
+    def state_bytes_of(self, p: Tensor, group: Mapping[str, Any]) -> int:
+        """The same for one parameter."""
+        numbers = 0
+        for declared in self.method.local.values():
+            shapes = declared.shapes(tuple(real(p).shape), group)
+            for shape in shapes if isinstance(shapes, list) else [shapes]:
+                numbers += torch.Size(shape).numel() if shape is not None else 0
+        return numbers * compute_dtype(real(p)).itemsize
+
+    def explain(self) -> Explanation:
+        """What is in force for each parameter, and why; print it."""
+        how = {"l2": "L2, in the gradient", "decoupled": "decoupled", None: "in the update"}
+        engine = "eager: asked for" if self.engine == "eager" else "eager: the engine for every device"
+        if self.method.batched_rule is not None:
+            engine = "eager: the method works on matrices, stacked by shape"
+
+        def facts(p: Tensor, group: Mapping[str, Any]) -> dict[str, Any]:
+            decay = decay_text(group, how[self.method.settings(group, ()).decay])
+            return {"decay": decay, "engine": engine, "state_bytes": self.state_bytes_of(p, group)}
+
+        return explained(self, facts)
+
+    # what is composed with the rule -------------------------------------------------------------------------
+    @property
+    def transforms(self) -> tuple[Transform, ...]:
+        """What is composed with the rule, in the order in which a gradient passes."""
+        return self._transforms
+
+    def add_transform(self, transform: Transform) -> None:
+        """Compose a transform with the rule; a gradient passes it before those already there."""
+        self._transforms: tuple[Transform, ...] = (transform, *self._transforms)
+
+    def extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
+        """Compute the extra inputs of this step, for the parameters that have a gradient.
+
+        Returns:
+            By name one tensor for each parameter, of its shape; the rule gets None for a name left out.
+        """
+        del params
+        return {}
+
+    @property
+    def needs_graph(self) -> bool:
+        """Whether the next step differentiates the gradients: ``loss.backward(create_graph=True)``."""
+        return False
+
+    # stepping -----------------------------------------------------------------------------------------------
+    def minimize(self, closure: Callable[[], Tensor]) -> Tensor:
+        """Do everything for one step: zero the gradients, evaluate, backward, update.
+
+        Args:
+            closure: computes and returns the loss, a 0-d tensor; nothing else.
+
+        Returns:
+            The loss before the step, detached.
+
+        Raises:
+            ClosureError: the closure returns no loss or several, or has called backward itself.
+        """
+        loss = self.evaluate(closure)
+        self.step()
+        return loss
+
+    def evaluate(self, closure: Callable[[], Any]) -> Tensor:
+        """Zero the gradients, evaluate the closure, and leave the gradients that the next step needs."""
+        return evaluate(self, closure, create_graph=self.needs_graph)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update the parameters from their gradients.
+
+        Args:
+            closure: if given, called first, with gradients enabled: it zeroes the gradients, evaluates, and calls
+                backward, as for every torch optimizer.
+
+        Returns:
+            What the closure returned, or None.
+
+        Raises:
+            SparseGradient, UnsupportedParameter, GraphMissing: before anything is changed.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        pairs = [(p, group) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        for p, _ in pairs:
+            self._check_gradient(p)
+        extras = self._extras([p for p, _ in pairs])
+        if self.method.counts_whole:
+            self._start_whole()
+        entries = list(self._entries([pair for pair in pairs if pair[0].numel()], extras))
+        whole = {name: self.whole[name] for name in self.method.whole}
+        self._update.run(entries, whole, self._transforms, self.foreach)
+        return loss
+
+    def _check_gradient(self, p: Tensor) -> None:
+        g = p.grad
+        if g is None:
+            return
+        if g.layout is not torch.strided:
+            raise SparseGradient(
+                f"{self.method.name} got a sparse gradient for a parameter of shape {tuple(p.shape)}; it works on "
+                "dense ones: build the embedding with sparse=False, or give that parameter to torch:sparseadam"
+            )
+        if self.needs_graph and not g.requires_grad:
+            raise GraphMissing(
+                f"{self.method.name} differentiates the gradients in this step, but they carry no graph: call "
+                "loss.backward(create_graph=True) while optimizer.needs_graph is true, or optimizer.minimize(closure), "
+                "which does it where it is needed"
+            )
+        if g.shape != p.shape or g.device != p.device:  # possible after p.data was exchanged
+            raise UnsupportedParameter(
+                f"{self.method.name}: a gradient of shape {tuple(g.shape)} on {g.device} does not fit its parameter of "
+                f"shape {tuple(p.shape)} on {p.device}: call zero_grad() and backward() again"
+            )
+
+    def _extras(self, params: Sequence[Tensor]) -> dict[int, dict[str, Tensor]]:
+        extras: dict[int, dict[str, Tensor]] = {id(p): {} for p in params}
+        for name, tensors in self.extras(params).items():
+            for p, x in zip(params, tensors, strict=True):
+                extras[id(p)][name] = real(x.detach())
+        if self.method.extras:
+            drop_graph(params)
+        return extras
+
+    def _start_whole(self) -> None:
+        for name, declared in self.method.whole.items():
+            if name not in self.whole:
+                group = self.param_groups[0]
+                start = group[declared.start] if isinstance(declared.start, str) else declared.start
+                device = group["params"][0].device
+                self.whole[name] = torch.full((), float(start), dtype=total_dtype(device), device=device)
+        self.whole["step"] = self.whole_step + 1
+
+    def _entries(
+        self, pairs: Iterable[tuple[Tensor, dict[str, Any]]], extras: Mapping[int, Mapping[str, Tensor]]
+    ) -> Iterable[Entry]:
+        largest_lr = max((float(g["lr"]) for g in self.param_groups if g.get("lr") is not None), default=0.0)
+        shared: dict[Any, dict[str, Any]] = {}
+        for p, group in pairs:
+            first = self.start_state(p, group)
+            states = self.state[p]
+            states["step"] += 1
+            key = id(group), states["step"], first
+            if key not in shared:
+                given = {"step": states["step"], "first": float(first)}
+                given |= {"whole_step": self.whole_step, "largest_lr": largest_lr}
+                shared[key] = {name: group[name] for name in self.hypers} | given
+            g = p.grad
+            if g is not None:
+                yield Entry(real(p.detach()), real(g.detach()), shared[key], key, states, extras[id(p)])
+
+    # saving -------------------------------------------------------------------------------------------------
+    def state_dict(self) -> dict[str, Any]:
+        """The state as plain containers of tensors and numbers; ``torch.load(weights_only=True)`` accepts it.
+
+        Parameters that were given by name carry their names along (``param_names`` in each group).
+        """
+        for kind, generator in self._generators.items():
+            self.whole[f"generator_{kind}"] = generator.get_state()
+        return super().state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state, by names if both sides know them, otherwise by order.
+
+        Raises:
+            CheckpointMismatch: it comes from another model or another method; nothing is changed then.
+        """
+        state_dict = checkpoint.matched(state_dict, self.param_groups, self.method.name)
+        checkpoint.check_states(state_dict, self.param_groups, self.method)
+        super().load_state_dict(state_dict)
+        # torch gives states the parameter's dtype and may share memory with the dict: neither is wanted
+        for p, saved in zip(parameters(self), checkpoint.in_order(state_dict), strict=True):
+            if saved:
+                self.state[p] = checkpoint.restored(saved, p, compute_dtype(real(p)))
+        if "whole" in state_dict["state"]:
+            self.whole.clear()
+            self.whole.update(checkpoint.copied(state_dict["state"]["whole"]))
+        self._prepare()
+
+    def __getstate__(self) -> dict[str, Any]:
+        for kind, generator in self._generators.items():
+            self.whole[f"generator_{kind}"] = generator.get_state()
+        own = {name: self.__dict__[name] for name in ("engine", "foreach", "_transforms")}
+        return super().__getstate__() | own
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name, declared in self.hypers.items():
+                group[name] = declared.check(group.get(name, self.defaults.get(name)), self.method.name)
+        self._prepare()
+
+
+def _declare(cls: type[RuleOptimizer]) -> None:
+    """Read a class's declarations and give it the signature and documentation that follow from them."""
+    cls.method = read_class(cls, getattr(cls, "method", None))
+    cls.hypers, cls.states = cls.method.hypers, cls.method.states
+    parameter = inspect.Parameter
+    options = [
+        parameter(
+            h.name,
+            parameter.KEYWORD_ONLY if h.name in _KEYWORD_ONLY else parameter.POSITIONAL_OR_KEYWORD,
+            default=h.default,
+            annotation=h.type,
+        )
+        for h in cls.hypers.values()
+    ]
+    settings = [
+        parameter("engine", parameter.KEYWORD_ONLY, default="auto", annotation=Literal["auto", "eager"]),
+        parameter("foreach", parameter.KEYWORD_ONLY, default=None, annotation=bool | None),
+    ]
+    first = parameter("params", parameter.POSITIONAL_OR_KEYWORD, annotation=ParamsT)
+    in_order = sorted([first, *options, *settings], key=lambda q: q.kind)
+    cls.__signature__ = inspect.Signature(in_order)  # type: ignore[attr-defined]
+
+
+_KEYWORD_ONLY = frozenset({"maximize"})
+
+
+def _bind(cls: type[RuleOptimizer], args: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Options by name, from what was given by position and by name."""
+    positional = [name for name in cls.hypers if name not in _KEYWORD_ONLY]
+    if len(args) > len(positional):
+        raise UnknownOption(f"{cls.__name__} takes at most {len(positional)} options by position, not {len(args)}")
+    for name in positional[: len(args)]:
+        if name in options:
+            raise UnknownOption(f"{cls.__name__}: {name!r} is given both by position and by name")
+    return dict(zip(positional, args, strict=False)) | options
+
+
+def _start(declared: State, p: Tensor, group: Mapping[str, Any]) -> Any:
+    """The first value of a state: a tensor, a list of tensors, or None where there is no such state."""
+    like = real(p.detach())
+    shapes = declared.shapes(tuple(like.shape), group)
+    if shapes is None:
+        return None
+    if isinstance(shapes, list):
+        return [_first_value(declared, shape, like, group) for shape in shapes]
+    return _first_value(declared, shapes, like, group)
+
+
+def _first_value(declared: State, shape: tuple[int, ...], like: Tensor, group: Mapping[str, Any]) -> Tensor:
+    dtype = compute_dtype(like)
+    if declared.start == "p":
+        every = int(group[declared.every]) if declared.every else 1
+        value = like if every == 1 else like.reshape(-1)[::every]
+        return value.to(dtype, copy=True)
+    start = float(group[declared.start] if isinstance(declared.start, str) else declared.start)
+    if shape == tuple(like.shape):
+        return torch.full_like(like, start, dtype=dtype)
+    return torch.full(shape, start, dtype=dtype, device=like.device)
+
+
+_declare(RuleOptimizer)

@@ -1,0 +1,171 @@
+"""From a rule, its options and its transforms to one graph.
+
+Weight decay, ``maximize`` and transforms (gradient centralisation ...) join the rule before it is traced, so
+they cost no pass over memory of their own::
+
+    g  ->  -g (maximize)  ->  g + weight_decay * p (L2)  ->  transforms of the gradient  ->  rule
+    p  ->  p * (1 - lr * weight_decay) (decoupled)       ->  rule  ->  transforms of the update
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from optim_core.errors import RuleError
+from optim_core.rules.graph import Graph
+from optim_core.rules.values import Level, Trace, Value
+
+
+class Transform:
+    """A change to the gradient before the rule, or to the update after it; the identity unless overridden.
+
+    Subclasses are small, hashable and picklable (frozen dataclasses serve well): two equal ones share a trace.
+    """
+
+    def gradient(self, g: Value, p: Value) -> Value:
+        """The gradient that the rule sees."""
+        del p
+        return g
+
+    def update(self, u: Value, g: Value, p: Value) -> Value:
+        """What is subtracted from the parameter, from what the rule would subtract."""
+        del g, p
+        return u
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options that the composition itself needs, apart from the rule's."""
+
+    decay: Literal["l2", "decoupled"] | None
+    fixed_decay: bool
+    maximize: bool
+    transforms: tuple[Transform, ...]
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A tensor (or list of them) that the rule takes by position."""
+
+    name: str
+    level: Level
+    written: bool
+    every: int = 1
+    #: number of tensors if the rule takes a list, else None
+    copies: int | None = None
+    #: False where the options in force do without it: the rule gets None
+    present: bool = True
+
+    def symbols(self, trace: Trace) -> Any:
+        """What the rule gets: a symbol, a list of them, or None."""
+        if not self.present:
+            return None
+        if self.copies is None:
+            return trace.input(self.name, self.level, self.every)
+        return [trace.input(name, self.level, self.every) for name in self.names]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the buffers behind it."""
+        return [self.name] if self.copies is None else [f"{self.name}[{i}]" for i in range(self.copies)]
+
+
+def gradient(trace: Trace, p: Value, settings: Settings, scalars: Mapping[str, Any]) -> Value:
+    """The gradient after maximize, L2 and the transforms."""
+    g: Value = trace.input("g", Level.ELEMENT)
+    if settings.maximize:
+        g = -g
+    if settings.decay == "l2" and scalars["weight_decay"]:
+        g = g + scalars["weight_decay"] * p
+    for transform in settings.transforms:
+        g = transform.gradient(g, p)
+    return g
+
+
+def decayed(p: Value, settings: Settings, scalars: Mapping[str, Any]) -> Value:
+    """The parameter after decoupled decay."""
+    if settings.decay != "decoupled" or not scalars["weight_decay"]:
+        return p
+    factor: Value = scalars["weight_decay"] if settings.fixed_decay else scalars["lr"] * scalars["weight_decay"]
+    return p * (1 - factor)
+
+
+def transformed(p: Value, new_p: Value, g: Value, settings: Settings) -> Value:
+    """The new parameter after the transforms have seen the update."""
+    for transform in settings.transforms:
+        if type(transform).update is not Transform.update:
+            direct = new_p.op == "sub" and new_p.args[0] is p
+            new_p = p - transform.update(new_p.args[1] if direct else p - new_p, g, p)
+    return new_p
+
+
+def compose(
+    rule: Callable[..., Any],
+    trace: Trace,
+    buffers: Sequence[Buffer],
+    scalars: Mapping[str, Any],
+    wanted: Sequence[str],
+    settings: Settings,
+) -> Graph:
+    """Trace ``rule`` with everything around it.
+
+    Args:
+        rule: called as ``rule(p, g, *buffers, **scalars)``; returns p and the new states, in order.
+        trace: an empty trace that knows the host numbers.
+        buffers: what stands behind each position after p and g.
+        scalars: options by name: HOST symbols, tuples of them, or plain Python values.
+        wanted: the names in ``scalars`` that the rule takes.
+        settings: decay, maximize, transforms.
+
+    Raises:
+        RuleError: the rule returns something else than p and its states.
+    """
+    p = trace.input("p", Level.ELEMENT)
+    g = gradient(trace, p, settings, scalars)
+    p_in = decayed(p, settings, scalars)
+    result = rule(p_in, g, *(b.symbols(trace) for b in buffers), **{name: scalars[name] for name in wanted})
+    new = result if isinstance(result, tuple) else (result,)
+    states = [b for b in buffers if b.written]
+    if len(new) != 1 + len(states):
+        raise RuleError(f"{rule.__qualname__} returns {len(new)} values instead of p and {len(states)} states")
+    outputs: dict[str, Value] = {"p": transformed(p_in, new[0], g, settings)}
+    for buffer, value in zip(states, new[1:], strict=True):
+        if buffer.present:
+            values = [value] if buffer.copies is None else list(value)
+            outputs.update(zip(buffer.names, values, strict=True))
+    whole = {b.name for b in states if b.level is Level.WHOLE}
+    outputs = {name: _checked(rule, name, v, trace) for name, v in outputs.items()}
+    changed = {name: v for name, v in outputs.items() if not (v.op == "input" and v.name == name)}
+    return Graph(
+        outputs={name: v for name, v in changed.items() if name not in whole},
+        whole={name: v for name, v in changed.items() if name in whole},
+        trace=trace,
+    )
+
+
+def around(trace: Trace, scalars: Mapping[str, Any], settings: Settings) -> tuple[Graph, Graph | None]:
+    """What surrounds a rule that is not traced: what comes before it, and after it if there is any.
+
+    The first graph turns ``p`` and ``g`` into what the rule is called with, ``p`` and ``gradient``; the second
+    one turns ``p`` and the rule's ``new_p`` into the parameter to keep.
+    """
+    p = trace.input("p", Level.ELEMENT)
+    g = gradient(trace, p, settings, scalars)
+    before = {"p": decayed(p, settings, scalars), "gradient": g}
+    new_p = trace.input("new_p", Level.ELEMENT)
+    after = transformed(p, new_p, trace.input("g", Level.ELEMENT), settings)
+    unchanged = {name for name, v in before.items() if v.op == "input"}
+    return (
+        Graph({name: v for name, v in before.items() if name not in unchanged}, {}, trace),
+        None if after is new_p else Graph({"p": after}, {}, trace),
+    )
+
+
+def _checked(rule: Callable[..., Any], name: str, value: Any, trace: Trace) -> Value:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return trace.constant(value)
+    if not isinstance(value, Value):
+        raise RuleError(f"{rule.__qualname__} returns {type(value).__name__} for {name!r} instead of its new value")
+    return value

@@ -1,0 +1,234 @@
+"""The eager engine: a graph run with torch operations; always available, and the reference for the others.
+
+The parameters of a bucket are cut into pieces of bounded size, and each piece goes through the whole graph
+before the next one starts, so that temporaries stay small (and, on a CPU, in its caches). A piece is one tensor
+or a slice of one, run with plain torch operations, or a list of tensors, run with ``torch._foreach_*``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from optim_core.rules.graph import Graph, is_local
+from optim_core.rules.operations import on_list, on_tensor
+from optim_core.rules.schedule import Schedule, schedule
+from optim_core.rules.values import Level, Value, evaluate
+
+#: Bytes of parameters that go through the graph together: what one core's cache holds beside the states, or
+#: enough to fill a GPU.
+PIECE_BYTES = {"cpu": 1 << 20, "other": 1 << 28}
+
+Environment: TypeAlias = dict[int, Any]  # value index -> 0-d tensor (level WHOLE) or float (HOST)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Parameters that share one graph and one set of host numbers.
+
+    Attributes:
+        graph: what to compute.
+        host: the numbers behind the graph's HOST inputs.
+        buffers: one tensor for each parameter, by buffer name (``p``, ``g``, states).
+        dtype: the type to compute in; parameters and gradients of another type are converted piece by piece.
+    """
+
+    graph: Graph
+    host: Mapping[str, float]
+    buffers: Mapping[str, Sequence[Tensor]]
+    dtype: torch.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the bucket's parameters are."""
+        return self.buffers["p"][0].device
+
+
+def run(buckets: Sequence[Bucket], whole: Mapping[str, Tensor], *, foreach: bool | None = None) -> None:
+    """Do one step: write the new values of all parameters and states.
+
+    Args:
+        buckets: what to update; their graphs are traces of one rule.
+        whole: states on level WHOLE by name, 0-d tensors.
+        foreach: True for lists of tensors, False for tensor by tensor, None to choose by size and device.
+    """
+    runs = [_Run(bucket, whole, foreach) for bucket in buckets]
+    if not runs:
+        return
+    for number in range(len(runs[0].plan.sums)):
+        parts = zip(*(r.sums(number) for r in runs), strict=True)
+        device = runs[0].bucket.device
+        totals = [torch.stack([x.to(device) for x in part]).sum() for part in parts]
+        for r in runs:
+            r.know(number, totals)
+    for r in runs:
+        r.update()
+    new = {name: runs[0].environment[v.index] for name, v in runs[0].bucket.graph.whole.items()}
+    for name, x in new.items():
+        whole[name].copy_(x) if isinstance(x, Tensor) else whole[name].fill_(x)
+
+
+class _Plan:
+    """The schedules of a graph: one for each pass that sums, one that writes."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    @classmethod
+    def of(cls, graph: Graph) -> _Plan:
+        plan: _Plan = graph.plans.setdefault("eager", cls(graph))
+        return plan
+
+    @cached_property
+    def sums(self) -> list[Schedule]:
+        return [schedule({f"total {i}": v.args[0] for i, v in enumerate(p)}) for p in self.graph.passes]
+
+    @cached_property
+    def update(self) -> Schedule:
+        return schedule(self.graph.outputs)
+
+    @cached_property
+    def shared(self) -> list[Value]:
+        """Values that all parameters share, operands first."""
+        return [v for v in self.graph.values if not is_local(v)]
+
+
+class _Run:
+    """One bucket on its way through a step."""
+
+    def __init__(self, bucket: Bucket, whole: Mapping[str, Tensor], foreach: bool | None) -> None:
+        self.bucket = bucket
+        self.plan = _Plan.of(bucket.graph)
+        self.foreach = foreach
+        self.environment: Environment = {}
+        for v in self.plan.shared:
+            if v.level is Level.HOST:
+                self.environment[v.index] = evaluate(v, bucket.host)
+            elif v.op == "input":
+                self.environment[v.index] = whole[v.name].to(bucket.device, copy=True)
+        self._derive()
+
+    def _derive(self) -> None:
+        """Compute the shared values whose operands are known by now."""
+        for v in self.plan.shared:
+            ready = v.op not in ("input", "sum") and all(a.index in self.environment for a in v.args)
+            if ready and v.index not in self.environment:
+                operands = [self.environment[a.index] for a in v.args]
+                self.environment[v.index] = on_tensor(v, operands, None, total_dtype(self.bucket.device))
+
+    def sums(self, number: int) -> list[Tensor]:
+        """This bucket's part of each total of a pass, 0-d tensors."""
+        plan = self.plan.sums[number]
+        dtype = total_dtype(self.bucket.device)
+        parts: list[list[Tensor]] = [[] for _ in plan.roots]
+        for piece in self._pieces():
+            for part, x in zip(parts, piece.execute(plan, self.environment), strict=True):
+                part.extend(t.sum(dtype=dtype) for t in (x if isinstance(x, list) else [x]))
+        return [torch.stack(part).sum() for part in parts]
+
+    def know(self, number: int, totals: Sequence[Tensor]) -> None:
+        """Take in the totals of a pass."""
+        for v, x in zip(self.bucket.graph.passes[number], totals, strict=True):
+            self.environment[v.index] = x.to(self.bucket.device)
+        self._derive()
+
+    def update(self) -> None:
+        """Compute and write the new values."""
+        plan = self.plan.update
+        for piece in self._pieces():
+            results = dict(zip(plan.roots, piece.execute(plan, self.environment), strict=True))
+            for name in plan.displaced:
+                x = results[name]
+                results[name] = [t.clone() for t in x] if isinstance(x, list) else x.clone()
+            for name, x in results.items():
+                piece.write(name, x)
+
+    def _pieces(self) -> Iterator[_Piece]:
+        graph, buffers, dtype = self.bucket.graph, self.bucket.buffers, self.bucket.dtype
+        names = list({"p": None, **graph.buffers})
+        rows = [dict(zip(names, row, strict=True)) for row in zip(*(buffers[n] for n in names), strict=True)]
+        device = self.bucket.device.type
+        limit = PIECE_BYTES.get(device, PIECE_BYTES["other"])
+        if graph.sliceable:
+            rows = [part for row in rows for part in _slices(row, limit)]
+        if self.foreach is False:
+            yield from (_Piece(row, dtype) for row in rows)
+            return
+        group: list[dict[str, Tensor]] = []
+        size = 0
+        for row in rows:
+            row_bytes = row["p"].numel() * row["p"].element_size()
+            if group and size + row_bytes > limit:
+                yield self._piece(group)
+                group, size = [], 0
+            group.append(row)
+            size += row_bytes
+        if group:
+            yield self._piece(group)
+
+    def _piece(self, group: Sequence[dict[str, Tensor]]) -> _Piece:
+        if len(group) == 1 and not self.foreach:
+            return _Piece(group[0], self.bucket.dtype)
+        return _Piece({n: [row[n] for row in group] for n in group[0]}, self.bucket.dtype)
+
+
+class _Piece:
+    """Some of a bucket's memory: for each buffer one tensor, or a list with one for each parameter."""
+
+    def __init__(self, buffers: dict[str, Any], dtype: torch.dtype) -> None:
+        self.buffers = buffers
+        self.dtype = dtype
+        self.apply = on_list if isinstance(buffers["p"], list) else on_tensor
+
+    def execute(self, plan: Schedule, environment: Environment) -> list[Any]:
+        """The values of the plan's roots; memory of buffers is written over as far as the plan allows."""
+        values: dict[int, Any] = {}
+
+        def read(v: Value) -> Any:
+            if not is_local(v):
+                x = environment[v.index]
+                return x.to(self.dtype) if isinstance(x, Tensor) else x
+            if v.index not in values:
+                values[v.index] = self._load(v.name)
+            return values[v.index]
+
+        for step in plan.code:
+            result = self.apply(step.value, [read(a) for a in step.value.args], step.over, self.dtype)
+            for index in step.dead:
+                del values[index]
+            values[step.value.index] = result
+        return [read(v) for v in plan.roots.values()]
+
+    def _load(self, name: str) -> Any:
+        x = self.buffers[name]
+        return [t.to(self.dtype) for t in x] if isinstance(x, list) else x.to(self.dtype)
+
+    def write(self, name: str, new: Any) -> None:
+        """Bring a result to its buffer, unless it was computed there."""
+        buffer = self.buffers[name]
+        targets = buffer if isinstance(buffer, list) else [buffer]
+        sources = new if isinstance(new, list) else [new] * len(targets)
+        for target, source in zip(targets, sources, strict=True):
+            if target is not source:
+                target.copy_(source) if isinstance(source, Tensor) else target.fill_(source)
+
+
+def _slices(row: dict[str, Tensor], limit: int) -> Iterator[dict[str, Tensor]]:
+    p = row["p"]
+    size = max(1, limit // p.element_size())
+    if p.numel() <= size or not all(t.is_contiguous() for t in row.values()):
+        yield row
+        return
+    flat = {n: t.view(-1) for n, t in row.items()}
+    for start in range(0, p.numel(), size):
+        yield {n: t[start : start + size] for n, t in flat.items()}
+
+
+def total_dtype(device: torch.device) -> torch.dtype:
+    """The type in which totals are summed and states of the whole are kept (Apple's GPUs have no float64)."""
+    return torch.float32 if device.type == "mps" else torch.float64

@@ -1,0 +1,134 @@
+"""The words of an update rule, beside ``+ - * / **`` and comparisons.
+
+Each takes symbols (:class:`~optim_core.rules.values.Value`) or numbers. Elementwise words work on any level;
+reductions say over what: ``norm(g)`` is one number a tensor, ``norm(g, over="row")`` one an output unit
+(index of dimension 0), ``total(...)`` one for all parameters of all groups.
+
+Example:
+    >>> from optim_core.rules.values import Level, Trace
+    >>> trace = Trace({"lr": 0.1})
+    >>> p, g = (trace.input(name, Level.ELEMENT) for name in "pg")
+    >>> p - trace.input("lr", Level.HOST) * g / norm(g)
+    sub(p, div(mul(lr, g), norm(g)))
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from optim_core.errors import RuleError
+from optim_core.rules.values import HOST_OPERATIONS, Level, Value
+
+Operand: TypeAlias = Value | float
+Over: TypeAlias = Literal["row", "tensor"]
+
+_OVER = {"row": Level.ROW, "tensor": Level.TENSOR}
+
+
+def _elementwise(op: str, *operands: Operand) -> Value:
+    for x in operands:
+        if isinstance(x, Value):
+            return x.trace.apply(op, *operands)
+    # Numbers in, a number out: a rule may be tried by hand, and options such as eps may be plain floats.
+    return HOST_OPERATIONS[op](*operands)  # type: ignore[return-value]
+
+
+def sqrt(x: Operand) -> Value:
+    """Square root."""
+    return _elementwise("sqrt", x)
+
+
+def square(x: Operand) -> Value:
+    """x * x."""
+    return _elementwise("square", x)
+
+
+def sign(x: Operand) -> Value:
+    """-1, 0 or 1; 0 for 0."""
+    return _elementwise("sign", x)
+
+
+def exp(x: Operand) -> Value:
+    """e to the power x."""
+    return _elementwise("exp", x)
+
+
+def log(x: Operand) -> Value:
+    """Natural logarithm."""
+    return _elementwise("log", x)
+
+
+def tanh(x: Operand) -> Value:
+    """Hyperbolic tangent."""
+    return _elementwise("tanh", x)
+
+
+def sigmoid(x: Operand) -> Value:
+    """1 / (1 + exp(-x))."""
+    return _elementwise("sigmoid", x)
+
+
+def minimum(a: Operand, b: Operand) -> Value:
+    """The smaller of two values."""
+    return _elementwise("minimum", a, b)
+
+
+def maximum(a: Operand, b: Operand) -> Value:
+    """The larger of two values."""
+    return _elementwise("maximum", a, b)
+
+
+def clamp(x: Operand, low: Operand, high: Operand) -> Value:
+    """x, but at least ``low`` and at most ``high``."""
+    return minimum(maximum(x, low), high)
+
+
+def lerp(start: Operand, end: Operand, weight: Operand) -> Value:
+    """(1 - weight) * start + weight * end, torch.lerp's order: ``lerp(g, exp_avg, beta)`` is a moving average."""
+    return _elementwise("lerp", start, end, weight)
+
+
+def where(condition: Operand, a: Operand, b: Operand) -> Value:
+    """``a`` where the condition holds, otherwise ``b``."""
+    return _elementwise("where", condition, a, b)
+
+
+def _reduce(op: str, over: str, *operands: Value) -> Value:
+    if over not in _OVER:
+        raise RuleError(f"{op}: over={over!r} is not one of 'row', 'tensor'; total(...) sums over all parameters")
+    return operands[0].trace.reduce(op, _OVER[over], *operands)
+
+
+def norm(x: Value, over: Over = "tensor") -> Value:
+    """Euclidean norm."""
+    return _reduce("norm", over, x)
+
+
+def dot(a: Value, b: Value, over: Over = "tensor") -> Value:
+    """Inner product."""
+    return _reduce("dot", over, a, b)
+
+
+def mean(x: Value, over: Over = "tensor") -> Value:
+    """Arithmetic mean."""
+    return _reduce("mean", over, x)
+
+
+def amax(x: Value, over: Over = "tensor") -> Value:
+    """Largest value."""
+    return _reduce("amax", over, x)
+
+
+def size(x: Value, over: Over = "tensor") -> Value:
+    """How many elements there are."""
+    return _reduce("size", over, x)
+
+
+def total(x: Value) -> Value:
+    """Sum over everything: all elements (or rows, or tensors) of all parameters of all groups."""
+    return x.trace.reduce("sum", Level.WHOLE, x)
+
+
+def sample(x: Value, every: Operand) -> Value:
+    """Elements 0, every, 2*every, ... of the flattened tensor; meets other sampled values and reductions only."""
+    return x.trace.sample(x, int(every))

@@ -1,0 +1,221 @@
+"""From parameters with gradients to work for an engine: one step of a method, assembled."""
+
+from __future__ import annotations
+
+import typing
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from optim_core.method import Method, scalars, split
+from optim_core.rules import eager
+from optim_core.rules.compose import Transform, around, compose
+from optim_core.rules.eager import Bucket
+from optim_core.rules.graph import Graph
+from optim_core.rules.values import Trace
+
+_G = TypeVar("_G", bound="Graph | tuple[Graph, Graph | None]")
+_LOW_PRECISION = (torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A parameter's part in a step.
+
+    Attributes:
+        p, g: parameter and gradient; real views of them if they are complex.
+        options: the options of its group and the given numbers, by name.
+        share: what entries with equal options have in common.
+        states: the parameter's states by name, on the levels below WHOLE.
+        extras: its extra inputs by name.
+    """
+
+    p: Tensor
+    g: Tensor
+    options: Mapping[str, Any]
+    share: Hashable
+    states: Mapping[str, Any]
+    extras: Mapping[str, Tensor]
+
+    def buffer(self, name: str) -> Tensor:
+        """The tensor behind a name of the graph."""
+        if name == "p":
+            return self.p
+        if name == "g":
+            return self.g
+        if name in self.extras:
+            return self.extras[name]
+        if name.endswith("]"):
+            stem, _, index = name[:-1].rpartition("[")
+            return self.states[stem][int(index)]  # type: ignore[no-any-return]
+        return self.states[name]  # type: ignore[no-any-return]
+
+
+class Update:
+    """Runs a method's rule; keeps what it has traced.
+
+    Args:
+        method: the method.
+    """
+
+    def __init__(self, method: Method) -> None:
+        self.method = method
+        self._graphs: dict[Hashable, list[Any]] = {}
+
+    def run(
+        self,
+        entries: Sequence[Entry],
+        whole: Mapping[str, Tensor],
+        transforms: tuple[Transform, ...],
+        foreach: bool | None,
+    ) -> None:
+        """Do one step for all entries."""
+        if self.method.batched_rule is not None:
+            for members in _groups(entries, lambda e: (e.share, e.p.shape, e.p.dtype, e.p.device)):
+                self._run_batched(members, transforms, foreach)
+            return
+        buckets = [
+            bucket
+            for members in _groups(entries, lambda e: (e.share, e.p.dtype, e.p.device))
+            for bucket in self._traced(members, transforms)
+        ]
+        eager.run(buckets, whole, foreach=foreach)
+
+    # rules that are traced ----------------------------------------------------------------------------------
+    def _traced(self, members: Sequence[Entry], transforms: tuple[Transform, ...]) -> Iterator[Bucket]:
+        first = members[0]
+        host, fixed = split(first.options)
+        settings = self.method.settings(first.options, transforms)
+        buffers = self.method.buffers(first.options, frozenset(first.extras))
+        rule = typing.cast("Callable[..., Any]", self.method.rule)
+
+        def trace(shape: Sequence[int]) -> Graph:
+            blank = Trace(host, shape)
+            named = scalars(first.options, blank)
+            return compose(rule, blank, buffers, named, self.method.keywords, settings)
+
+        left = list(members)
+        while left:
+            shape = left[0].p.shape
+            graph: Graph = self._known((fixed, settings, tuple(buffers)), host, shape, trace)
+            fitting = [e for e in left if graph.trace.fits(e.p.shape)]
+            left = [e for e in left if not graph.trace.fits(e.p.shape)]
+            yield _bucket(graph, host, fitting)
+
+    def _known(
+        self,
+        key: Hashable,
+        host: Mapping[str, float],
+        shape: Sequence[int],
+        make: Callable[[Sequence[int]], _G],
+    ) -> _G:
+        """The graph made under this key whose decisions hold, or a new one."""
+        graphs = self._graphs.setdefault(key, [])
+        for graph in graphs:
+            if _trace_of(graph).holds(host) and _trace_of(graph).fits(shape):
+                return graph  # type: ignore[no-any-return]
+        graphs.append(make(shape))
+        return graphs[-1]  # type: ignore[no-any-return]
+
+    # rules on stacks of tensors -----------------------------------------------------------------------------
+    def _run_batched(self, members: Sequence[Entry], transforms: tuple[Transform, ...], foreach: bool | None) -> None:
+        first = members[0]
+        host, fixed = split(first.options)
+        settings = self.method.settings(first.options, transforms)
+
+        def trace(shape: Sequence[int]) -> tuple[Graph, Graph | None]:
+            blank = Trace(host, shape)
+            return around(blank, scalars(first.options, blank), settings)
+
+        before, after = self._known((fixed, settings), host, first.p.shape, trace)
+        size = max(1, first.p.numel() * first.p.element_size())
+        most = 1 if foreach is False else max(1, _STACK_BYTES // size)
+        for start in range(0, len(members), most):
+            self._run_stack(members[start : start + most], host, before, after, foreach)
+
+    def _run_stack(
+        self,
+        members: Sequence[Entry],
+        host: Mapping[str, float],
+        before: Graph,
+        after: Graph | None,
+        foreach: bool | None,
+    ) -> None:
+        dtype = compute_dtype(members[0].p)
+        gradients = [e.g for e in members]
+        if "gradient" in before.outputs:
+            gradients = [torch.empty_like(e.p, dtype=dtype) for e in members]
+        if before.outputs:
+            eager.run([_bucket(before, host, members, gradient=gradients)], {}, foreach=foreach)
+        keywords = {name: members[0].options[name] for name in self.method.keywords}
+        states = [self._stacked(name, members) for name in self.method.positions]
+        rule = typing.cast("Callable[..., Any]", self.method.batched_rule)
+        p = _stack([e.p.to(dtype) for e in members])
+        result = rule(p, _stack([g.to(dtype) for g in gradients]), *states, **keywords)
+        new_p, *new_states = result if isinstance(result, tuple) else (result,)
+        if after is None:
+            _write([e.p for e in members], new_p)
+        else:
+            eager.run([_bucket(after, host, members, new_p=list(new_p))], {}, foreach=foreach)
+        for name, new in zip(self.method.positions, new_states, strict=True):
+            self._write_state(name, members, new)
+
+    def _stacked(self, name: str, members: Sequence[Entry]) -> Any:
+        values = [e.states.get(name) for e in members]
+        if values[0] is None:
+            return None
+        if isinstance(values[0], list):
+            return [_stack(column) for column in zip(*values, strict=True)]
+        return _stack(values)
+
+    def _write_state(self, name: str, members: Sequence[Entry], new: Any) -> None:
+        values = [e.states.get(name) for e in members]
+        if isinstance(values[0], list):
+            for column, tensor in zip(zip(*values, strict=True), new, strict=True):
+                _write(column, tensor)
+        elif values[0] is not None:
+            _write(values, new)
+
+
+def _trace_of(graph: Graph | tuple[Graph, Graph | None]) -> Trace:
+    return graph.trace if isinstance(graph, Graph) else graph[0].trace
+
+
+#: Bytes of parameters of one shape that are stacked for one call of a batched rule.
+_STACK_BYTES = 1 << 26
+
+
+def _groups(entries: Iterable[Entry], key: Callable[[Entry], Hashable]) -> Iterable[list[Entry]]:
+    together: dict[Hashable, list[Entry]] = defaultdict(list)
+    for e in entries:
+        together[key(e)].append(e)
+    return together.values()
+
+
+def _bucket(graph: Graph, host: Mapping[str, float], members: Sequence[Entry], **more: Sequence[Tensor]) -> Bucket:
+    names = {"p", *graph.buffers}
+    buffers = {name: more[name] if name in more else [e.buffer(name) for e in members] for name in names}
+    return Bucket(graph, host, buffers, compute_dtype(members[0].p))
+
+
+def _stack(tensors: Sequence[Any]) -> Tensor:
+    return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(list(tensors))
+
+
+def _write(targets: Sequence[Any], stacked: Tensor) -> None:
+    for target, new in zip(targets, stacked.unbind(0), strict=True):
+        target.copy_(new)
+
+
+def compute_dtype(p: Tensor) -> torch.dtype:
+    """The type of arithmetic and of states: the parameter's, but at least float32."""
+    return torch.float32 if p.dtype in _LOW_PRECISION else p.dtype
+
+
+def real(x: Tensor) -> Tensor:
+    """The tensor itself, or the pairs of real numbers behind a complex one."""
+    return torch.view_as_real(x) if x.is_complex() else x

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     )
     from optim_core.declarations import decoupled, extra, hyper, l2, state
     from optim_core.errors import NonCommercialWarning, OptimCoreError
+    from optim_core.explanation import explain
     from optim_core.factory import create_optimizer
-    from optim_core.minimize import minimize
+    from optim_core.stepping import minimize
     from optim_core.optimizer import RuleOptimizer
     from optim_core.wrapper import Wrapper
 
@@ -37,6 +38,7 @@ __all__ = [
     "__version__",
     "create_optimizer",
     "decoupled",
+    "explain",
     "extra",
     "find",
     "get",
@@ -61,6 +63,7 @@ _HOMES = {
     "Wrapper": "wrapper",
     "create_optimizer": "factory",
     "decoupled": "declarations",
+    "explain": "explanation",
     "extra": "declarations",
     "find": "api",
     "get": "api",
@@ -73,7 +76,7 @@ _HOMES = {
     "l2": "declarations",
     "licenses": "",
     "load_optimizer": "api",
-    "minimize": "minimize",
+    "minimize": "stepping",
     "state": "declarations",
 }
 

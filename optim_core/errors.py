@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 
 class OptimCoreError(Exception):
     """Base of all exceptions of the library."""
@@ -93,3 +96,11 @@ class CheckpointMismatch(OptimCoreError, ValueError):
 
 class WrapperConflict(OptimCoreError, TypeError):
     """A wrapper cannot be put around this optimizer."""
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn about the line that called the library, however deep inside it this is."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "optim_core":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

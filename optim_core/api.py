@@ -1,0 +1,147 @@
+"""Methods by name: what ``optim_core`` itself offers of the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from optim_core import licenses
+from optim_core.errors import PackBroken, UnknownName
+from optim_core.registry import load, matches, registry
+from optim_core.specs import Kind, Need, Spec
+from optim_core.torch_names import is_torch, torch_class, torch_hint
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+
+def get(name: str) -> type[Optimizer]:
+    """The class of an optimizer.
+
+    Args:
+        name: compared without case, ``-``, ``_``, ``.`` and spaces; ``pack:name`` is the full form, and
+            ``torch:NAME`` one of torch's own classes.
+
+    Raises:
+        UnresolvedName: UnknownName, AmbiguousName, WrongKind, PackNotInstalled, PackDisabled or PackBroken; the text
+            says what to do.
+        LicenseNotAllowed: the licence policy does not permit it.
+
+    Warns:
+        NonCommercialWarning: its licence rules out commercial use; once a process.
+
+    Example:
+        >>> get("torch:asgd").__name__
+        'ASGD'
+    """
+    return cast("type[Optimizer]", _class(name, "optimizer"))
+
+
+def get_scheduler(name: str) -> type[LRScheduler]:
+    """The class of a learning-rate scheduler; names and errors as for :func:`get`.
+
+    Example:
+        >>> get_scheduler("torch:step-lr").__name__
+        'StepLR'
+    """
+    return cast("type[LRScheduler]", _class(name, "scheduler"))
+
+
+def get_wrapper(name: str) -> Callable[..., Optimizer]:
+    """What to call as ``wrapper(optimizer, **options)``; names and errors as for :func:`get`.
+
+    Example:
+        >>> optimizer = get_wrapper("lookahead")(optimizer, k=5)  # doctest: +SKIP
+    """
+    return cast("Callable[..., Optimizer]", _class(name, "wrapper"))
+
+
+def load_optimizer(optimizer: str) -> type[Optimizer]:
+    """The same as :func:`get`, under the name that users of pytorch-optimizer know."""
+    return get(optimizer)
+
+
+def get_supported_optimizers(filters: str | Sequence[str] | None = None) -> list[str]:
+    """The names of all installed optimizers, sorted.
+
+    Args:
+        filters: patterns such as ``"adam*"``; a name that fits one of them is listed. None for all.
+    """
+    return _supported("optimizer", filters)
+
+
+def get_supported_lr_schedulers(filters: str | Sequence[str] | None = None) -> list[str]:
+    """The names of all installed learning-rate schedulers; ``filters`` as for :func:`get_supported_optimizers`."""
+    return _supported("scheduler", filters)
+
+
+def info(name: str, kind: Kind | None = None) -> Spec:
+    """The spec of a method: paper, licence, needs, state. Imports nothing of the method.
+
+    Args:
+        name: as for :func:`get`.
+        kind: ``"optimizer"``, ``"scheduler"`` or ``"wrapper"``, if it should be one.
+
+    Raises:
+        UnresolvedName: as for :func:`get`.
+    """
+    return registry().spec(name, kind)
+
+
+def find(
+    pattern: str = "*",
+    *,
+    pack: str | None = None,
+    license: str | None = None,  # noqa: A002 - what it is called everywhere
+    needs: Need | Sequence[Need] = (),
+    kind: Kind | None = None,
+) -> list[Spec]:
+    """The specs of all installed methods that meet every condition. Imports nothing of the methods.
+
+    Args:
+        pattern: for the name or an alias, such as ``"adam*"``; compared as names are.
+        pack: the name of a pack.
+        license: an SPDX identifier, or ``"noncommercial"``: methods whose use means accepting such a licence.
+        needs: a key of :data:`optim_core.specs.NEEDS`, or several, all of which the method needs.
+        kind: ``"optimizer"``, ``"scheduler"`` or ``"wrapper"``.
+
+    Raises:
+        InvalidOption: there is no such need or kind.
+        UnresolvedName: the pack is unknown, not installed, broken or switched off.
+
+    Example:
+        >>> [spec.name for spec in find("adam*", license="noncommercial")]
+        []
+    """
+    return [e.spec for e in registry().find(pattern, pack=pack, license=license, needs=needs, kind=kind)]
+
+
+def _supported(kind: Kind, filters: str | Sequence[str] | None) -> list[str]:
+    patterns = (filters,) if isinstance(filters, str) else ("*",) if filters is None else filters
+    return [name for name in registry().names(kind) if any(matches(name, pattern) for pattern in patterns)]
+
+
+def _class(name: str, kind: Kind) -> Any:
+    if is_torch(name):
+        return torch_class(name, kind)
+    try:
+        entry = registry().entry(name, kind)
+    except UnknownName as unknown:
+        raise UnknownName(f"{unknown}{torch_hint(name, kind)}") from None
+    licenses.check(entry.spec, entry.pack.label)
+    found = load(entry.spec)
+    if not _is_kind(found, kind):
+        raise PackBroken(
+            f"{entry.full_name!r}: {entry.spec.target} is no {kind}. Report it to the authors of {entry.pack}"
+        )
+    return found
+
+
+def _is_kind(found: object, kind: Kind) -> bool:
+    import torch
+
+    if kind == "wrapper":
+        return callable(found)
+    base = torch.optim.Optimizer if kind == "optimizer" else torch.optim.lr_scheduler.LRScheduler
+    return isinstance(found, type) and issubclass(found, base)

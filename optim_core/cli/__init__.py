@@ -1,0 +1,18 @@
+"""The command ``optim-core``: list, show, doctor, licenses, compare."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line, or say what it lacks."""
+    try:
+        from optim_core.cli.app import app
+    except ModuleNotFoundError as missing:
+        package = (missing.name or "").partition(".")[0]
+        if package not in ("click", "rich"):
+            raise
+        sys.stderr.write(f'The command line needs {package}: pip install "optim-core[cli]"\n')
+        sys.exit(2)
+    app(prog_name="optim-core")

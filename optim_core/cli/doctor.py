@@ -1,0 +1,90 @@
+"""``optim-core doctor``: versions, packs, and what is wrong with them."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+
+import click
+import importlib_metadata
+
+from optim_core import __version__, unresolved
+from optim_core.cli.output import console, counted, table
+from optim_core.discovery import DISABLE, ONLY, Origin, listed
+from optim_core.licenses import ALLOW, DENY
+from optim_core.names import did_you_mean, normalise
+from optim_core.registry import STRICT, Registry, registry
+
+_REQUIRED = ("torch", "pluggy", "importlib-metadata")
+#: What each extra brings.
+_EXTRAS = {
+    "cli": ("click", "rich", "license-expression"),
+    "compare": ("jinja2", "matplotlib", "scikit-learn"),
+}
+
+
+@click.command()
+@click.pass_context
+def doctor(ctx: click.Context) -> None:
+    """Check the installation. Exits with 1 if something is broken."""
+    packs = registry()
+    out = console()
+    click.echo(f"optim-core {__version__}, Python {platform.python_version()}, {platform.platform(terse=True)}")
+    out.print(table("package", "version", "for", rows=_packages()))
+    out.print(table("pack", "from", "licence", "state", rows=_packs(packs), elastic="state"))
+    for variable in (ONLY, DISABLE, STRICT, ALLOW, DENY):
+        if variable in os.environ:
+            click.echo(f"{variable}={os.environ[variable]}")
+    for note in _notes(packs):
+        click.echo(f"note: {note}")
+    problems = list(_problems(packs))
+    for problem in problems:
+        click.echo(f"problem: {problem}")
+    click.echo("Something is broken." if problems else "All is well.")
+    ctx.exit(bool(problems))
+
+
+def _packages() -> Iterator[tuple[str, str, str]]:
+    for name in _REQUIRED:
+        yield name, _version(name) or "missing", "everything"
+    for extra, names in _EXTRAS.items():
+        for name in names:
+            yield name, _version(name) or "-", f"optim-core[{extra}]"
+
+
+def _packs(packs: Registry) -> Iterator[tuple[str, str, str, str]]:
+    states: list[tuple[Origin, str]] = [(pack, counted(len(pack.specs), "method")) for pack in packs.packs]
+    states += [(failure, f"broken ({failure.stage})") for failure in packs.failures]
+    states += [(off, f"off ({off.variable})") for off in packs.disabled]
+    for origin, state in states:
+        yield origin.name, origin.label, origin.license or "not declared", state
+
+
+def _notes(packs: Registry) -> Iterator[str]:
+    """What may not be meant."""
+    if not packs.packs:
+        yield 'no pack works. All permissively licensed ones: pip install "optim-core[all]"'
+    names = [origin.name for origin in (*packs.packs, *packs.failures, *packs.disabled)]
+    for variable in (ONLY, DISABLE):
+        for name in listed(variable):
+            if normalise(name) not in map(normalise, names):
+                yield f"{variable} names {name!r}, and no such pack is installed.{did_you_mean(name, names)}"
+    for hits in packs.contested():
+        yield str(unresolved.ambiguous(hits[0].spec.name, hits))
+
+
+def _problems(packs: Registry) -> Iterator[str]:
+    """What does not work."""
+    for name in _REQUIRED:
+        if _version(name) is None:
+            yield f"{name} is missing: pip install {name}"
+    for failure in packs.failures:
+        yield str(unresolved.broken(failure))
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib_metadata.version(distribution)
+    except importlib_metadata.PackageNotFoundError:
+        return None

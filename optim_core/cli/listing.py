@@ -1,0 +1,57 @@
+"""``optim-core list``: the methods that are installed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from optim_core.cli.output import console, entry_dict, mention_failures, print_json, table
+from optim_core.registry import Entry, registry
+from optim_core.specs import KINDS, NEEDS, Kind, Need
+
+
+@click.command("list")
+@click.argument("pattern", default="*")
+@click.option("--pack", metavar="NAME", help="Of this pack only.")
+@click.option("--kind", type=click.Choice(KINDS), help="Of this kind only.")
+@click.option("--needs", type=click.Choice(list(NEEDS)), multiple=True, help="What needs this; may be repeated.")
+@click.option("--license", "license_", metavar="SPDX", help="Under this licence, or 'noncommercial'.")
+@click.option("--json", "as_json", is_flag=True, help="All that is known of them, for machines.")
+def list_methods(
+    *,
+    pattern: str,
+    pack: str | None,
+    kind: Kind | None,
+    needs: tuple[Need, ...],
+    license_: str | None,
+    as_json: bool,
+) -> None:
+    """List the installed methods.
+
+    PATTERN, such as 'ada*', is for the names and aliases.
+    """
+    packs = registry()
+    entries = packs.find(pattern, pack=pack, kind=kind, needs=needs, license=license_)
+    entries.sort(key=lambda e: (e.spec.name, e.pack.name))
+    if as_json:
+        print_json([entry_dict(e) for e in entries])
+    elif entries:
+        for of_kind in KINDS:
+            rows = [(e.spec.name, e.pack.name, e.spec.license, _line(e)) for e in entries if e.spec.kind == of_kind]
+            if rows:
+                console().print(table(of_kind, "pack", "licence", "what it does", rows=rows, elastic="what it does"))
+    else:
+        click.echo(_nothing(packs.entries), err=True)
+    mention_failures(packs)
+
+
+def _line(entry: Entry) -> str:
+    needs = f" Needs {', '.join(entry.spec.needs)}." if entry.spec.needs else ""
+    return entry.spec.summary + needs
+
+
+def _nothing(entries: Sequence[Entry]) -> str:
+    if entries:
+        return f"None of the {len(entries)} installed methods fits."
+    return 'No pack works. All permissively licensed ones: pip install "optim-core[all]"'

@@ -1,0 +1,135 @@
+"""``optim-core show NAME``: all that is known of one method."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import click
+from rich.markup import escape
+
+from optim_core import licenses
+from optim_core.cli.output import console, entry_dict, print_json, table
+from optim_core.errors import PackBroken
+from optim_core.registry import Entry, load, registry
+from optim_core.specs import NEEDS, SIZES, OptimizerSpec, state_numbers
+from optim_core.unresolved import GETTERS
+
+#: A model is taken to consist of square matrices of this side; states that are smaller than it depend on it.
+_SIDE = 4096
+_FLOAT32 = 4
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--parameters", type=click.FloatRange(min=1), default=1e9, show_default=True, help="Size of the model for memory."
+)
+@click.option("--json", "as_json", is_flag=True, help="The spec, for machines.")
+def show(*, name: str, parameters: float, as_json: bool) -> None:
+    """Show what NAME is: paper, licences, needs, options, memory."""
+    entry = registry().entry(name)
+    if as_json:
+        memory = {state: _bytes(size, parameters) for state, size in _states(entry).items()}
+        print_json({**entry_dict(entry), "state_bytes": memory})
+        return
+    out = console()
+    out.print(f"[bold]{entry.spec.name}[/bold] ({entry.spec.kind}): {escape(entry.spec.summary)}")
+    for key, value in _facts(entry):
+        out.print(f"  {key:<10}{escape(value)}", soft_wrap=True)
+    _print_options(entry)
+    _print_memory(entry, parameters)
+
+
+def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
+    spec, pack = entry.spec, entry.pack
+    module, _, class_name = spec.target.partition(":")
+    yield "class", f"optim_core.{GETTERS[spec.kind]}({spec.name!r}), or: from {module} import {class_name}"
+    yield "pack", f"{pack.name} ({pack.label})"
+    if spec.aliases:
+        yield "aliases", ", ".join(spec.aliases)
+    yield "licence", spec.license
+    if spec.paper is not None:
+        yield "paper", f"{spec.paper.title}, {spec.paper.year}, {spec.paper.url}"
+    if spec.code:
+        yield "code", f"{spec.code} (licence: {spec.code_license or 'unknown'})"
+    for need in spec.needs:
+        yield "needs", f"{need}: {NEEDS[need]}"
+    if isinstance(spec, OptimizerSpec) and spec.constructors:
+        yield "also", ", ".join(f"{spec.class_name}.{name}(...)" for name in spec.constructors)
+
+
+def _print_options(entry: Entry) -> None:
+    refusals = [rule for rule in licenses.rules() if not rule.permits(entry.spec.license)]
+    if refusals:
+        click.echo(f"\nOptions are not shown: your policy does not allow {entry.spec.license} ({refusals[0]}).")
+        return
+    try:
+        rows = list(_options(load(entry.spec)))
+    except PackBroken as problem:
+        click.echo(f"\nOptions cannot be shown: {problem}")
+        return
+    if rows:
+        console().print(table("option", "default", "range", "meaning", rows=rows, elastic="meaning"))
+
+
+def _options(found: Any) -> Iterator[tuple[str, str, str, str]]:
+    """Rows of name, default, range, meaning."""
+    declared = getattr(found, "hypers", None)
+    if declared is None:
+        for parameter in list(inspect.signature(found).parameters.values())[1:]:
+            required = parameter.default is parameter.empty
+            yield parameter.name, "required" if required else repr(parameter.default), "", ""
+        return
+    for hyper in declared.values():
+        signs = ((">=", hyper.ge), (">", hyper.gt), ("<=", hyper.le), ("<", hyper.lt))
+        bounds = " ".join(f"{sign} {bound:g}" for sign, bound in signs if bound is not None)
+        choices = " or ".join(map(repr, hyper.choices or ()))
+        search = "; worth trying: {:g} to {:g}".format(*hyper.search) if hyper.search else ""
+        yield hyper.name, repr(hyper.default), bounds or choices, hyper.doc + search
+
+
+def _states(entry: Entry) -> dict[str, str]:
+    return dict(entry.spec.state) if isinstance(entry.spec, OptimizerSpec) else {}
+
+
+def _print_memory(entry: Entry, parameters: float) -> None:
+    if not isinstance(entry.spec, OptimizerSpec):
+        return
+    states = _states(entry)
+    if not states:
+        click.echo("Keeps no state with its default options.")
+        return
+    sizes = {state: _bytes(size, parameters) for state, size in states.items()}
+    rows = [(state, size, _meaning(size), _readable(sizes[state])) for state, size in states.items()]
+    console().print(table("state", "size", "which is", "memory", rows=rows, elastic="which is"))
+    click.echo(
+        f"{_readable(sum(sizes.values()))} of state for {parameters:,.0f} parameters in float32, "
+        f"as square matrices of side {_SIDE}, with default options."
+    )
+
+
+def _meaning(size: str) -> str:
+    count, _, kind = size.rpartition(" ")
+    return f"{count} times: {SIZES[kind]}" if count else SIZES[kind]
+
+
+def _bytes(size: str, parameters: float) -> int:
+    if size.endswith("whole"):
+        return _FLOAT32
+    return round(state_numbers(size, (_SIDE, _SIDE)) * parameters / _SIDE**2 * _FLOAT32)
+
+
+def _readable(count: float) -> str:
+    """Bytes with three digits.
+
+    Example:
+        >>> _readable(8e9), _readable(4)
+        ('8 GB', '4 B')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

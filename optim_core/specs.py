@@ -1,0 +1,197 @@
+"""Specs: what is known of a method before anything of it is imported."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
+
+from optim_core.errors import SpecError
+from optim_core.names import did_you_mean, normalise
+
+Kind: TypeAlias = Literal["optimizer", "scheduler", "wrapper"]
+Need: TypeAlias = Literal["closure", "create_graph", "multi_loss", "loss", "total_steps", "betas", "named_params"]
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+#: What a method may need beside gradients; `minimize` supplies the first four.
+NEEDS: Mapping[Need, str] = {
+    "closure": "evaluates the loss more than once a step",
+    "create_graph": "differentiates the gradients: loss.backward(create_graph=True)",
+    "multi_loss": "several losses: the closure returns a list",
+    "loss": "the value of the loss at each step",
+    "total_steps": "the number of steps of the whole run",
+    "betas": "an optimizer whose groups have betas",
+    "named_params": "parameters with their names: model.named_parameters()",
+}
+
+#: How large a state is for one parameter of a given shape; "3 element" stands for three of that size.
+SIZES: Mapping[str, str] = {
+    "element": "as the parameter",
+    "row": "one number for each index of dimension 0",
+    "tensor": "one number a parameter",
+    "whole": "one number for the model",
+    "axes": "a d x d matrix for each axis of length d",
+    "all_but_last": "without the last dimension (2 dimensions and more)",
+    "all_but_second_last": "without the last but one dimension (2 dimensions and more)",
+    "element_below_2d": "as the parameter (fewer than 2 dimensions)",
+}
+
+_ID = r"[A-Za-z0-9][A-Za-z0-9.\-]*\+?"
+_LICENSE = re.compile(rf"\(*{_ID}\)*(?: (?:AND|OR|WITH) \(*{_ID}\)*)*")
+_TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
+_SIZE = re.compile(r"(?:([1-9]\d*) )?([a-z0-9_]+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paper:
+    """Where a method was published."""
+
+    title: str
+    url: str
+    year: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What a pack says of one method. Use a subclass: it gives the kind.
+
+    Args:
+        name: lower case, words joined by ``_``; names are compared as :func:`optim_core.names.normalise` has it.
+        target: where the class is, ``"module:Class"``; imported when somebody asks for it, not before.
+        summary: one line in plain words.
+        license: SPDX expression of this implementation.
+        aliases: other names; a name always wins over an alias.
+        paper: where it was published.
+        code: URL of the authors' code.
+        code_license: SPDX expression of the authors' code, or ``"none found"``.
+        needs: what it needs beside gradients, keys of :data:`NEEDS`.
+
+    Raises:
+        SpecError: a field does not have this form.
+
+    Example:
+        >>> OptimizerSpec(name="lion", target="acme.lion:Lion", summary="Sign of momentum.", license="MIT").kind
+        'optimizer'
+    """
+
+    kind: ClassVar[Kind]
+
+    name: str
+    target: str
+    summary: str
+    license: str
+    aliases: tuple[str, ...] = ()
+    paper: Paper | None = None
+    code: str = ""
+    code_license: str = ""
+    needs: tuple[Need, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not hasattr(self, "kind"):
+            raise SpecError(f"{self.name!r}: use OptimizerSpec, SchedulerSpec or WrapperSpec instead of Spec")
+        self._check_names()
+        if not _TARGET.fullmatch(self.target):
+            self._reject("target", self.target, "'module:Class'")
+        if not self.summary or "\n" in self.summary:
+            self._reject("summary", self.summary, "one line")
+        if not is_license(self.license):
+            self._reject("license", self.license, "an SPDX expression such as 'Apache-2.0'")
+        if self.code_license not in ("", "none found") and not is_license(self.code_license):
+            self._reject("code_license", self.code_license, "an SPDX expression or 'none found'")
+        for need in self.needs:
+            if need not in NEEDS:
+                self._reject("needs", need, f"one of {', '.join(NEEDS)}.{did_you_mean(need, NEEDS)}")
+
+    def _check_names(self) -> None:
+        names = (self.name, *self.aliases)
+        for name in names:
+            if not _NAME.fullmatch(name):
+                self._reject("name", name, "lower-case letters, digits and single '_' between them")
+        if len({normalise(name) for name in names}) < len(names):
+            self._reject("aliases", self.aliases, "different from the name and from each other")
+
+    def _reject(self, field_name: str, value: object, wanted: str) -> None:
+        raise SpecError(f"spec {self.name!r}: {field_name}={value!r} should be {wanted}")
+
+    @property
+    def class_name(self) -> str:
+        """The name of the class behind it."""
+        return self.target.partition(":")[2]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All fields as plain values, for JSON."""
+        return {"kind": self.kind, **asdict(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSpec(Spec):
+    """An optimizer.
+
+    Args:
+        state: for each state that it keeps with its default options, the size: a key of :data:`SIZES`, or several of
+            it (``"3 element"``).
+        constructors: names of class methods that construct it in another way.
+    """
+
+    kind: ClassVar[Kind] = "optimizer"
+
+    state: Mapping[str, str] = field(default_factory=dict, hash=False)
+    constructors: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, size in self.state.items():
+            if not (found := _SIZE.fullmatch(size)) or found[2] not in SIZES:
+                self._reject(f"state[{name!r}]", size, f"one of {', '.join(SIZES)}, or '3 element' for three")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulerSpec(Spec):
+    """A learning-rate scheduler."""
+
+    kind: ClassVar[Kind] = "scheduler"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrapperSpec(Spec):
+    """Something that stands around an optimizer."""
+
+    kind: ClassVar[Kind] = "wrapper"
+
+
+def is_license(text: str) -> bool:
+    """Whether a text has the form of an SPDX expression; it may still name a licence that does not exist.
+
+    Example:
+        >>> [is_license(text) for text in ("Apache-2.0", "MIT OR (BSD-3-Clause AND ISC)", "free for all")]
+        [True, True, False]
+    """
+    return _LICENSE.fullmatch(text) is not None and text.count("(") == text.count(")")
+
+
+def state_numbers(size: str, shape: tuple[int, ...]) -> int:
+    """How many numbers a state has for a parameter of a shape; 0 for ``whole``, which belongs to no parameter.
+
+    Example:
+        >>> [state_numbers(size, (4, 3)) for size in ("element", "2 element", "row", "axes", "all_but_last")]
+        [12, 24, 4, 25, 4]
+    """
+    found = _SIZE.fullmatch(size)
+    if found is None or found[2] not in SIZES:
+        raise SpecError(f"{size!r} is no size of a state: {', '.join(SIZES)}")
+    matrix = len(shape) >= 2
+    each = {
+        "element": math.prod(shape),
+        "row": shape[0] if shape else 1,
+        "tensor": 1,
+        "whole": 0,
+        "axes": sum(d * d for d in shape),
+        "all_but_last": math.prod(shape[:-1]) if matrix else 0,
+        "all_but_second_last": math.prod((*shape[:-2], shape[-1])) if matrix else 0,
+        "element_below_2d": 0 if matrix else math.prod(shape),
+    }[found[2]]
+    return int(found[1] or 1) * each

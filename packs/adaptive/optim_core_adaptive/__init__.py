@@ -1,0 +1,34 @@
+"""Optimizers that scale each step by running moments of the gradient."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from optim_core.exports import exports
+
+if TYPE_CHECKING:
+    from optim_core_adaptive.adabelief import AdaBelief
+    from optim_core_adaptive.adafactor import AdaFactor
+    from optim_core_adaptive.adam import Adam
+    from optim_core_adaptive.adamp import AdamP
+    from optim_core_adaptive.adamw import AdamW
+    from optim_core_adaptive.adan import Adan
+    from optim_core_adaptive.amsgrad import AMSGrad
+    from optim_core_adaptive.lamb import LAMB
+    from optim_core_adaptive.prodigy import Prodigy
+    from optim_core_adaptive.radam import RAdam
+
+__all__ = [
+    "LAMB",
+    "AMSGrad",
+    "AdaBelief",
+    "AdaFactor",
+    "Adam",
+    "AdamP",
+    "AdamW",
+    "Adan",
+    "Prodigy",
+    "RAdam",
+]
+
+__getattr__, __dir__ = exports(__name__)

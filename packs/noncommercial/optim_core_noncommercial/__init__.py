@@ -1,0 +1,18 @@
+"""Optimizers whose authors allow non-commercial use only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from optim_core.exports import exports
+
+if TYPE_CHECKING:
+    from optim_core_noncommercial.fromage import Fromage
+    from optim_core_noncommercial.nero import Nero
+
+__all__ = [
+    "Fromage",
+    "Nero",
+]
+
+__getattr__, __dir__ = exports(__name__)

@@ -1,0 +1,20 @@
+"""Optimizers that use curvature."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from optim_core.exports import exports
+
+if TYPE_CHECKING:
+    from optim_core_second_order.adahessian import AdaHessian
+    from optim_core_second_order.shampoo import Shampoo
+    from optim_core_second_order.sophiah import SophiaH
+
+__all__ = [
+    "AdaHessian",
+    "Shampoo",
+    "SophiaH",
+]
+
+__getattr__, __dir__ = exports(__name__)

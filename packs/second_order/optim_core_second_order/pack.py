@@ -1,0 +1,60 @@
+"""What the pack brings: specs only, no torch."""
+
+from __future__ import annotations
+
+from optim_core.hookspecs import hookimpl
+from optim_core.specs import OptimizerSpec, Paper
+
+OPTIM_CORE_API = 1
+
+
+@hookimpl
+def optim_core_optimizers() -> list[OptimizerSpec]:
+    """The pack's optimizers."""
+    return [
+        OptimizerSpec(
+            name="sophiah",
+            aliases=("sophia",),
+            target="optim_core_second_order.sophiah:SophiaH",
+            summary="Average gradient over a sampled Hessian diagonal, with every step clipped.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Sophia: A Scalable Stochastic Second-order Optimizer for Language Model Pre-training",
+                url="https://arxiv.org/abs/2305.14342",
+                year=2023,
+            ),
+            code="https://github.com/Liuhong99/Sophia",
+            code_license="MIT",
+            needs=("create_graph",),
+            state={"exp_avg": "element", "hessian": "element"},
+        ),
+        OptimizerSpec(
+            name="adahessian",
+            target="optim_core_second_order.adahessian:AdaHessian",
+            summary="Adam whose second moment is that of a sampled, smoothed Hessian diagonal.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="ADAHESSIAN: An Adaptive Second Order Optimizer for Machine Learning",
+                url="https://arxiv.org/abs/2006.00719",
+                year=2020,
+            ),
+            code="https://github.com/amirgholami/adahessian",
+            code_license="MIT",
+            needs=("create_graph",),
+            state={"exp_avg": "element", "exp_hessian_diag_sq": "element"},
+        ),
+        OptimizerSpec(
+            name="shampoo",
+            target="optim_core_second_order.shampoo:Shampoo",
+            summary="One preconditioning matrix for each axis of a tensor.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Shampoo: Preconditioned Stochastic Tensor Optimization",
+                url="https://arxiv.org/abs/1802.09568",
+                year=2018,
+            ),
+            code="https://github.com/moskomule/shampoo.pytorch",
+            code_license="none found",
+            state={"statistics": "axes", "inverse_roots": "axes"},
+        ),
+    ]

@@ -1,0 +1,16 @@
+"""Wrappers that look for flat minima."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from optim_core.exports import exports
+
+if TYPE_CHECKING:
+    from optim_core_sharpness.sam import SAM
+
+__all__ = [
+    "SAM",
+]
+
+__getattr__, __dir__ = exports(__name__)

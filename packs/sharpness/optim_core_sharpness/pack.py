@@ -1,0 +1,29 @@
+"""What the pack brings: specs only, no torch."""
+
+from __future__ import annotations
+
+from optim_core.hookspecs import hookimpl
+from optim_core.specs import Paper, WrapperSpec
+
+OPTIM_CORE_API = 1
+
+
+@hookimpl
+def optim_core_wrappers() -> list[WrapperSpec]:
+    """The pack's wrappers."""
+    return [
+        WrapperSpec(
+            name="sam",
+            target="optim_core_sharpness.sam:SAM",
+            summary="Takes the gradient at the worst point near by, and so prefers flat minima.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Sharpness-Aware Minimization for Efficiently Improving Generalization",
+                url="https://arxiv.org/abs/2010.01412",
+                year=2020,
+            ),
+            code="https://github.com/google-research/sam",
+            code_license="Apache-2.0",
+            needs=("closure",),
+        ),
+    ]

@@ -1,0 +1,18 @@
+"""Optimizers whose steps depend on the gradient's sign."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from optim_core.exports import exports
+
+if TYPE_CHECKING:
+    from optim_core_sign.lion import Lion
+    from optim_core_sign.signsgd import SignSGD
+
+__all__ = [
+    "Lion",
+    "SignSGD",
+]
+
+__getattr__, __dir__ = exports(__name__)

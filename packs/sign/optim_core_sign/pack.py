@@ -1,0 +1,44 @@
+"""What the pack brings: specs only, no torch."""
+
+from __future__ import annotations
+
+from optim_core.hookspecs import hookimpl
+from optim_core.specs import OptimizerSpec, Paper
+
+OPTIM_CORE_API = 1
+
+
+@hookimpl
+def optim_core_optimizers() -> list[OptimizerSpec]:
+    """The pack's optimizers."""
+    return [
+        OptimizerSpec(
+            name="lion",
+            target="optim_core_sign.lion:Lion",
+            summary="Step by the sign of a momentum that looks one gradient ahead; half of Adam's memory.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Symbolic Discovery of Optimization Algorithms",
+                url="https://arxiv.org/abs/2302.06675",
+                year=2023,
+            ),
+            code="https://github.com/google/automl/tree/master/lion",
+            code_license="Apache-2.0",
+            state={"exp_avg": "element"},
+        ),
+        OptimizerSpec(
+            name="signsgd",
+            aliases=("signum",),
+            target="optim_core_sign.signsgd:SignSGD",
+            summary="Step by the sign of the gradient, or of its average (Signum).",
+            license="Apache-2.0",
+            paper=Paper(
+                title="signSGD: Compressed Optimisation for Non-Convex Problems",
+                url="https://arxiv.org/abs/1802.04434",
+                year=2018,
+            ),
+            code="https://github.com/jiaweizzhao/signSGD-with-Majority-Vote",
+            code_license="none found",
+            state={"momentum_buffer": "element"},
+        ),
+    ]

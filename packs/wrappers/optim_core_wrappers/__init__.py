@@ -1,0 +1,18 @@
+"""Wrappers for any optimizer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from optim_core.exports import exports
+
+if TYPE_CHECKING:
+    from optim_core_wrappers.gc import GradientCentralization
+    from optim_core_wrappers.lookahead import Lookahead
+
+__all__ = [
+    "GradientCentralization",
+    "Lookahead",
+]
+
+__getattr__, __dir__ = exports(__name__)

@@ -1,0 +1,42 @@
+"""What the pack brings: specs only, no torch."""
+
+from __future__ import annotations
+
+from optim_core.hookspecs import hookimpl
+from optim_core.specs import Paper, WrapperSpec
+
+OPTIM_CORE_API = 1
+
+
+@hookimpl
+def optim_core_wrappers() -> list[WrapperSpec]:
+    """The pack's wrappers."""
+    return [
+        WrapperSpec(
+            name="lookahead",
+            target="optim_core_wrappers.lookahead:Lookahead",
+            summary="Every k steps goes back part of the way to slowly moving weights.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Lookahead Optimizer: k steps forward, 1 step back",
+                url="https://arxiv.org/abs/1907.08610",
+                year=2019,
+            ),
+            code="https://github.com/michaelrzhang/lookahead",
+            code_license="MIT",
+        ),
+        WrapperSpec(
+            name="gc",
+            aliases=("gradient_centralization",),
+            target="optim_core_wrappers.gc:GradientCentralization",
+            summary="Centres the gradient of each output unit about zero.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Gradient Centralization: A New Optimization Technique for Deep Neural Networks",
+                url="https://arxiv.org/abs/2004.01461",
+                year=2020,
+            ),
+            code="https://github.com/Yonghongwei/Gradient-Centralization",
+            code_license="none found",
+        ),
+    ]

@@ -1,0 +1,31 @@
+"""Fixtures that several tests share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import importlib_metadata
+import pytest
+from worlds import VARIABLES, World
+
+from optim_core import licenses
+from optim_core import registry as registry_module
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """An environment without packs, without a policy, in which nobody has been warned."""
+    made = World(tmp_path)
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(importlib_metadata, "entry_points", made.entry_points)
+    monkeypatch.setattr(registry_module, "_registry", None)
+    monkeypatch.setattr(registry_module, "_registered", {})
+    monkeypatch.setattr(licenses, "_policy", ())
+    monkeypatch.setattr(licenses, "_warned", set())
+    yield made
+    for name in [name for name in sys.modules if name.startswith("world_")]:
+        del sys.modules[name]

@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+from worlds import spec
+
+from optim_core.cli.app import app
+from optim_core.specs import Paper, SchedulerSpec
+
+NC = "CC-BY-NC-SA-4.0"
+SCHEDULER = SchedulerSpec(
+    name="ramp", target="torch.optim.lr_scheduler:LinearLR", summary="Up.", license="MIT", needs=("total_steps",)
+)
+LION = spec(
+    "lion",
+    aliases=("king",),
+    paper=Paper(title="On lions", url="https://example.org/lions", year=2023),
+    code="https://example.org/code",
+    code_license="none found",
+    needs=("create_graph",),
+    state={"exp_avg": "2 element", "d": "whole"},
+    constructors=("from_cub",),
+)
+
+
+def run(*arguments):
+    return CliRunner(env={"COLUMNS": "160"}).invoke(app, arguments, catch_exceptions=False)
+
+
+@pytest.fixture(autouse=True)
+def installed(world):
+    world.install("zoo", LION, SCHEDULER)
+    world.install("nc", spec("nero", license=NC, target="builtins:no_such_class"), licence=NC)
+    return world
+
+
+# list -----------------------------------------------------------------------------------------------------------
+
+
+def test_list():
+    done = run("list")
+    assert done.exit_code == 0
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "optimizer pack licence what it does" in lines
+    assert "lion zoo MIT Steps. Needs create_graph." in lines
+    assert "nero nc CC-BY-NC-SA-4.0 Steps." in lines
+    assert "ramp zoo MIT Up. Needs total_steps." in lines
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["K*"], ["lion"]),
+        (["--pack", "NC"], ["nero"]),
+        (["--kind", "scheduler"], ["ramp"]),
+        (["--needs", "create_graph"], ["lion"]),
+        (["--license", "noncommercial"], ["nero"]),
+    ],
+)
+def test_list_json(arguments, names):
+    done = run("list", "--json", *arguments)
+    assert [row["name"] for row in json.loads(done.stdout)] == names
+
+
+def test_json_holds_the_pack():
+    (row,) = json.loads(run("list", "nero", "--json").stdout)
+    assert row["pack"] == {"name": "nc", "distribution": "nc-optim", "version": "1.0", "license": NC}
+
+
+def test_nothing_to_list():
+    assert run("list", "x*").stderr == "None of the 3 installed methods fits.\n"
+
+
+def test_nothing_installed(world, monkeypatch):
+    monkeypatch.setenv("OPTIM_CORE_PACKS", "other")
+    assert run("list").stderr == 'No pack works. All permissively licensed ones: pip install "optim-core[all]"\n'
+
+
+def test_list_mentions_broken_packs(world):
+    world.install("bad", manifest="1/0")
+    done = run("list")
+    assert done.exit_code == 0
+    assert done.stderr == "1 pack failed to load: `optim-core doctor` says why.\n"
+
+
+def test_errors_are_one_line():
+    done = run("list", "--pack", "zo")
+    assert done.exit_code == 1
+    assert done.stderr == "Error: no pack 'zo'. Did you mean 'zoo'? Installed: nc, zoo\n"
+
+
+# show -----------------------------------------------------------------------------------------------------------
+
+
+def test_show():
+    done = run("show", "King", "--parameters", "1e6")
+    assert done.exit_code == 0
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    for line in (
+        "lion (optimizer): Steps.",
+        "class optim_core.get('lion'), or: from torch.optim import SGD",
+        "pack zoo (zoo-optim 1.0)",
+        "aliases king",
+        "licence MIT",
+        "paper On lions, 2023, https://example.org/lions",
+        "code https://example.org/code (licence: none found)",
+        "needs create_graph: differentiates the gradients: loss.backward(create_graph=True)",
+        "also SGD.from_cub(...)",
+        "momentum 0",
+        "exp_avg 2 element 2 times: as the parameter 8 MB",
+        "d whole one number for the model 4 B",
+        "8 MB of state for 1,000,000 parameters in float32, as square matrices of side 4096, with default options.",
+    ):
+        assert line in lines
+
+
+def test_show_declared_options(world):
+    method = """
+from optim_core import RuleOptimizer, hyper
+class Tiger(RuleOptimizer):
+    lr: float = hyper(0.1, "step size [of p]", ge=0, search=(0.01, 1))
+    mode: str = hyper("up", "where to", choices=("up", "down"))
+    @staticmethod
+    def rule(p, g, *, lr, mode):
+        return p - lr * g
+"""
+    world.install("cats", spec("tiger", target="world_cats_optim.tiger:Tiger"), modules={"tiger": method})
+    done = run("show", "tiger")
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "lr 0.1 >= 0 step size [of p]; worth trying: 0.01 to 1" in lines
+    assert "mode 'up' 'up' or 'down' where to" in lines
+    assert "Keeps no state with its default options." in lines
+
+
+def test_show_json():
+    shown = json.loads(run("show", "lion", "--json", "--parameters", "10").stdout)
+    assert shown["state_bytes"] == {"exp_avg": 80, "d": 4}
+    assert shown["paper"]["year"] == 2023
+
+
+def test_show_a_class_that_cannot_be_loaded():
+    done = run("show", "nero")
+    assert done.exit_code == 0
+    assert "Options cannot be shown: 'nero' cannot be loaded from builtins:no_such_class" in done.stdout
+
+
+def test_show_what_the_policy_does_not_allow(monkeypatch):
+    monkeypatch.setenv("OPTIM_CORE_LICENSE_DENY", "noncommercial")
+    done = run("show", "nero")
+    assert (
+        f"Options are not shown: your policy does not allow {NC} (OPTIM_CORE_LICENSE_DENY=noncommercial)."
+        in done.stdout
+    )
+
+
+def test_show_an_unknown_name():
+    done = run("show", "lyon")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: no method 'lyon'. Did you mean 'lion'?")
+
+
+# doctor ---------------------------------------------------------------------------------------------------------
+
+
+def test_doctor_finds_nothing():
+    done = run("doctor")
+    assert done.exit_code == 0
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "zoo zoo-optim 1.0 MIT 2 methods" in lines
+    assert lines[-1] == "All is well."
+
+
+def test_doctor(world, monkeypatch):
+    world.install("bad", manifest="import not_there", licence=None)
+    world.install("off", spec("tiger"))
+    world.install("acme", spec("lion"))
+    monkeypatch.setenv("OPTIM_CORE_DISABLE", "off,zo")
+    done = run("doctor")
+    assert done.exit_code == 1
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    for line in (
+        "bad bad-optim 1.0 not declared broken (import)",
+        "off off-optim 1.0 MIT off (OPTIM_CORE_DISABLE)",
+        "OPTIM_CORE_DISABLE=off,zo",
+        "note: OPTIM_CORE_DISABLE names 'zo', and no such pack is installed. Did you mean 'zoo'?",
+        "note: 'lion' comes from 'acme' (acme-optim 1.0) and 'zoo' (zoo-optim 1.0). Ask for 'acme:lion' or 'zoo:lion'",
+        "Something is broken.",
+    ):
+        assert line in lines
+    (problem,) = [line for line in lines if line.startswith("problem: ")]
+    assert "pack 'bad' (bad-optim 1.0) failed to load (import: ModuleNotFoundError: No module named" in problem
+    assert problem.endswith("Reinstall it: pip install --upgrade --force-reinstall bad-optim")
+
+
+# licenses -------------------------------------------------------------------------------------------------------
+
+
+def test_licenses():
+    done = run("licenses")
+    assert done.exit_code == 0
+    assert "zoo:lion MIT none found" in [" ".join(line.split()) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        (["--deny", "noncommercial"], "--deny=noncommercial"),
+        (["--deny", "GPL-3.0-only", "--deny", NC], f"--deny=GPL-3.0-only,{NC}"),
+        (["--allow", "MIT,Apache-2.0"], "--allow=MIT,Apache-2.0"),
+    ],
+)
+def test_licenses_names_offenders(arguments, rule):
+    done = run("licenses", *arguments)
+    assert done.exit_code == 1
+    assert done.stderr == f"not allowed by {rule}: nc:nero (nc-optim 1.0) is {NC}\n"
+
+
+def test_licenses_obeys_the_environment(monkeypatch):
+    monkeypatch.setenv("OPTIM_CORE_LICENSE_DENY", "noncommercial")
+    assert run("licenses").exit_code == 1
+
+
+def test_licenses_that_offend_nobody():
+    assert run("licenses", "--deny", "GPL-3.0-only").exit_code == 0
+
+
+def test_licenses_of_a_broken_pack_count(world):
+    world.install("bad", manifest="1/0", licence=None)
+    done = run("licenses", "--deny", "GPL-3.0-only")
+    assert done.exit_code == 1
+    assert "bad:* (bad-optim 1.0) is of no declared licence" in done.stderr
+
+
+def test_licenses_json():
+    rows = json.loads(run("licenses", "--deny", "noncommercial", "--json").stdout)
+    assert rows[0] == {
+        "name": "nc:nero",
+        "origin": "nc-optim 1.0",
+        "license": NC,
+        "code_license": "",
+        "refused_by": "--deny=noncommercial",
+    }
+
+
+def test_a_misspelt_licence_is_no_pass():
+    done = run("licenses", "--deny", "noncomercial")
+    assert done.exit_code == 2
+    assert "'noncomercial' is no SPDX licence. Did you mean 'noncommercial'?" in done.stderr
+
+
+# the group ------------------------------------------------------------------------------------------------------
+
+
+def test_help_lists_all_commands_and_imports_no_torch():
+    code = """
+import sys
+from click.testing import CliRunner
+from optim_core.cli.app import app
+done = CliRunner().invoke(app, ["--help"])
+assert done.exit_code == 0, done.output
+assert all(name in done.output for name in ("compare", "doctor", "licenses", "list", "show")), done.output
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_compare_is_imported_when_it_runs():
+    context = app.make_context("optim-core", ["compare"])
+    name, command, rest = app.resolve_command(context, ["compare", "adamw"])
+    assert (name, rest) == ("compare", ["adamw"])
+    assert isinstance(command, click.Command)
+    assert any(parameter.name == "optimizers" for parameter in command.params)
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_without_the_extra(missing):
+    code = f"import sys; sys.modules[{missing!r}] = None; from optim_core.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == f'The command line needs {missing}: pip install "optim-core[cli]"\n'

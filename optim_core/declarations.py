@@ -132,7 +132,6 @@ def hyper(
     choices: Sequence[Any] | None = None,
     search: tuple[float, float] | None = None,
     common: bool = False,
-    kw_only: bool = False,
 ) -> Any:
     """Declare a hyper-parameter; the annotation beside it gives its type.
 
@@ -141,7 +140,6 @@ def hyper(
     Example:
         >>> lr: float = hyper(1e-3, "step size", ge=0, search=(1e-4, 1e-1))
     """
-    del kw_only  # read by type checkers only (typing.dataclass_transform)
     choices = None if choices is None else tuple(choices)
     return Hyper(default=default, doc=doc, ge=ge, gt=gt, le=le, lt=lt, choices=choices, search=search, common=common)
 
@@ -216,7 +214,8 @@ def state(
 
     Args:
         doc: meaning, one line.
-        start: a number; ``"p"`` or ``"g"`` for the parameter or its first gradient; or a hyper-parameter's name.
+        start: a number; ``"p"`` for the parameter's value; or a hyper-parameter's name. (A rule that starts from
+            the first gradient asks for ``first``.)
         level: one number for each ``element``, ``row`` (index of dimension 0), ``tensor``, or one for the ``whole``.
         when: an option's name, or a function of the group: only if true there is such a state.
         every: an option's name: only elements 0, n, 2n, ... of the flattened tensor.
@@ -247,8 +246,8 @@ def required() -> Any:
     return None
 
 
-def setting(default: Any, *, kw_only: bool = True) -> Any:
-    """Declare an argument of the constructor that is no option of a parameter group."""
+def setting(*, default: Any, kw_only: bool) -> Any:
+    """Declare an argument of every constructor, with its default; both arguments are for type checkers."""
     del kw_only  # read by type checkers only
     return default
 

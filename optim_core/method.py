@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from optim_core.declarations import Extra, Group, Hyper, State, named
@@ -44,12 +45,12 @@ class Method:
     positions: tuple[str, ...]
     keywords: tuple[str, ...]
 
-    @property
+    @cached_property
     def whole(self) -> dict[str, State]:
         """The states that belong to the whole model."""
         return {n: s for n, s in self.states.items() if s.level is Level.WHOLE}
 
-    @property
+    @cached_property
     def local(self) -> dict[str, State]:
         """The states that every parameter has."""
         return {n: s for n, s in self.states.items() if s.level is not Level.WHOLE}
@@ -123,7 +124,12 @@ class Method:
         return found
 
 
-_GROUP_ENTRIES = frozenset({"params", "param_names", "initial_lr", "name", "why"})
+#: What groups hold beside options: torch's own entries, its schedulers', and the factory's.
+_GROUP_ENTRIES = frozenset({"params", "param_names", "name", "why"}) | {
+    "initial_lr", "max_lr", "min_lr", "swa_lr", "base_momentum", "max_momentum"
+}
+#: Names that mean something else already.
+_RESERVED = frozenset({"p", "g", "new_p", "gradient", "params", "param_names", "engine", "foreach", *GIVEN})
 
 
 def split(options: Mapping[str, Any]) -> tuple[dict[str, float], tuple[tuple[str, Any], ...]]:
@@ -167,7 +173,14 @@ def read_class(cls: type, inherited: Method | None) -> Method:
     own: dict[str, Hyper] = {}
     for name, value in list(vars(cls).items()):
         if not isinstance(value, (Hyper, State, Extra)):
+            if name in hypers and not callable(value) and not isinstance(value, (property, classmethod)):
+                raise RuleError(
+                    f"{cls.__name__}: {name} = {value!r} does not change the option's default: write "
+                    f"`{name}: {hypers[name].type_name} = hyper({value!r}, ...)`"
+                )
             continue
+        if name in _RESERVED:
+            raise RuleError(f"{cls.__name__}: {name!r} cannot be declared: a rule takes something else by that name")
         try:
             declared = named(value, name, annotations.get(name))
         except InvalidOption as error:
@@ -181,11 +194,17 @@ def read_class(cls: type, inherited: Method | None) -> Method:
         # An option may be called like an attribute of torch's Optimizer; the group holds its value.
         delattr(cls, name)
     hypers = {n: own.get(n, h) for n, h in hypers.items()} | {n: h for n, h in own.items() if n not in hypers}
+    for declared in states.values():
+        _check_state(cls.__name__, declared, hypers)
     rule, batched_rule = getattr(cls, "rule", None), getattr(cls, "batched_rule", None)
+    if rule and batched_rule:
+        raise RuleError(f"{cls.__name__} has both a rule and a batched_rule: one of them would never run")
     positions, keywords = _signature(cls, rule or batched_rule)
     for name in positions:
         if name not in states and name not in extras:
             raise RuleError(f"{cls.__name__}: the rule takes {name!r}, which is neither a state nor an extra")
+        if batched_rule and (name not in states or states[name].level is Level.WHOLE):
+            raise RuleError(f"{cls.__name__}: a batched_rule takes states of single parameters only, not {name!r}")
     for name in keywords:
         if name not in hypers and name not in GIVEN:
             given = ", ".join(GIVEN)
@@ -193,10 +212,26 @@ def read_class(cls: type, inherited: Method | None) -> Method:
     return Method(cls.__name__, hypers, states, extras, rule, batched_rule, positions, keywords)
 
 
+def _check_state(owner: str, declared: State, hypers: Mapping[str, Hyper]) -> None:
+    refers = {"every": declared.every, "copies": declared.copies}
+    refers |= {"when": declared.when} if isinstance(declared.when, str) else {}
+    refers |= {"start": declared.start} if isinstance(declared.start, str) and declared.start != "p" else {}
+    for what, option in refers.items():
+        if option is not None and option not in hypers:
+            raise RuleError(f"{owner}: {declared.name} = state({what}={option!r}) names no option of the method")
+    if declared.level is not Level.ELEMENT and (declared.start == "p" or declared.every or declared.shape):
+        raise RuleError(f"{owner}: {declared.name}: start='p', every and shape go with level='element'")
+    if declared.level is Level.WHOLE and (declared.copies or declared.when):
+        raise RuleError(f"{owner}: {declared.name}: there is one state for the whole model, without copies and when")
+
+
 def _signature(cls: type, rule: Callable[..., Any] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if rule is None:
         return (), ()
     parameters = inspect.signature(rule).parameters.values()
+    swallowing = [str(q) for q in parameters if q.kind in (q.VAR_POSITIONAL, q.VAR_KEYWORD)]
+    if swallowing:
+        raise RuleError(f"{cls.__name__}: a rule names what it takes, instead of {', '.join(swallowing)}")
     positions = [q.name for q in parameters if q.kind is q.POSITIONAL_OR_KEYWORD]
     if positions[:2] != ["p", "g"]:
         raise RuleError(f"{cls.__name__}: a rule starts with (p, g, ...), this one with ({', '.join(positions)})")

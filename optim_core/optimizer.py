@@ -13,16 +13,18 @@ from torch.optim.optimizer import Optimizer, ParamsT
 
 from optim_core import checkpoint
 from optim_core.closures import drop_graph, evaluate, parameters
-from optim_core.declarations import Hyper, State, decoupled, hyper, l2, required, setting
+from optim_core.declarations import Hyper, State, hyper, required, setting
 from optim_core.errors import GraphMissing, InvalidOption, SparseGradient, UnknownOption, UnsupportedParameter
-from optim_core.explain import Explanation, decay_text, explained
+from optim_core.explanation import Explanation, decay_text, explained
 from optim_core.method import Method, read_class
 from optim_core.rules.compose import Transform
 from optim_core.rules.eager import total_dtype
 from optim_core.update import Entry, Update, compute_dtype, real
 
 
-@typing.dataclass_transform(field_specifiers=(hyper, l2, decoupled, setting, required))
+# hyper() and the like are no field specifiers: type checkers would look for `default=` in them, whereas any other
+# value on the right is a default.
+@typing.dataclass_transform(field_specifiers=(setting, required))
 class _Declared(Optimizer):
     """Tells type checkers that a subclass's constructor follows from its annotated options."""
 
@@ -67,9 +69,9 @@ class RuleOptimizer(_Declared):
     """
 
     params: ParamsT = required()
-    maximize: bool = hyper(False, "ascend instead of descend", kw_only=True)
-    engine: Literal["auto", "eager"] = setting("auto")
-    foreach: bool | None = setting(None)
+    maximize: bool = setting(default=hyper(False, "ascend instead of descend"), kw_only=True)
+    engine: Literal["auto", "eager"] = setting(default="auto", kw_only=True)
+    foreach: bool | None = setting(default=None, kw_only=True)
 
     method: ClassVar[Method]
     hypers: ClassVar[Mapping[str, Hyper]]
@@ -148,7 +150,7 @@ class RuleOptimizer(_Declared):
     def whole_step(self) -> int:
         """How many steps a method that counts them has done for the model as a whole."""
         entries: dict[Any, Any] = self.state
-        return int(entries["whole"]["step"]) if "whole" in entries else 0
+        return int(entries.get("whole", {}).get("step", 0))
 
     def generator(self, device: torch.device) -> torch.Generator:
         """The source of random draws on a kind of device; its state is part of the state dict."""
@@ -163,16 +165,17 @@ class RuleOptimizer(_Declared):
         return self._generators[device.type]
 
     def start_state(self, p: Tensor, group: Mapping[str, Any]) -> bool:
-        """Create the states that a parameter should have and has not; True if it had none."""
+        """Create the states that a parameter should have and has not; True if it keeps none from before."""
         mine = self.state[p]
-        new = not mine.get("step")
+        kept = any(name in mine for name in self.method.local)
+        started = False
         for name, declared in self.method.local.items():
             if name not in mine:
                 value = _start(declared, p, group)
                 if value is not None:
                     mine[name] = value
-        mine.setdefault("step", 0)
-        return new
+                    started = True
+        return not kept and (started or not mine.setdefault("step", 0))
 
     def state_bytes(self) -> int:
         """Bytes of state once every parameter has had a gradient; single numbers for the model not counted."""
@@ -266,12 +269,17 @@ class RuleOptimizer(_Declared):
         pairs = [(p, group) for group in self.param_groups for p in group["params"] if p.grad is not None]
         for p, _ in pairs:
             self._check_gradient(p)
+        self._check_graph([p for p, _ in pairs])
         extras = self._extras([p for p, _ in pairs])
         if self.method.counts_whole:
             self._start_whole()
         entries = list(self._entries([pair for pair in pairs if pair[0].numel()], extras))
         whole = {name: self.whole[name] for name in self.method.whole}
         self._update.run(entries, whole, self._transforms, self.foreach)
+        for entry in entries:
+            entry.states["step"] += 1
+        if self.method.counts_whole:
+            self.whole["step"] = self.whole_step + 1
         return loss
 
     def _check_gradient(self, p: Tensor) -> None:
@@ -283,16 +291,19 @@ class RuleOptimizer(_Declared):
                 f"{self.method.name} got a sparse gradient for a parameter of shape {tuple(p.shape)}; it works on "
                 "dense ones: build the embedding with sparse=False, or give that parameter to torch:sparseadam"
             )
-        if self.needs_graph and not g.requires_grad:
-            raise GraphMissing(
-                f"{self.method.name} differentiates the gradients in this step, but they carry no graph: call "
-                "loss.backward(create_graph=True) while optimizer.needs_graph is true, or optimizer.minimize(closure), "
-                "which does it where it is needed"
-            )
         if g.shape != p.shape or g.device != p.device:  # possible after p.data was exchanged
             raise UnsupportedParameter(
                 f"{self.method.name}: a gradient of shape {tuple(g.shape)} on {g.device} does not fit its parameter of "
                 f"shape {tuple(p.shape)} on {p.device}: call zero_grad() and backward() again"
+            )
+
+    def _check_graph(self, params: Sequence[Tensor]) -> None:
+        # one gradient alone may lack it: the loss may be linear in that parameter
+        if params and self.needs_graph and not any(p.grad is not None and p.grad.requires_grad for p in params):
+            raise GraphMissing(
+                f"{self.method.name} differentiates the gradients in this step, but they carry no graph: call "
+                "loss.backward(create_graph=True) while optimizer.needs_graph is true, or optimizer.minimize(closure), "
+                "which does it where it is needed"
             )
 
     def _extras(self, params: Sequence[Tensor]) -> dict[int, dict[str, Tensor]]:
@@ -311,7 +322,6 @@ class RuleOptimizer(_Declared):
                 start = group[declared.start] if isinstance(declared.start, str) else declared.start
                 device = group["params"][0].device
                 self.whole[name] = torch.full((), float(start), dtype=total_dtype(device), device=device)
-        self.whole["step"] = self.whole_step + 1
 
     def _entries(
         self, pairs: Iterable[tuple[Tensor, dict[str, Any]]], extras: Mapping[int, Mapping[str, Tensor]]
@@ -321,11 +331,11 @@ class RuleOptimizer(_Declared):
         for p, group in pairs:
             first = self.start_state(p, group)
             states = self.state[p]
-            states["step"] += 1
-            key = id(group), states["step"], first
+            step = states.setdefault("step", 0) + 1
+            key = id(group), step, first
             if key not in shared:
-                given = {"step": states["step"], "first": float(first)}
-                given |= {"whole_step": self.whole_step, "largest_lr": largest_lr}
+                given = {"step": step, "first": float(first)}
+                given |= {"whole_step": self.whole_step + 1, "largest_lr": largest_lr}
                 shared[key] = {name: group[name] for name in self.hypers} | given
             g = p.grad
             if g is not None:
@@ -355,8 +365,8 @@ class RuleOptimizer(_Declared):
             if saved:
                 self.state[p] = checkpoint.restored(saved, p, compute_dtype(real(p)))
         if "whole" in state_dict["state"]:
-            self.whole.clear()
-            self.whole.update(checkpoint.copied(state_dict["state"]["whole"]))
+            entries: dict[Any, Any] = self.state
+            entries["whole"] = checkpoint.copied(state_dict["state"]["whole"])
         self._prepare()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import typing
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from optim_core.errors import RuleError
 from optim_core.method import Method, scalars, split
 from optim_core.rules import eager
 from optim_core.rules.compose import Transform, around, compose
@@ -38,7 +39,7 @@ class Entry:
     g: Tensor
     options: Mapping[str, Any]
     share: Hashable
-    states: Mapping[str, Any]
+    states: MutableMapping[str, Any]
     extras: Mapping[str, Tensor]
 
     def buffer(self, name: str) -> Tensor:
@@ -119,6 +120,7 @@ class Update:
             if _trace_of(graph).holds(host) and _trace_of(graph).fits(shape):
                 return graph  # type: ignore[no-any-return]
         graphs.append(make(shape))
+        del graphs[:-_KEPT]
         return graphs[-1]  # type: ignore[no-any-return]
 
     # rules on stacks of tensors -----------------------------------------------------------------------------
@@ -156,11 +158,16 @@ class Update:
         rule = typing.cast("Callable[..., Any]", self.method.batched_rule)
         p = _stack([e.p.to(dtype) for e in members])
         result = rule(p, _stack([g.to(dtype) for g in gradients]), *states, **keywords)
-        new_p, *new_states = result if isinstance(result, tuple) else (result,)
+        new_p, *new_states = _unshared(result if isinstance(result, tuple) else (result,), [p, *states])
+        if len(new_states) != len(states):
+            raise RuleError(
+                f"{rule.__qualname__} returns {1 + len(new_states)} values instead of p and {len(states)} states"
+            )
         if after is None:
             _write([e.p for e in members], new_p)
         else:
-            eager.run([_bucket(after, host, members, new_p=list(new_p))], {}, foreach=foreach)
+            more = {"new_p": list(new_p), "gradient": gradients}
+            eager.run([_bucket(after, host, members, **more)], {}, foreach=foreach)
         for name, new in zip(self.method.positions, new_states, strict=True):
             self._write_state(name, members, new)
 
@@ -185,6 +192,9 @@ def _trace_of(graph: Graph | tuple[Graph, Graph | None]) -> Trace:
     return graph.trace if isinstance(graph, Graph) else graph[0].trace
 
 
+#: How many graphs are kept for one set of options: a rule may branch on a number that differs at every step.
+_KEPT = 64
+
 #: Bytes of parameters of one shape that are stacked for one call of a batched rule.
 _STACK_BYTES = 1 << 26
 
@@ -204,6 +214,26 @@ def _bucket(graph: Graph, host: Mapping[str, float], members: Sequence[Entry], *
 
 def _stack(tensors: Sequence[Any]) -> Tensor:
     return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(list(tensors))
+
+
+def _unshared(results: Any, arguments: Any) -> Any:
+    """Results in memory of their own: a rule may return an argument as another's new value."""
+    taken = {x.untyped_storage().data_ptr() for x in _flat(arguments)}
+
+    def own(x: Any) -> Any:
+        if isinstance(x, Tensor):
+            return x.clone() if x.untyped_storage().data_ptr() in taken else x
+        return [own(y) for y in x] if isinstance(x, (list, tuple)) else x
+
+    return own(results)
+
+
+def _flat(values: Any) -> Iterator[Tensor]:
+    for x in values:
+        if isinstance(x, Tensor):
+            yield x
+        elif x is not None:
+            yield from _flat(x)
 
 
 def _write(targets: Sequence[Any], stacked: Tensor) -> None:

@@ -130,13 +130,17 @@ def compose(
     states = [b for b in buffers if b.written]
     if len(new) != 1 + len(states):
         raise RuleError(f"{rule.__qualname__} returns {len(new)} values instead of p and {len(states)} states")
-    outputs: dict[str, Value] = {"p": transformed(p_in, new[0], g, settings)}
+    who = rule.__qualname__
+    new_p = _checked(who, Buffer("p", Level.ELEMENT, written=True), "p", new[0], trace)
+    outputs: dict[str, Value] = {"p": transformed(p_in, new_p, g, settings)}
     for buffer, value in zip(states, new[1:], strict=True):
         if buffer.present:
-            values = [value] if buffer.copies is None else list(value)
-            outputs.update(zip(buffer.names, values, strict=True))
+            values = [value] if buffer.copies is None else value
+            if not isinstance(values, (list, tuple)) or len(values) != len(buffer.names):
+                raise RuleError(f"{who} returns {value!r} for {buffer.name!r}, a list of {buffer.copies} states")
+            pairs = zip(buffer.names, values, strict=True)
+            outputs |= {name: _checked(who, buffer, name, v, trace) for name, v in pairs}
     whole = {b.name for b in states if b.level is Level.WHOLE}
-    outputs = {name: _checked(rule, name, v, trace) for name, v in outputs.items()}
     changed = {name: v for name, v in outputs.items() if not (v.op == "input" and v.name == name)}
     return Graph(
         outputs={name: v for name, v in changed.items() if name not in whole},
@@ -149,13 +153,21 @@ def around(trace: Trace, scalars: Mapping[str, Any], settings: Settings) -> tupl
     """What surrounds a rule that is not traced: what comes before it, and after it if there is any.
 
     The first graph turns ``p`` and ``g`` into what the rule is called with, ``p`` and ``gradient``; the second
-    one turns ``p`` and the rule's ``new_p`` into the parameter to keep.
+    one turns ``p``, that ``gradient`` (``g`` where nothing came before) and the rule's ``new_p`` into the parameter
+    to keep.
+
+    Raises:
+        RuleError: a transform sums over all parameters, which only a traced rule can.
     """
     p = trace.input("p", Level.ELEMENT)
     g = gradient(trace, p, settings, scalars)
     before = {"p": decayed(p, settings, scalars), "gradient": g}
     new_p = trace.input("new_p", Level.ELEMENT)
-    after = transformed(p, new_p, trace.input("g", Level.ELEMENT), settings)
+    seen = g if g.op == "input" else trace.input("gradient", Level.ELEMENT)
+    after = transformed(p, new_p, seen, settings)
+    if trace.totals:
+        names = ", ".join(type(t).__name__ for t in settings.transforms)
+        raise RuleError(f"{names}: total(...) needs a method with a `rule`; around other methods it is not available")
     unchanged = {name for name, v in before.items() if v.op == "input"}
     return (
         Graph({name: v for name, v in before.items() if name not in unchanged}, {}, trace),
@@ -163,9 +175,22 @@ def around(trace: Trace, scalars: Mapping[str, Any], settings: Settings) -> tupl
     )
 
 
-def _checked(rule: Callable[..., Any], name: str, value: Any, trace: Trace) -> Value:
+def _checked(who: str, buffer: Buffer, name: str, value: Any, trace: Trace) -> Value:
+    """What a rule returns for a buffer, as a symbol that fits into it."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return trace.constant(value)
     if not isinstance(value, Value):
-        raise RuleError(f"{rule.__qualname__} returns {type(value).__name__} for {name!r} instead of its new value")
-    return value
+        raise RuleError(f"{who} returns {type(value).__name__} for {name!r} instead of its new value")
+    if value.level < buffer.level:
+        level, finer = buffer.level.name.lower(), value.level.name.lower()
+        remedy = "total(...)" if buffer.level is Level.WHOLE else "norm, dot, mean or amax"
+        raise RuleError(
+            f"{who} returns one number for each {finer} for {name!r}, which has one for each {level}: reduce it "
+            f"({remedy}), or declare the state with level={finer!r}"
+        )
+    if buffer.level is Level.ELEMENT and value.level <= Level.ROW and value.every != buffer.every:
+        raise RuleError(
+            f"{who} returns every {value.every}th element for {name!r}, which holds every {buffer.every}th: "
+            "sample(...) goes with state(every=...)"
+        )
+    return trace.number(value)

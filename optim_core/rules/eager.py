@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from optim_core.errors import RuleError
 from optim_core.rules.graph import Graph, is_local
 from optim_core.rules.operations import on_list, on_tensor
 from optim_core.rules.schedule import Schedule, schedule
@@ -60,12 +61,12 @@ def run(buckets: Sequence[Bucket], whole: Mapping[str, Tensor], *, foreach: bool
     runs = [_Run(bucket, whole, foreach) for bucket in buckets]
     if not runs:
         return
-    for number in range(len(runs[0].plan.sums)):
-        parts = zip(*(r.sums(number) for r in runs), strict=True)
+    for together in _passes([bucket.graph for bucket in buckets]):
+        parts = zip(*(r.sums(together) for r in runs), strict=True)
         device = runs[0].bucket.device
         totals = [torch.stack([x.to(device) for x in part]).sum() for part in parts]
         for r in runs:
-            r.know(number, totals)
+            r.know(together, totals)
     for r in runs:
         r.update()
     new = {name: runs[0].environment[v.index] for name, v in runs[0].bucket.graph.whole.items()}
@@ -73,20 +74,38 @@ def run(buckets: Sequence[Bucket], whole: Mapping[str, Tensor], *, foreach: bool
         whole[name].copy_(x) if isinstance(x, Tensor) else whole[name].fill_(x)
 
 
+def _passes(graphs: Sequence[Graph]) -> list[tuple[int, ...]]:
+    """The passes over memory that sum, as positions among a rule's totals: few, if all graphs need the same."""
+    layouts = {graph.depths for graph in graphs}
+    if len({len(depths) for depths in layouts}) > 1:
+        raise RuleError(
+            "the rule asks for more totals for some parameters than for others, but each sums over all of them: call "
+            "total(...) before any branch"
+        )
+    depths = layouts.pop()
+    if layouts:
+        return [(i,) for i in range(len(depths))]
+    return [tuple(i for i, d in enumerate(depths) if d == depth) for depth in sorted(set(depths))]
+
+
 class _Plan:
     """The schedules of a graph: one for each pass that sums, one that writes."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self._sums: dict[tuple[int, ...], Schedule] = {}
 
     @classmethod
     def of(cls, graph: Graph) -> _Plan:
         plan: _Plan = graph.plans.setdefault("eager", cls(graph))
         return plan
 
-    @cached_property
-    def sums(self) -> list[Schedule]:
-        return [schedule({f"total {i}": v.args[0] for i, v in enumerate(p)}) for p in self.graph.passes]
+    def sums(self, together: tuple[int, ...]) -> Schedule:
+        """The schedule of what some totals sum up."""
+        if together not in self._sums:
+            totals = self.graph.trace.totals
+            self._sums[together] = schedule({f"total {i}": totals[i].args[0] for i in together})
+        return self._sums[together]
 
     @cached_property
     def update(self) -> Schedule:
@@ -108,7 +127,7 @@ class _Run:
         self.environment: Environment = {}
         for v in self.plan.shared:
             if v.level is Level.HOST:
-                self.environment[v.index] = evaluate(v, bucket.host)
+                self.environment[v.index] = evaluate(v, bucket.host, self.environment)
             elif v.op == "input":
                 self.environment[v.index] = whole[v.name].to(bucket.device, copy=True)
         self._derive()
@@ -121,9 +140,9 @@ class _Run:
                 operands = [self.environment[a.index] for a in v.args]
                 self.environment[v.index] = on_tensor(v, operands, None, total_dtype(self.bucket.device))
 
-    def sums(self, number: int) -> list[Tensor]:
+    def sums(self, together: tuple[int, ...]) -> list[Tensor]:
         """This bucket's part of each total of a pass, 0-d tensors."""
-        plan = self.plan.sums[number]
+        plan = self.plan.sums(together)
         dtype = total_dtype(self.bucket.device)
         parts: list[list[Tensor]] = [[] for _ in plan.roots]
         for piece in self._pieces():
@@ -131,10 +150,10 @@ class _Run:
                 part.extend(t.sum(dtype=dtype) for t in (x if isinstance(x, list) else [x]))
         return [torch.stack(part).sum() for part in parts]
 
-    def know(self, number: int, totals: Sequence[Tensor]) -> None:
+    def know(self, together: tuple[int, ...], totals: Sequence[Tensor]) -> None:
         """Take in the totals of a pass."""
-        for v, x in zip(self.bucket.graph.passes[number], totals, strict=True):
-            self.environment[v.index] = x.to(self.bucket.device)
+        for i, x in zip(together, totals, strict=True):
+            self.environment[self.bucket.graph.trace.totals[i].index] = x.to(self.bucket.device)
         self._derive()
 
     def update(self) -> None:
@@ -221,10 +240,13 @@ class _Piece:
 def _slices(row: dict[str, Tensor], limit: int) -> Iterator[dict[str, Tensor]]:
     p = row["p"]
     size = max(1, limit // p.element_size())
-    if p.numel() <= size or not all(t.is_contiguous() for t in row.values()):
+    # whatever order the dimensions have in memory, channels last for one, if it is the same for all
+    order = sorted(range(p.ndim), key=p.stride, reverse=True)
+    laid_out = {n: t.permute(order) if t.ndim == p.ndim else t for n, t in row.items()}
+    if p.numel() <= size or not all(t.is_contiguous() for t in laid_out.values()):
         yield row
         return
-    flat = {n: t.view(-1) for n, t in row.items()}
+    flat = {n: t.view(-1) for n, t in laid_out.items()}
     for start in range(0, p.numel(), size):
         yield {n: t[start : start + size] for n, t in flat.items()}
 

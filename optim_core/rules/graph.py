@@ -28,21 +28,19 @@ class Graph:
 
     @cached_property
     def values(self) -> list[Value]:
-        """Everything needed, operands first."""
-        return order([*self.outputs.values(), *self.whole.values()])
+        """Everything needed, operands first.
+
+        Totals always are: another parameter's graph may use what this one's has no use for.
+        """
+        return order([*self.outputs.values(), *self.whole.values(), *self.trace.totals])
 
     @cached_property
-    def passes(self) -> tuple[tuple[Value, ...], ...]:
-        """Totals by the pass over memory in which they are summed; a total of a total needs a later pass."""
+    def depths(self) -> tuple[int, ...]:
+        """How many passes over memory must precede that of each total: a total of a total needs a later one."""
         depth: dict[int, int] = {}
-        found: dict[int, list[Value]] = {}
         for value in self.values:
-            below = max((depth[a.index] for a in value.args), default=0)
-            is_total = value.op == "sum" and value.level is Level.WHOLE
-            depth[value.index] = below + is_total
-            if is_total:
-                found.setdefault(below, []).append(value)
-        return tuple(tuple(found[k]) for k in sorted(found))
+            depth[value.index] = max((depth[a.index] + (a.op == "sum") for a in value.args), default=0)
+        return tuple(depth[t.index] for t in self.trace.totals)
 
     @cached_property
     def sliceable(self) -> bool:

@@ -20,10 +20,11 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 from optim_core.errors import RuleError
 
@@ -55,12 +56,25 @@ def _or_nan(function: Callable[[float], float]) -> Callable[[float], float]:
     return safe
 
 
+def _power(base: float, exponent: float) -> float:
+    try:
+        return math.pow(base, exponent)
+    except OverflowError:
+        large = math.inf
+    except ValueError:
+        large = math.inf if base == 0 else math.nan
+    return math.copysign(large, base) if exponent % 2 == 1 else large
+
+
+def _either_nan(function: Callable[[float, float], float]) -> Callable[[float, float], float]:
+    return lambda a, b: math.nan if math.isnan(a) or math.isnan(b) else function(a, b)
+
+
 def _lerp(start: float, end: float, weight: float) -> float:
-    return start + weight * (end - start)
+    return start + weight * (end - start) if abs(weight) < 0.5 else end - (end - start) * (1 - weight)
 
 
-def _sign(x: float) -> float:
-    return math.nan if math.isnan(x) else float((x > 0) - (x < 0))
+_exp = _or_nan(math.exp)
 
 
 #: Every elementwise operation, with its meaning on host floats. Engines hold a table with the same keys.
@@ -69,18 +83,18 @@ HOST_OPERATIONS: dict[str, Callable[..., float]] = {
     "sub": operator.sub,
     "mul": operator.mul,
     "div": _divide,
-    "pow": operator.pow,
+    "pow": _power,
     "neg": operator.neg,
     "abs": abs,
     "square": lambda x: x * x,
-    "sign": _sign,
+    "sign": lambda x: float((x > 0) - (x < 0)),
     "sqrt": _or_nan(math.sqrt),
-    "exp": _or_nan(math.exp),
+    "exp": _exp,
     "log": _or_nan(math.log),
     "tanh": math.tanh,
-    "sigmoid": lambda x: 0.5 * (1.0 + math.tanh(0.5 * x)),
-    "minimum": min,
-    "maximum": max,
+    "sigmoid": lambda x: 1.0 / (1.0 + _exp(-x)),
+    "minimum": _either_nan(min),
+    "maximum": _either_nan(max),
     "lerp": _lerp,
     "where": lambda condition, a, b: a if condition else b,
     "lt": operator.lt,
@@ -92,7 +106,7 @@ HOST_OPERATIONS: dict[str, Callable[..., float]] = {
     "and": lambda a, b: bool(a) and bool(b),
     "or": lambda a, b: bool(a) or bool(b),
     "not": operator.not_,
-    "mod": operator.mod,
+    "mod": lambda a, b: a % b if b else math.nan,
 }
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
 LOGICAL = frozenset({"and", "or", "not"})
@@ -109,7 +123,7 @@ class Value:
     is made again when it would turn out otherwise. Values of other levels cannot: use ``where``.
     """
 
-    __slots__ = ("_ndim", "args", "every", "index", "level", "name", "number", "op", "trace")
+    __slots__ = ("args", "every", "index", "level", "name", "number", "op", "trace")
     __hash__ = object.__hash__
 
     def __init__(
@@ -134,11 +148,15 @@ class Value:
         self.index = -1
 
     def __repr__(self) -> str:
+        return self._text(6)
+
+    def _text(self, depth: int) -> str:
         if self.op == "input":
             return self.name
         if self.op == "constant":
             return repr(self.number)
-        return f"{self.op}({', '.join(map(repr, self.args))})"
+        # a value may be shared many times over: written out in full it could fill books
+        return f"{self.op}({', '.join(a._text(depth - 1) for a in self.args) if depth else '...'})"
 
     @property
     def is_mask(self) -> bool:
@@ -260,10 +278,15 @@ class Trace:
     Args:
         host: the numbers that HOST inputs have in this call; they decide branches and are otherwise symbolic.
         shape: shape of the parameter at hand.
+
+    Attributes:
+        guards: the decisions taken.
+        totals: the sums over all parameters, in the order in which the rule asked for them.
     """
 
     def __init__(self, host: Mapping[str, float], shape: Sequence[int] = (1,)) -> None:
         self.guards: list[Guard] = []
+        self.totals: list[Value] = []
         self._host = host
         self._shape = shape
         self._looks: dict[Callable[[Sequence[int]], int], int] = {}
@@ -283,6 +306,8 @@ class Trace:
     def apply(self, op: str, *operands: object) -> Value:
         """An elementwise operation; the result is on the finest level among its operands."""
         args = tuple(self._lift(op, x) for x in operands)
+        conditions = len(args) if op in LOGICAL else 1 if op == "where" else 0
+        args = (*args[:conditions], *map(self.number, args[conditions:]))
         if all(a.op == "constant" for a in args):
             return self.constant(HOST_OPERATIONS[op](*(a.number for a in args)))
         level = min(a.level for a in args)
@@ -290,9 +315,13 @@ class Trace:
             raise RuleError("`%` works on host numbers (step, hyper-parameters) only")
         return self._emit(op, args, level, self._domain(op, args))
 
+    def number(self, x: Value) -> Value:
+        """A condition as 1.0 or 0.0; other values as they are."""
+        return self.apply("where", x, 1.0, 0.0) if x.is_mask else x
+
     def reduce(self, op: str, level: Level, *operands: Value) -> Value:
         """One number for each row, tensor or for the whole, from values of a finer level."""
-        args = tuple(self._lift(op, x) for x in operands)
+        args = tuple(self.number(self._lift(op, x)) for x in operands)
         finest = min(a.level for a in args)
         if finest >= level:
             raise RuleError(
@@ -304,7 +333,12 @@ class Trace:
         every = self._domain(op, args)
         if level is Level.ROW and every != 1:
             raise RuleError("sampled values have no rows")
-        return self._emit(op, args, level, 1)
+        if level is not Level.WHOLE:
+            return self._emit(op, args, level, 1)
+        # Two equal totals are two: they may be equal for some of the parameters that they sum over only.
+        key = ("total", len(self.totals))
+        self.totals.append(self._once(key, lambda: Value(self, op, args, level=level)))
+        return self.totals[-1]
 
     def sample(self, x: Value, every: int) -> Value:
         """Elements 0, every, 2*every, ... of the flattened tensor."""
@@ -326,9 +360,10 @@ class Trace:
     def decide(self, value: Value, use: str, kind: Callable[[float], float]) -> float:
         """The concrete outcome of a HOST value, remembered as a guard."""
         if value.level is not Level.HOST:
+            where = value.level.name.lower()
+            differs = "is computed in the step" if value.level is Level.WHOLE else f"differs from {where} to {where}"
             raise RuleError(
-                f"{value!r} differs from {value.level.name.lower()} to {value.level.name.lower()}, so it cannot "
-                f"serve as {use} of the rule: use where(condition, a, b)"
+                f"{value!r} {differs}, so it cannot serve as {use} of the rule: use where(condition, a, b)"
             )
         outcome = kind(evaluate(value, self._host))
         if value.op != "constant" and (value.index, kind) not in self._decided:
@@ -338,7 +373,8 @@ class Trace:
 
     def holds(self, host: Mapping[str, float]) -> bool:
         """Whether the rule would take the same branches with other host numbers."""
-        return all(g.kind(evaluate(g.value, host)) == g.outcome for g in self.guards)
+        known: dict[int, float] = {}
+        return all(g.kind(evaluate(g.value, host, known)) == g.outcome for g in self.guards)
 
     def fits(self, shape: Sequence[int]) -> bool:
         """Whether the rule would take the same branches for a parameter of this shape."""
@@ -356,9 +392,10 @@ class Trace:
     @staticmethod
     def _domain(op: str, args: tuple[Value, ...]) -> int:
         domains = {a.every for a in args if a.level is Level.ELEMENT}
-        if len(domains) > 1:
+        every = max(domains, default=1)
+        if len(domains) > 1 or (every > 1 and any(a.level is Level.ROW for a in args)):
             raise RuleError(f"{op}: sampled and full values cannot meet element by element")
-        return domains.pop() if domains else 1
+        return every
 
     def _emit(self, op: str, args: tuple[Value, ...], level: Level, every: int) -> Value:
         # Two equal expressions are one value: reads are shared and nothing is computed twice.
@@ -394,10 +431,13 @@ def _plain(key: object) -> object:
     return id(key) if isinstance(key, Value) else key
 
 
-def evaluate(value: Value, host: Mapping[str, float]) -> float:
-    """The number that a HOST value has for the given host inputs."""
+def evaluate(value: Value, host: Mapping[str, float], known: MutableMapping[int, Any] | None = None) -> float:
+    """The number that a HOST value has for the given host inputs; ``known`` keeps what has been computed, by index."""
     if value.op == "constant":
         return value.number
     if value.op == "input":
         return host[value.name]
-    return HOST_OPERATIONS[value.op](*(evaluate(a, host) for a in value.args))
+    known = {} if known is None else known
+    if value.index not in known:
+        known[value.index] = HOST_OPERATIONS[value.op](*(evaluate(a, host, known) for a in value.args))
+    return known[value.index]  # type: ignore[no-any-return]

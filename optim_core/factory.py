@@ -1,0 +1,146 @@
+"""create_optimizer: parameter groups, method, wrappers, in one call."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+from torch import Tensor, nn
+from torch.optim.optimizer import Optimizer
+
+from optim_core.api import get, get_wrapper
+from optim_core.errors import InvalidOption, UnknownOption
+from optim_core.optimizer import RuleOptimizer
+
+WrapperChoice: TypeAlias = "str | tuple[str, Mapping[str, Any]] | Callable[[Optimizer], Optimizer]"
+NoDecay: TypeAlias = Literal["auto"] | Callable[[str, nn.Module, nn.Parameter], bool] | None
+
+_NORMS = (
+    nn.modules.batchnorm._NormBase,  # batch and instance normalisation, all dimensions
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.LocalResponseNorm,
+    nn.RMSNorm,
+)
+_SPARED = "no decay: biases and parameters of normalisation layers"
+_CHOSEN = "no decay: chosen by no_decay"
+
+
+def create_optimizer(
+    model: nn.Module | Iterable[Any],
+    name: str,
+    *,
+    lr: float | None = None,
+    weight_decay: float | None = None,
+    wrappers: Sequence[WrapperChoice] = (),
+    use_gc: bool | Mapping[str, Any] = False,
+    use_lookahead: bool | Mapping[str, Any] = False,
+    no_decay: NoDecay = "auto",
+    **options: Any,
+) -> Optimizer:
+    """Build an optimizer for a model.
+
+    Biases and the parameters of normalisation layers get no weight decay, unless asked; which parameter got what,
+    and why, is shown by ``optimizer.explain()``. Parameters carry their names, so checkpoints match by name.
+
+    Args:
+        model: a module, or its parameters (then nothing is known of layers, and decay applies to all of them).
+        name: a method, as for :func:`optim_core.get`; ``torch:NAME`` for torch's own.
+        lr: learning rate; None for the method's default.
+        weight_decay: None for the method's default.
+        wrappers: what to put around it, innermost first: names, (name, options), or callables.
+        use_gc: centralise gradients; a mapping gives that wrapper's options. Innermost of all.
+        use_lookahead: the same for Lookahead. Outermost of all.
+        no_decay: ``"auto"``; None to decay everything; or a function of (name, module, parameter) that says whether
+            to spare a parameter.
+        options: the method's own options.
+
+    Returns:
+        The optimizer, or its outermost wrapper.
+
+    Raises:
+        UnknownName, PackNotInstalled, LicenseNotAllowed: as :func:`optim_core.get`.
+        UnknownOption, InvalidOption: an option is misspelt, of the wrong type or out of range.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.LayerNorm(3))
+        >>> optimizer = create_optimizer(model, "torch:adamw", lr=1e-3, weight_decay=0.1)
+        >>> [(len(group["params"]), group["weight_decay"]) for group in optimizer.param_groups]
+        [(1, 0.1), (3, 0.0)]
+    """
+    flags = [key for key in options if key.startswith("use_")]
+    cls = get(name)
+    taken = _option_names(cls)
+    if flags and not set(flags) <= taken:
+        raise UnknownOption(
+            f"create_optimizer has no option {flags[0]!r}: it takes use_gc and use_lookahead; any other wrapper goes "
+            f"into wrappers=[{flags[0].removeprefix('use_')!r}]"
+        )
+    given = {key: value for key, value in {"lr": lr, "weight_decay": weight_decay}.items() if value is not None}
+    optimizer = cls(_groups(model, no_decay, decays="weight_decay" in taken), **given, **options)
+    for choice in (*_flag("gc", use_gc), *wrappers, *_flag("lookahead", use_lookahead)):
+        optimizer = _wrap(optimizer, choice)
+    return optimizer
+
+
+def _option_names(cls: type[Optimizer]) -> set[str]:
+    return set(cls.hypers) if issubclass(cls, RuleOptimizer) else set(inspect.signature(cls).parameters)
+
+
+def _groups(model: nn.Module | Iterable[Any], no_decay: NoDecay, *, decays: bool) -> list[Any]:
+    if not isinstance(model, nn.Module):
+        if no_decay not in ("auto", None):
+            raise InvalidOption("no_decay decides by module, so create_optimizer needs the model, not its parameters")
+        return list(model)
+    decayed, spared = [], []
+    for name, module, p in _trainable(model):
+        target = spared if decays and _is_spared(name, module, p, no_decay) else decayed
+        target.append((name, p))
+    why = _SPARED if no_decay == "auto" else _CHOSEN
+    groups: list[Any] = [{"params": decayed}, {"params": spared, "weight_decay": 0.0, "why": why}]
+    return [group for group in groups if group["params"]]
+
+
+def _trainable(model: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Parameter]]:
+    seen: set[Tensor] = set()
+    for prefix, module in model.named_modules():
+        for name, p in module.named_parameters(prefix, recurse=False):
+            if p.requires_grad and p not in seen:  # a tied parameter counts where it is met first
+                seen.add(p)
+                yield name, module, p
+
+
+def _is_spared(name: str, module: nn.Module, p: nn.Parameter, no_decay: NoDecay) -> bool:
+    if no_decay is None:
+        return False
+    if callable(no_decay):
+        return no_decay(name, module, p)
+    if no_decay != "auto":
+        raise InvalidOption(
+            f"no_decay={no_decay!r} is neither 'auto', None nor a function of (name, module, parameter)"
+        )
+    last = name.rpartition(".")[2]
+    # attention keeps its input bias under a name of its own
+    return last in ("bias", "in_proj_bias") or isinstance(module, _NORMS) or _looks_like_norm(module, p)
+
+
+def _looks_like_norm(module: nn.Module, p: nn.Parameter) -> bool:
+    """Models bring normalisation layers of their own (LlamaRMSNorm); they hold vectors and are named so."""
+    return p.ndim <= 1 and type(module).__name__.lower().endswith("norm")
+
+
+def _flag(name: str, value: bool | Mapping[str, Any]) -> list[WrapperChoice]:
+    if isinstance(value, Mapping):
+        return [(name, value)]
+    return [name] if value else []
+
+
+def _wrap(optimizer: Optimizer, choice: WrapperChoice) -> Optimizer:
+    if isinstance(choice, str):
+        return get_wrapper(choice)(optimizer)
+    if callable(choice):
+        return choice(optimizer)
+    name, options = choice
+    return get_wrapper(name)(optimizer, **options)

@@ -1,0 +1,47 @@
+"""One way to take a step, whatever the optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch.optim.optimizer import Optimizer
+
+from optim_core import closures
+from optim_core.optimizer import RuleOptimizer
+from optim_core.wrapper import Wrapper
+
+
+def minimize(optimizer: Optimizer, closure: Callable[[], Any]) -> Any:
+    """Take a step with any torch optimizer.
+
+    Does what the optimizer needs: zero the gradients, call the closure (again where the method evaluates more than
+    once), backward (with a graph where the method differentiates the gradients), update.
+
+    Args:
+        optimizer: one of this library's, one of torch's, or anybody's.
+        closure: computes and returns the loss, a 0-d tensor (a list of losses for multi-task wrappers); nothing else.
+
+    Returns:
+        The loss before the step, detached.
+
+    Raises:
+        ClosureError: the closure returns something else, or has called backward itself.
+
+    Example:
+        >>> import torch
+        >>> from optim_core import minimize
+        >>> w = torch.nn.Parameter(torch.tensor([3.0]))
+        >>> optimizer = torch.optim.LBFGS([w])
+        >>> float(minimize(optimizer, lambda: (w - 1).square().sum()))
+        4.0
+        >>> round(w.item(), 3)
+        1.0
+    """
+    if isinstance(optimizer, (RuleOptimizer, Wrapper)):
+        return optimizer.minimize(closure)
+
+    def full() -> Any:
+        return closures.evaluate(optimizer, closure)
+
+    return optimizer.step(full)

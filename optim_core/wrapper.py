@@ -1,0 +1,280 @@
+"""Wrapper: the base class of optimizers around optimizers."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer
+
+from optim_core import checkpoint, closures
+from optim_core.declarations import Hyper, required
+from optim_core.errors import CheckpointMismatch, ClosureError, WrapperConflict
+from optim_core.explanation import Explanation, explain
+from optim_core.method import Method, read_class
+from optim_core.optimizer import RuleOptimizer
+
+
+class _Kept(Optimizer):
+    """What a wrapper keeps; declared apart from its options, which type checkers take for the constructor's."""
+
+    options: dict[str, Any]
+    memory: dict[Tensor, dict[str, Tensor]]
+    counters: dict[str, int]
+    _set_up: bool
+
+
+@typing.dataclass_transform(field_specifiers=(required,))
+class _Declared(_Kept):
+    """Tells type checkers that a subclass's constructor follows from its annotated options."""
+
+
+class Wrapper(_Declared):
+    """An optimizer that changes what another one does, and shares everything with it.
+
+    It is a real ``torch.optim.Optimizer``: ``param_groups``, ``state`` and ``defaults`` are the base's own, so
+    schedulers, GradScaler and checkpoints work on it. Subclasses declare options like methods do, and override
+
+    * :meth:`collect` to decide how often and where gradients are evaluated (SAM),
+    * :meth:`evaluate` to decide what one evaluation of the user's closure is (PCGrad),
+    * :meth:`apply` to act around the base's step (Lookahead),
+
+    each calling the inherited one for what lies inside. What they keep between steps goes into ``memory`` (a dict
+    for each parameter) and ``counters``, and so into checkpoints.
+
+    Args:
+        base: any torch optimizer, or another wrapper.
+
+    Raises:
+        UnknownOption, InvalidOption: an option is misspelt, of the wrong type or out of range.
+        WrapperConflict: the base cannot be wrapped.
+    """
+
+    base: Optimizer = required()
+
+    method: ClassVar[Method]
+    hypers: ClassVar[Mapping[str, Hyper]]
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        cls.method = read_class(cls, getattr(cls, "method", None))
+        cls.hypers = cls.method.hypers
+        parameter = inspect.Parameter
+        options = [
+            parameter(h.name, parameter.KEYWORD_ONLY, default=h.default, annotation=h.type) for h in cls.hypers.values()
+        ]
+        base = parameter("base", parameter.POSITIONAL_OR_KEYWORD, annotation=Optimizer)
+        cls.__signature__ = inspect.Signature([base, *options])  # type: ignore[attr-defined]
+
+    if not typing.TYPE_CHECKING:  # type checkers derive the constructor from the declarations
+
+        def __init__(self, base, **options):
+            given = self.method.check(options)
+            if not isinstance(base, Optimizer):
+                raise WrapperConflict(
+                    f"{self.method.name} goes around an optimizer, not {type(base).__name__}: build that first, such as "
+                    f"{self.method.name}(torch.optim.SGD(model.parameters(), lr=0.1))"
+                )
+            _refuse_closure_in_step(base, self.method.name)
+            self.base = base
+            self.options = {name: h.default for name, h in self.hypers.items()} | given
+            self.memory = {}
+            self.counters = {}
+            self._set_up = False
+            super().__init__(base.param_groups, base.defaults)
+            self._set_up = True
+            self.wrapped()
+
+    def wrapped(self) -> None:
+        """Called once, when the base is in place; parameters of later groups come through :meth:`added`."""
+        for group in self.param_groups:
+            self.added(group)
+
+    def added(self, group: dict[str, Any]) -> None:
+        """Called for each group, while its parameters have their first values."""
+        del group
+
+    # what is shared -----------------------------------------------------------------------------------------
+    # Optimizer.__init__ and load_state_dict assign these; the base's are the only ones there are.
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The base's groups, the very same objects."""
+        return self.base.param_groups
+
+    @param_groups.setter
+    def param_groups(self, value: object) -> None:
+        del value
+
+    @property
+    def state(self) -> Any:
+        """The base's state."""
+        return self.base.state
+
+    @state.setter
+    def state(self, value: object) -> None:
+        del value
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The base's defaults."""
+        return self.base.defaults
+
+    @defaults.setter
+    def defaults(self, value: object) -> None:
+        del value
+
+    @property
+    def innermost(self) -> Optimizer:
+        """The optimizer at the core of all wrappers."""
+        return self.base.innermost if isinstance(self.base, Wrapper) else self.base
+
+    @property
+    def needs_graph(self) -> bool:
+        """Whether the next step differentiates the gradients."""
+        return bool(getattr(self.base, "needs_graph", False))
+
+    @property
+    def needs_closure(self) -> bool:
+        """Whether a step evaluates the loss itself, so that ``step()`` alone cannot do it."""
+        return isinstance(self.base, Wrapper) and self.base.needs_closure
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """As the base's."""
+        self.base.zero_grad(set_to_none)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group to the base."""
+        if self._set_up:
+            self.base.add_param_group(param_group)
+            self.added(self.param_groups[-1])
+
+    # stepping -----------------------------------------------------------------------------------------------
+    def collect(self, run: Callable[[], Any]) -> Any:
+        """Leave the gradients of a step in the parameters.
+
+        Args:
+            run: computes gradients at the present weights and returns the loss.
+
+        Returns:
+            The loss at the weights before the step.
+        """
+        return self.base.collect(run) if isinstance(self.base, Wrapper) else run()
+
+    def evaluate(self, closure: Callable[[], Any]) -> Any:
+        """Zero gradients, evaluate the closure once, and leave gradients at the present weights."""
+        if isinstance(self.base, (Wrapper, RuleOptimizer)):
+            return self.base.evaluate(closure)
+        return closures.evaluate(self.base, closure)
+
+    def apply(self) -> None:
+        """Update the parameters from the gradients that :meth:`collect` has left."""
+        if isinstance(self.base, Wrapper):
+            self.base.apply()
+        else:
+            self.base.step()
+
+    def minimize(self, closure: Callable[[], Any]) -> Any:
+        """Do everything for one step.
+
+        Args:
+            closure: computes and returns the loss (a list of losses for multi-task wrappers); nothing else.
+
+        Returns:
+            The loss before the step, detached.
+
+        Raises:
+            ClosureError: the closure returns something else, or has called backward itself.
+        """
+        loss = self.collect(lambda: self.evaluate(closure))
+        with torch.no_grad():
+            self.apply()
+        return loss
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update the parameters from their gradients.
+
+        Args:
+            closure: zeroes gradients, evaluates and calls backward, as for every torch optimizer; called as often
+                as the wrapper needs it.
+
+        Returns:
+            The closure's first result, or None.
+
+        Raises:
+            ClosureError: a closure is needed and missing.
+        """
+        if closure is None and self.needs_closure:
+            raise ClosureError(
+                f"{self.method.name} evaluates the loss more than once a step: use optimizer.minimize(closure), or "
+                "step(closure) with a closure that zeroes the gradients, computes the loss and calls backward"
+            )
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = self.collect(closure)
+        with torch.no_grad():
+            self.apply()
+        return loss
+
+    def explain(self) -> Explanation:
+        """What is in force for each parameter, and why; print it."""
+        options = ", ".join(f"{name}={value}" for name, value in self.options.items())
+        inner = explain(self.base)
+        mine = f"{self.method.name}({options})"
+        return Explanation(tuple(replace(row, wrappers=(*row.wrappers, mine)) for row in inner))
+
+    # saving -------------------------------------------------------------------------------------------------
+    def state_dict(self) -> dict[str, Any]:
+        """The base's state dict, and under ``wrappers`` what each wrapper keeps, the innermost first."""
+        saved = self.base.state_dict()
+        index = {p: k for k, p in enumerate(closures.parameters(self))}
+        mine = {index[p]: dict(kept) for p, kept in self.memory.items() if p in index}
+        entry = {"name": self.method.name, "memory": mine, "counters": dict(self.counters)}
+        return saved | {"wrappers": [*saved.get("wrappers", []), entry]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state, the base's and the wrapper's own.
+
+        Raises:
+            CheckpointMismatch: it was saved without this wrapper, or from another model or method; nothing is
+                changed then.
+        """
+        saved = list(state_dict.get("wrappers", []))
+        names = [entry["name"] for entry in saved]
+        if self.method.name not in names[-1:]:
+            raise CheckpointMismatch(
+                f"the checkpoint was saved with the wrappers {', '.join(names) or 'none'}, the optimizer's outermost one "
+                f"is {self.method.name}: build it with the same wrappers in the same order"
+            )
+        entry = saved.pop()
+        inner = {k: v for k, v in state_dict.items() if k != "wrappers"} | ({"wrappers": saved} if saved else {})
+        own = checkpoint.matched({**state_dict, "state": entry["memory"]}, self.param_groups, self.method.name)
+        self.base.load_state_dict(inner)
+        params = closures.parameters(self)
+        self.memory = {
+            p: {name: x.to(p.device, copy=True) for name, x in kept.items()}
+            for p, kept in zip(params, checkpoint.in_order(own), strict=True)
+            if kept
+        }
+        self.counters = dict(entry["counters"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: self.__dict__[name] for name in ("base", "options", "memory", "counters", "_set_up")}
+
+    def __repr__(self) -> str:
+        options = "".join(f"{name}={value!r}, " for name, value in self.options.items())
+        return f"{self.method.name}({options}base={self.base!r})"
+
+
+def _refuse_closure_in_step(base: Optimizer, owner: str) -> None:
+    closure = inspect.signature(base.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise WrapperConflict(
+            f"{owner} cannot go around {type(base).__name__}, which evaluates the loss inside its own step; use "
+            f"{type(base).__name__} alone, with optim_core.minimize(optimizer, closure)"
+        )

@@ -1,0 +1,131 @@
+"""Projecting conflicting gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optim_core.closures import backward, call, parameters
+from optim_core.declarations import hyper
+from optim_core.errors import ClosureError, WrapperConflict
+from optim_core.wrapper import Wrapper
+
+
+class PCGrad(Wrapper):
+    r"""Takes from each task's gradient what points against another task's, and steps with what is left of all.
+
+    .. math:: v_i \leftarrow v_i - \frac{\min(0, v_i \cdot g_j)}{\lVert g_j \rVert^2} g_j
+        \quad \text{for every other task } j, \text{ starting from } v_i = g_i
+
+    Inner products are over all parameters together. Elements that some task does not reach are summed, never
+    averaged, as in the widely used port. As in the authors' code a task also meets its own gradient, which the paper
+    leaves out; it matters from three conflicting tasks on. A parameter that no task reaches keeps no gradient and is not stepped
+    (the port gives it zeros, so that momentum and decay move it).
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.tensor([1.0, 1.0]))
+        >>> optimizer = PCGrad(torch.optim.SGD([weight], lr=0.1))
+        >>> [loss.item() for loss in optimizer.minimize(lambda: [weight[0] ** 2, (weight[0] - weight[1]) ** 2])]
+        [1.0, 0.0]
+
+    Source: Yu et al., Gradient Surgery for Multi-Task Learning, 2020, https://arxiv.org/abs/2001.06782, Algorithm 1
+    (which sums: ``reduction="sum"``).
+    """
+
+    reduction: str = hyper("mean", "how the tasks' gradients are merged", choices=("mean", "sum"))
+    shuffle: bool = hyper(True, "meet the other tasks in random order; False: in the order of the losses")
+    seed: int = hyper(0, "of the random order, whose position is part of the state dict", ge=0)
+
+    def wrapped(self) -> None:
+        """Refuse a base that differentiates the gradients: those of the tasks are merged without a graph."""
+        super().wrapped()
+        if getattr(getattr(self.innermost, "method", None), "extras", None):
+            raise WrapperConflict(
+                f"PCGrad cannot go around {type(self.innermost).__name__}, which differentiates the gradient of one loss; "
+                "use a first-order method such as adamw"
+            )
+        self.counters.setdefault("steps", 0)
+
+    def evaluate(self, closure: Callable[[], Any]) -> list[Tensor]:
+        """Evaluate the losses and leave the merged gradient.
+
+        Raises:
+            ClosureError: the closure returned something else than several 0-d losses.
+        """
+        losses = call(self, closure)
+        self.backward(losses)
+        return [loss.detach() for loss in losses]
+
+    def backward(self, losses: Sequence[Tensor]) -> None:
+        """Leave the merged gradient of the losses, 0-d tensors on one graph or several; ``step()`` comes next.
+
+        Raises:
+            ClosureError: there are fewer than two, or one is not a 0-d tensor with a graph.
+        """
+        if not isinstance(losses, (list, tuple)) or len(losses) < 2:
+            raise ClosureError(
+                "PCGrad takes a list of two or more losses, one for each task; the closure should return that list, not "
+                f"{type(losses).__name__}"
+            )
+        for i, loss in enumerate(losses):
+            if not (isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad):
+                raise ClosureError(f"PCGrad: loss {i} is not a 0-d tensor with a graph")
+        params = [p for p in parameters(self) if p.requires_grad]
+        gradients = [self._gradient(loss, params, last=i == len(losses) - 1) for i, loss in enumerate(losses)]
+        with torch.no_grad():
+            self._merge(params, gradients)
+
+    def collect(self, run: Callable[[], Any]) -> Any:
+        """Refuse torch's own closure, whose single backward leaves nothing to project."""
+        result = super().collect(run)
+        if not isinstance(result, list):
+            raise ClosureError(
+                "PCGrad needs each task's own gradient: use optimizer.minimize(closure) with a closure that returns the "
+                "list of losses, or optimizer.backward(losses) followed by optimizer.step()"
+            )
+        return result
+
+    def _gradient(self, loss: Tensor, params: Sequence[Tensor], *, last: bool) -> list[Tensor | None]:
+        self.zero_grad()
+        backward(loss, create_graph=False, retain_graph=not last)
+        return [p.grad for p in params]
+
+    def _merge(self, params: Sequence[Tensor], gradients: Sequence[Sequence[Tensor | None]]) -> None:
+        flat = [_flatten(params, g) for g in gradients]
+        projected = [self._project(flat, i, order) for i, order in enumerate(self._orders(len(flat)))]
+        reached = torch.stack(
+            [_flatten(params, [None if x is None else torch.ones_like(x) for x in g]) for g in gradients]
+        )
+        merged = torch.stack(projected).sum(0)
+        if self.options["reduction"] == "mean":
+            merged = torch.where(reached.all(0), merged / len(flat), merged)
+        parts = torch.split(merged, [p.numel() for p in params])
+        for k, (p, part) in enumerate(zip(params, parts, strict=True)):
+            untouched = all(g[k] is None for g in gradients)
+            p.grad = None if untouched else part.view_as(p).to(device=p.device, dtype=p.dtype).clone()
+
+    def _orders(self, tasks: int) -> list[list[int]]:
+        if not self.options["shuffle"]:
+            return [list(range(tasks))] * tasks
+        # a seed for each step, so that the draws need no state but the count
+        generator = torch.Generator().manual_seed(self.options["seed"] + self.counters["steps"])
+        self.counters["steps"] += 1
+        return [torch.randperm(tasks, generator=generator).tolist() for _ in range(tasks)]
+
+    @staticmethod
+    def _project(gradients: Sequence[Tensor], i: int, order: Sequence[int]) -> Tensor:
+        v = gradients[i].clone()
+        for j in order:
+            against = torch.clamp(torch.dot(v, gradients[j]), max=0)
+            squared = torch.dot(gradients[j], gradients[j])
+            v -= torch.where(squared > 0, against / squared, 0) * gradients[j]
+        return v
+
+
+def _flatten(params: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> Tensor:
+    device, dtype = params[0].device, torch.promote_types(params[0].dtype, torch.float32)
+    parts = [torch.zeros_like(p) if g is None else g for p, g in zip(params, gradients, strict=True)]
+    return torch.cat([x.reshape(-1).to(device=device, dtype=dtype) for x in parts])

@@ -1,0 +1,71 @@
+"""Lookahead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optim_core.closures import parameters
+from optim_core.declarations import hyper
+from optim_core.wrapper import Wrapper
+
+
+class Lookahead(Wrapper):
+    r"""Every k steps of the base, moves slow weights a part of the way to the fast ones, and restarts from there.
+
+    .. math:: \phi \leftarrow \phi + \alpha (\theta_k - \phi), \qquad \theta \leftarrow \phi
+
+    The slow weights start as the weights at construction (the paper's Algorithm 1), so the first synchronisation is
+    after step k; several ports start them later. Slow weights and counter are part of the state dict.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.tensor([1.0]))
+        >>> optimizer = Lookahead(torch.optim.SGD([weight], lr=0.5), k=1, alpha=0.5)
+        >>> _ = optimizer.minimize(lambda: weight.square().sum())
+        >>> weight.item()  # half of the way from 1 to 0
+        0.5
+
+    Source: Zhang et al., Lookahead Optimizer: k steps forward, 1 step back, 2019, https://arxiv.org/abs/1907.08610,
+    Algorithm 1; ``pullback_momentum`` from the authors' code.
+    """
+
+    k: int = hyper(5, "steps of the base between two synchronisations", ge=1)
+    alpha: float = hyper(0.8, "share of the way that the slow weights go", gt=0, le=1)
+    pullback_momentum: str = hyper(
+        "none",
+        "what becomes of the base's momentum_buffer: 'reset' to zero, or 'pullback' like the weights",
+        choices=("none", "reset", "pullback"),
+    )
+
+    def added(self, group: dict[str, Any]) -> None:
+        """Take the slow weights."""
+        self.counters.setdefault("steps", 0)
+        for p in group["params"]:
+            self.memory[p] = {"slow": p.detach().clone()}
+
+    def apply(self) -> None:
+        """A step of the base, and a synchronisation after every k."""
+        super().apply()
+        self.counters["steps"] = (self.counters["steps"] + 1) % self.options["k"]
+        if self.counters["steps"] == 0:
+            for p in parameters(self):
+                self._pull(p, self.memory[p], "slow")
+                self._treat_momentum(p)
+
+    def _pull(self, fast: Tensor, memory: dict[str, Tensor], name: str) -> None:
+        memory[name].lerp_(fast.detach().to(memory[name].dtype), self.options["alpha"])
+        fast.copy_(memory[name])
+
+    def _treat_momentum(self, p: Tensor) -> None:
+        momentum = self.state[p].get("momentum_buffer") if p in self.state else None
+        if momentum is None or self.options["pullback_momentum"] == "none":
+            return
+        for i, buffer in enumerate(momentum if isinstance(momentum, list) else [momentum]):
+            if self.options["pullback_momentum"] == "reset":
+                buffer.zero_()
+            else:
+                name = f"slow_momentum_{i}"
+                self.memory[p].setdefault(name, torch.zeros_like(buffer))
+                self._pull(buffer, self.memory[p], name)

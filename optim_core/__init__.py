@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from optim_core.errors import NonCommercialWarning, OptimCoreError
     from optim_core.explanation import explain
     from optim_core.factory import create_optimizer
-    from optim_core.stepping import minimize
     from optim_core.optimizer import RuleOptimizer
+    from optim_core.stepping import minimize
     from optim_core.wrapper import Wrapper
 
 __all__ = [

@@ -10,12 +10,25 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from optim_core.errors import ClosureError
+from optim_core.errors import ClosureError, SparseGradient
 
 
 def parameters(optimizer: Optimizer) -> list[Tensor]:
     """All parameters of all groups."""
     return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def check_dense(p: Tensor, owner: str) -> None:
+    """Refuse a sparse gradient.
+
+    Raises:
+        SparseGradient: with the remedy.
+    """
+    if p.grad is not None and p.grad.layout is not torch.strided:
+        raise SparseGradient(
+            f"{owner} got a sparse gradient for a parameter of shape {tuple(p.shape)}; it works on "
+            "dense ones: build the embedding with sparse=False, or give that parameter to torch:sparseadam"
+        )
 
 
 def call(optimizer: Optimizer, closure: Callable[[], Any]) -> Any:

@@ -22,10 +22,10 @@ class HessianDiagonal(RuleOptimizer):
     A subclass declares the options ``update_period``, ``num_samples`` (draws averaged) and ``hessian_distribution``
     ("gaussian" or "rademacher"), each with ``common=True``.
 
-    The gradients must carry a graph in the steps that take an estimate: ``minimize`` sees to it; in a loop of one's own,
-    ``loss.backward(create_graph=optimizer.needs_graph)``. The graphs are let go at the end of the step. Gradients may
-    be clipped before it: the estimate is that of the gradients as they were. ``GradScaler`` would scale the estimate,
-    so take bfloat16 instead.
+    The gradients must carry a graph in the steps that take an estimate: ``minimize`` sees to it; in a loop of one's
+    own, ``loss.backward(create_graph=optimizer.needs_graph)``. The step lets go of the graphs. Gradients may be clipped
+    before it: the estimate is that of the gradients as they were. ``GradScaler`` would scale the estimate, so take
+    bfloat16 instead.
     """
 
     hessian_diag = extra("estimate of the Hessian's diagonal; None between two estimates")

@@ -78,7 +78,9 @@ def create_optimizer(
             f"create_optimizer has no option {flags[0]!r}: it takes use_gc and use_lookahead; any other wrapper goes "
             f"into wrappers=[{flags[0].removeprefix('use_')!r}]"
         )
-    given = {key: value for key, value in {"lr": lr, "weight_decay": weight_decay}.items() if value is not None}
+    given: dict[str, Any] = {
+        key: value for key, value in {"lr": lr, "weight_decay": weight_decay}.items() if value is not None
+    }
     optimizer = cls(_groups(model, no_decay, decays="weight_decay" in taken), **given, **options)
     for choice in (*_flag("gc", use_gc), *wrappers, *_flag("lookahead", use_lookahead)):
         optimizer = _wrap(optimizer, choice)
@@ -94,7 +96,8 @@ def _groups(model: nn.Module | Iterable[Any], no_decay: NoDecay, *, decays: bool
         if no_decay not in ("auto", None):
             raise InvalidOption("no_decay decides by module, so create_optimizer needs the model, not its parameters")
         return list(model)
-    decayed, spared = [], []
+    decayed: list[tuple[str, nn.Parameter]] = []
+    spared: list[tuple[str, nn.Parameter]] = []
     for name, module, p in _trainable(model):
         target = spared if decays and _is_spared(name, module, p, no_decay) else decayed
         target.append((name, p))

@@ -126,7 +126,12 @@ class Method:
 
 #: What groups hold beside options: torch's own entries, its schedulers', and the factory's.
 _GROUP_ENTRIES = frozenset({"params", "param_names", "name", "why"}) | {
-    "initial_lr", "max_lr", "min_lr", "swa_lr", "base_momentum", "max_momentum"
+    "initial_lr",
+    "max_lr",
+    "min_lr",
+    "swa_lr",
+    "base_momentum",
+    "max_momentum",
 }
 #: Names that mean something else already.
 _RESERVED = frozenset({"p", "g", "new_p", "gradient", "params", "param_names", "engine", "foreach", *GIVEN})

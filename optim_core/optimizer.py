@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT
 
 from optim_core import checkpoint
-from optim_core.closures import drop_graph, evaluate, parameters
+from optim_core.closures import check_dense, drop_graph, evaluate, parameters
 from optim_core.declarations import Hyper, State, hyper, required, setting
-from optim_core.errors import GraphMissing, InvalidOption, SparseGradient, UnknownOption, UnsupportedParameter
+from optim_core.errors import GraphMissing, InvalidOption, UnknownOption, UnsupportedParameter
 from optim_core.explanation import Explanation, decay_text, explained
 from optim_core.method import Method, read_class
 from optim_core.rules.compose import Transform
@@ -286,11 +286,7 @@ class RuleOptimizer(_Declared):
         g = p.grad
         if g is None:
             return
-        if g.layout is not torch.strided:
-            raise SparseGradient(
-                f"{self.method.name} got a sparse gradient for a parameter of shape {tuple(p.shape)}; it works on "
-                "dense ones: build the embedding with sparse=False, or give that parameter to torch:sparseadam"
-            )
+        check_dense(p, self.method.name)
         if g.shape != p.shape or g.device != p.device:  # possible after p.data was exchanged
             raise UnsupportedParameter(
                 f"{self.method.name}: a gradient of shape {tuple(g.shape)} on {g.device} does not fit its parameter of "

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optim_core.closures import parameters
+from optim_core.closures import check_dense, parameters
 from optim_core.optimizer import RuleOptimizer
 from optim_core.rules import eager
 from optim_core.rules.compose import Settings, Transform, around
@@ -23,7 +23,8 @@ class TransformWrapper(Wrapper):
     """A wrapper that is a :class:`~optim_core.rules.Transform`.
 
     Around a RuleOptimizer the transform is composed with the rule and costs no pass over memory. Around any other
-    torch optimizer it works on copies before and after the step; the user's ``p.grad`` is put back.
+    torch optimizer it works on copies before and after the step; the user's ``p.grad`` is put back. There the update
+    is all that the base has done to a parameter, its weight decay included.
     """
 
     def transform(self) -> Transform:
@@ -37,29 +38,39 @@ class TransformWrapper(Wrapper):
             self.innermost.add_transform(self.transform())
 
     def apply(self) -> None:
-        """Step with transformed gradients."""
+        """Step with transformed gradients.
+
+        Raises:
+            SparseGradient: before anything is changed.
+        """
         if isinstance(self.innermost, RuleOptimizer):
             super().apply()
             return
         settings = Settings(None, fixed_decay=False, maximize=False, transforms=(self.transform(),))
-        params = [p for p in parameters(self) if p.grad is not None and p.grad.layout is torch.strided]
+        params = [p for p in parameters(self) if p.grad is not None]
+        for p in params:
+            check_dense(p, self.method.name)
         gradients = {p: p.grad for p in params}
         seen: dict[Tensor, Tensor] = {}
         graphs = [_graphs(p, settings) for p in params]
         for p, (before, _) in zip(params, graphs, strict=True):
             if "gradient" in before.outputs:
-                transformed = torch.empty_like(p)
-                _run(before, p, {"g": _real(p.grad), "gradient": real(transformed)})
-                p.grad = seen[p] = transformed
+                seen[p] = torch.empty_like(p)
+                _run(before, p, {"g": _real(p.grad), "gradient": real(seen[p])})
         old = {p: p.detach().clone() for p, (_, after) in zip(params, graphs, strict=True) if after is not None}
-        super().apply()
+        try:
+            for p, transformed in seen.items():
+                p.grad = transformed
+            super().apply()
+        finally:
+            for p in params:
+                p.grad = gradients[p]
         for p, (_, after) in zip(params, graphs, strict=True):
             if after is not None:
                 new_p = p.detach().clone()
                 p.copy_(old[p])
                 given = {"g": _real(gradients[p]), "gradient": _real(seen.get(p)), "new_p": real(new_p)}
                 _run(after, p, given)
-            p.grad = gradients[p]
 
 
 def _real(g: Tensor | None) -> Tensor:

@@ -42,6 +42,12 @@ class Entry:
     states: MutableMapping[str, Any]
     extras: Mapping[str, Tensor]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the parameter and its states."""
+        lists = (x if isinstance(x, list) else [x] for x in self.states.values())
+        return self.p.nbytes + sum(x.nbytes for several in lists for x in several if isinstance(x, Tensor))
+
     def buffer(self, name: str) -> Tensor:
         """The tensor behind a name of the graph."""
         if name == "p":
@@ -134,7 +140,7 @@ class Update:
             return around(blank, scalars(first.options, blank), settings)
 
         before, after = self._known((fixed, settings), host, first.p.shape, trace)
-        size = max(1, first.p.numel() * first.p.element_size())
+        size = max(1, first.nbytes)
         most = 1 if foreach is False else max(1, _STACK_BYTES // size)
         for start in range(0, len(members), most):
             self._run_stack(members[start : start + most], host, before, after, foreach)
@@ -195,7 +201,7 @@ def _trace_of(graph: Graph | tuple[Graph, Graph | None]) -> Trace:
 #: How many graphs are kept for one set of options: a rule may branch on a number that differs at every step.
 _KEPT = 64
 
-#: Bytes of parameters of one shape that are stacked for one call of a batched rule.
+#: Bytes of parameters of one shape, with their states, that are stacked for one call of a batched rule.
 _STACK_BYTES = 1 << 26
 
 

@@ -45,14 +45,14 @@ class Wrapper(_Declared):
     * :meth:`apply` to act around the base's step (Lookahead),
 
     each calling the inherited one for what lies inside. What they keep between steps goes into ``memory`` (a dict
-    for each parameter) and ``counters``, and so into checkpoints.
+    for each parameter, of tensors of its shape or single numbers) and ``counters``, and so into checkpoints.
 
     Args:
         base: any torch optimizer, or another wrapper.
 
     Raises:
         UnknownOption, InvalidOption: an option is misspelt, of the wrong type or out of range.
-        WrapperConflict: the base cannot be wrapped.
+        WrapperConflict: the base cannot be wrapped, or has this wrapper already.
     """
 
     base: Optimizer = required()
@@ -77,10 +77,11 @@ class Wrapper(_Declared):
             given = self.method.check(options)
             if not isinstance(base, Optimizer):
                 raise WrapperConflict(
-                    f"{self.method.name} goes around an optimizer, not {type(base).__name__}: build that first, such as "
-                    f"{self.method.name}(torch.optim.SGD(model.parameters(), lr=0.1))"
+                    f"{self.method.name} goes around an optimizer, not {type(base).__name__}: build that first, such "
+                    f"as {self.method.name}(torch.optim.SGD(model.parameters(), lr=0.1))"
                 )
             _refuse_closure_in_step(base, self.method.name)
+            _refuse_twice(base, self.method.name)
             self.base = base
             self.options = {name: h.default for name, h in self.hypers.items()} | given
             self.memory = {}
@@ -134,6 +135,11 @@ class Wrapper(_Declared):
         return self.base.innermost if isinstance(self.base, Wrapper) else self.base
 
     @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of the wrappers around the innermost optimizer, from the inside to this one."""
+        return (*(self.base.layers if isinstance(self.base, Wrapper) else ()), self.method.name)
+
+    @property
     def needs_graph(self) -> bool:
         """Whether the next step differentiates the gradients."""
         return bool(getattr(self.base, "needs_graph", False))
@@ -174,7 +180,7 @@ class Wrapper(_Declared):
     def apply(self) -> None:
         """Update the parameters from the gradients that :meth:`collect` has left."""
         if isinstance(self.base, Wrapper):
-            self.base.apply()
+            self.base.step(collected)
         else:
             self.base.step()
 
@@ -190,10 +196,8 @@ class Wrapper(_Declared):
         Raises:
             ClosureError: the closure returns something else, or has called backward itself.
         """
-        loss = self.collect(lambda: self.evaluate(closure))
-        with torch.no_grad():
-            self.apply()
-        return loss
+        # by way of step(), which hooks and schedulers watch
+        return self.step(lambda: self.evaluate(closure))
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters from their gradients.
@@ -214,7 +218,7 @@ class Wrapper(_Declared):
                 "step(closure) with a closure that zeroes the gradients, computes the loss and calls backward"
             )
         loss = None
-        if closure is not None:
+        if closure is not None and closure is not collected:
             with torch.enable_grad():
                 loss = self.collect(closure)
         with torch.no_grad():
@@ -231,11 +235,16 @@ class Wrapper(_Declared):
     # saving -------------------------------------------------------------------------------------------------
     def state_dict(self) -> dict[str, Any]:
         """The base's state dict, and under ``wrappers`` what each wrapper keeps, the innermost first."""
+        for prepare in self._optimizer_state_dict_pre_hooks.values():
+            prepare(self)
         saved = self.base.state_dict()
         index = {p: k for k, p in enumerate(closures.parameters(self))}
         mine = {index[p]: dict(kept) for p, kept in self.memory.items() if p in index}
         entry = {"name": self.method.name, "memory": mine, "counters": dict(self.counters)}
-        return saved | {"wrappers": [*saved.get("wrappers", []), entry]}
+        saved = saved | {"wrappers": [*saved.get("wrappers", []), entry]}
+        for change in self._optimizer_state_dict_post_hooks.values():
+            saved = change(self, saved) or saved
+        return saved
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state, the base's and the wrapper's own.
@@ -244,24 +253,41 @@ class Wrapper(_Declared):
             CheckpointMismatch: it was saved without this wrapper, or from another model or method; nothing is
                 changed then.
         """
-        saved = list(state_dict.get("wrappers", []))
-        names = [entry["name"] for entry in saved]
-        if self.method.name not in names[-1:]:
-            raise CheckpointMismatch(
-                f"the checkpoint was saved with the wrappers {', '.join(names) or 'none'}, the optimizer's outermost one "
-                f"is {self.method.name}: build it with the same wrappers in the same order"
-            )
-        entry = saved.pop()
-        inner = {k: v for k, v in state_dict.items() if k != "wrappers"} | ({"wrappers": saved} if saved else {})
+        for change in self._optimizer_load_state_dict_pre_hooks.values():
+            state_dict = change(self, state_dict) or state_dict
+        *inside, entry = self._saved_layers(state_dict)
+        inner = {k: v for k, v in state_dict.items() if k != "wrappers"} | ({"wrappers": inside} if inside else {})
         own = checkpoint.matched({**state_dict, "state": entry["memory"]}, self.param_groups, self.method.name)
+        kept = dict(zip(closures.parameters(self), checkpoint.in_order(own), strict=True))
+        self._check_shapes(kept)
+        if not isinstance(self.base, (Wrapper, RuleOptimizer)):
+            inner = checkpoint.matched(inner, self.param_groups, type(self.base).__name__)  # torch ignores names
         self.base.load_state_dict(inner)
-        params = closures.parameters(self)
         self.memory = {
-            p: {name: x.to(p.device, copy=True) for name, x in kept.items()}
-            for p, kept in zip(params, checkpoint.in_order(own), strict=True)
-            if kept
+            p: {name: x.to(p.device, copy=True) for name, x in mine.items()} for p, mine in kept.items() if mine
         }
         self.counters = dict(entry["counters"])
+        for finish in self._optimizer_load_state_dict_post_hooks.values():
+            finish(self)
+
+    def _saved_layers(self, state_dict: Mapping[str, Any]) -> list[dict[str, Any]]:
+        saved = list(state_dict.get("wrappers", []))
+        names = [entry["name"] for entry in saved]
+        if names != list(self.layers):
+            raise CheckpointMismatch(
+                f"the checkpoint was saved with the wrappers {', '.join(names) or 'none'} (the innermost first), this "
+                f"optimizer has {', '.join(self.layers)}: build it with the same wrappers in the same order"
+            )
+        return saved
+
+    def _check_shapes(self, kept: Mapping[Tensor, Mapping[str, Tensor]]) -> None:
+        for p, mine in kept.items():
+            for name, x in mine.items():
+                if x.ndim and x.shape != p.shape:
+                    raise CheckpointMismatch(
+                        f"{self.method.name}: {name} in the checkpoint has shape {tuple(x.shape)}, its parameter "
+                        f"{tuple(p.shape)}: the checkpoint belongs to another model, or to another order of it"
+                    )
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: self.__dict__[name] for name in ("base", "options", "memory", "counters", "_set_up")}
@@ -269,6 +295,18 @@ class Wrapper(_Declared):
     def __repr__(self) -> str:
         options = "".join(f"{name}={value!r}, " for name, value in self.options.items())
         return f"{self.method.name}({options}base={self.base!r})"
+
+
+def collected() -> None:
+    """The closure of a step whose gradients are there already: a wrapper then steps without collecting them."""
+
+
+def _refuse_twice(base: Optimizer, owner: str) -> None:
+    if isinstance(base, Wrapper) and owner in base.layers:
+        raise WrapperConflict(
+            f"{owner} is there already, around {type(base.innermost).__name__}: {' + '.join(base.layers)}; leave the "
+            "second one out"
+        )
 
 
 def _refuse_closure_in_step(base: Optimizer, owner: str) -> None:

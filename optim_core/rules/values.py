@@ -362,9 +362,7 @@ class Trace:
         if value.level is not Level.HOST:
             where = value.level.name.lower()
             differs = "is computed in the step" if value.level is Level.WHOLE else f"differs from {where} to {where}"
-            raise RuleError(
-                f"{value!r} {differs}, so it cannot serve as {use} of the rule: use where(condition, a, b)"
-            )
+            raise RuleError(f"{value!r} {differs}, so it cannot serve as {use} of the rule: use where(condition, a, b)")
         outcome = kind(evaluate(value, self._host))
         if value.op != "constant" and (value.index, kind) not in self._decided:
             self._decided.add((value.index, kind))

@@ -22,8 +22,8 @@ class PCGrad(Wrapper):
 
     Inner products are over all parameters together. Elements that some task does not reach are summed, never
     averaged, as in the widely used port. As in the authors' code a task also meets its own gradient, which the paper
-    leaves out; it matters from three conflicting tasks on. A parameter that no task reaches keeps no gradient and is not stepped
-    (the port gives it zeros, so that momentum and decay move it).
+    leaves out; it matters from three conflicting tasks on. A parameter that no task reaches keeps no gradient and is
+    not stepped (the port gives it zeros, so that momentum and decay move it).
 
     Example:
         >>> weight = torch.nn.Parameter(torch.tensor([1.0, 1.0]))
@@ -44,8 +44,8 @@ class PCGrad(Wrapper):
         super().wrapped()
         if getattr(getattr(self.innermost, "method", None), "extras", None):
             raise WrapperConflict(
-                f"PCGrad cannot go around {type(self.innermost).__name__}, which differentiates the gradient of one loss; "
-                "use a first-order method such as adamw"
+                f"PCGrad cannot go around {type(self.innermost).__name__}, which differentiates the gradient of one "
+                "loss; use a first-order method such as adamw"
             )
         self.counters.setdefault("steps", 0)
 
@@ -67,8 +67,8 @@ class PCGrad(Wrapper):
         """
         if not isinstance(losses, (list, tuple)) or len(losses) < 2:
             raise ClosureError(
-                "PCGrad takes a list of two or more losses, one for each task; the closure should return that list, not "
-                f"{type(losses).__name__}"
+                "PCGrad takes a list of two or more losses, one for each task; the closure should return that list, "
+                f"not {type(losses).__name__}"
             )
         for i, loss in enumerate(losses):
             if not (isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad):
@@ -83,8 +83,8 @@ class PCGrad(Wrapper):
         result = super().collect(run)
         if not isinstance(result, list):
             raise ClosureError(
-                "PCGrad needs each task's own gradient: use optimizer.minimize(closure) with a closure that returns the "
-                "list of losses, or optimizer.backward(losses) followed by optimizer.step()"
+                "PCGrad needs each task's own gradient: use optimizer.minimize(closure) with a closure that returns "
+                "the list of losses, or optimizer.backward(losses) followed by optimizer.step()"
             )
         return result
 

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optim_core.closures import parameters
+from optim_core.closures import check_dense, parameters
 from optim_core.declarations import hyper
-from optim_core.errors import ClosureError
-from optim_core.wrapper import Wrapper
+from optim_core.errors import ClosureError, WrapperConflict
+from optim_core.update import compute_dtype, real
+from optim_core.wrapper import Wrapper, collected
 
 
 class SAM(Wrapper):
@@ -27,7 +28,8 @@ class SAM(Wrapper):
         loss_function(...).backward()
         optimizer.second_step()     # back to w, and the base's step
 
-    Batch normalisation sees both evaluations. A parameter group may have a ``rho`` of its own.
+    Batch normalisation sees both evaluations. A parameter group may have a ``rho`` of its own, unless the base has
+    an option of that name.
 
     Example:
         >>> weight = torch.nn.Parameter(torch.tensor([1.0]))
@@ -46,9 +48,23 @@ class SAM(Wrapper):
     perturb_eps: float = hyper(1e-12, "added to the norm", ge=0)
 
     def wrapped(self) -> None:
-        """Start without an excursion."""
+        """Start without an excursion.
+
+        Raises:
+            WrapperConflict: the base differentiates the gradients, whose graph ends with the excursion.
+        """
         super().wrapped()
         self._kept: dict[Tensor, Tensor] = {}
+        if getattr(getattr(self.innermost, "method", None), "extras", None):
+            raise WrapperConflict(
+                f"SAM cannot go around {type(self.innermost).__name__}, which differentiates the gradients after the "
+                "weights have moved back; use a first-order method such as adamw"
+            )
+
+    def added(self, group: dict[str, Any]) -> None:
+        """Check the group's own radius."""
+        super().added(group)
+        self._rho(group)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -61,9 +77,10 @@ class SAM(Wrapper):
 
     def collect(self, run: Callable[[], Any]) -> Any:
         """The loss here, the gradients there."""
+        self._check_at_home()
         loss = super().collect(run)
-        self._move()
         try:
+            self._move()
             super().collect(run)
         finally:
             self._return()
@@ -74,13 +91,12 @@ class SAM(Wrapper):
         """Move to the worst point nearby, by the gradients at hand.
 
         Raises:
-            ClosureError: the weights are there already.
+            ClosureError: the weights are there already, or there is no gradient.
         """
-        if self._kept:
-            raise ClosureError(
-                "SAM.first_step() was called twice: call backward() at the new weights, then second_step()"
-            )
+        self._check_at_home()
         self._move()
+        if not self._kept:
+            raise ClosureError("SAM.first_step() found no gradients: call backward() before it")
         if zero_grad:
             self.zero_grad()
 
@@ -94,22 +110,36 @@ class SAM(Wrapper):
         if not self._kept:
             raise ClosureError("SAM.second_step() comes after first_step() and a second backward()")
         self._return()
-        self.apply()
+        self.step(collected)
+
+    def _check_at_home(self) -> None:
+        if self._kept:
+            raise ClosureError(
+                "SAM.first_step() has moved the weights: call backward() at the new ones, then second_step()"
+            )
+
+    def _rho(self, group: dict[str, Any]) -> Any:
+        if "rho" in self.defaults:  # the base's own (Adadelta's, Sophia's)
+            return self.options["rho"]
+        return self.hypers["rho"].check(group.get("rho", self.options["rho"]), "SAM, in a parameter group")
 
     def _scaled(self, x: Tensor, p: Tensor) -> Tensor:
         return x * p.abs() if self.options["adaptive"] else x
 
     @torch.no_grad()
     def _move(self) -> None:
+        for p in parameters(self):
+            check_dense(p, "SAM")
         directions = {p: self._scaled(p.grad, p) for p in parameters(self) if p.grad is not None}
         if not directions:
             return
         device = next(iter(directions)).device
         # a norm of norms: one number over all parameters, wherever they are
-        norms = [torch.linalg.vector_norm(d).to(device) for d in directions.values()]
+        parts = [real(d) for d in directions.values()]
+        norms = [torch.linalg.vector_norm(x, dtype=compute_dtype(x)).to(device) for x in parts]
         norm = torch.linalg.vector_norm(torch.stack(norms)) + self.options["perturb_eps"]
         for group in self.param_groups:
-            rho = group.get("rho", self.options["rho"])
+            rho = self._rho(group)
             for p in group["params"]:
                 if p in directions:
                     self._kept[p] = p.detach().clone()

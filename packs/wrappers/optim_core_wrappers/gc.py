@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from optim_core.declarations import hyper
+from optim_core.errors import UnsupportedParameter
 from optim_core.rules import Transform, Value, mean
 from optim_core.transforming import TransformWrapper
 
@@ -55,6 +57,18 @@ class GradientCentralization(TransformWrapper):
 
     gc_conv_only: bool = hyper(False, "only weights of more than 3 dimensions (2-d and 3-d convolutions)")
     gc_loc: bool = hyper(True, "centralise the gradient; False: the update, after the base has scaled it")
+
+    def added(self, group: dict[str, Any]) -> None:
+        """Refuse complex parameters, whose mean is no mean of real numbers.
+
+        Raises:
+            UnsupportedParameter: with the remedy.
+        """
+        super().added(group)
+        if any(p.is_complex() for p in group["params"]):
+            raise UnsupportedParameter(
+                "GradientCentralization works on real parameters: keep complex ones in an optimizer of their own"
+            )
 
     def transform(self) -> Transform:
         """The transform that the options describe."""

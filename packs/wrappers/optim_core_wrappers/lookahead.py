@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from optim_core.closures import parameters
 from optim_core.declarations import hyper
+from optim_core.errors import WrapperConflict
+from optim_core.optimizer import RuleOptimizer
 from optim_core.wrapper import Wrapper
 
 
@@ -17,8 +17,9 @@ class Lookahead(Wrapper):
 
     .. math:: \phi \leftarrow \phi + \alpha (\theta_k - \phi), \qquad \theta \leftarrow \phi
 
-    The slow weights start as the weights at construction (the paper's Algorithm 1), so the first synchronisation is
-    after step k; several ports start them later. Slow weights and counter are part of the state dict.
+    The slow weights start as the weights before the first step (the paper's Algorithm 1), and the first
+    synchronisation is after step k; several ports start them later. Slow weights and counter are part of the state
+    dict.
 
     Example:
         >>> weight = torch.nn.Parameter(torch.tensor([1.0]))
@@ -39,14 +40,27 @@ class Lookahead(Wrapper):
         choices=("none", "reset", "pullback"),
     )
 
-    def added(self, group: dict[str, Any]) -> None:
-        """Take the slow weights."""
-        self.counters.setdefault("steps", 0)
-        for p in group["params"]:
-            self.memory[p] = {"slow": p.detach().clone()}
+    def wrapped(self) -> None:
+        """Refuse to treat a momentum that is not there.
+
+        Raises:
+            WrapperConflict: the base keeps no ``momentum_buffer``.
+        """
+        super().wrapped()
+        self.counters["steps"] = 0
+        treatment, inner = self.options["pullback_momentum"], self.innermost
+        kept = "momentum_buffer" in inner.states if isinstance(inner, RuleOptimizer) else "momentum" in inner.defaults
+        if treatment != "none" and not kept:
+            raise WrapperConflict(
+                f"Lookahead: pullback_momentum={treatment!r} acts on a momentum_buffer, which {type(inner).__name__} "
+                "does not keep: leave it at 'none'"
+            )
 
     def apply(self) -> None:
         """A step of the base, and a synchronisation after every k."""
+        for p in parameters(self):
+            if p not in self.memory:
+                self.memory[p] = {"slow": p.detach().clone()}
         super().apply()
         self.counters["steps"] = (self.counters["steps"] + 1) % self.options["k"]
         if self.counters["steps"] == 0:

@@ -1,0 +1,115 @@
+"""Every check and the demo, each in an environment of its own that it sets up itself.
+
+On a machine that has nothing but Python and pip (a system Python that refuses `pip install` will do):
+
+    python3 -m venv .venv && .venv/bin/python -m pip install --upgrade pip nox && .venv/bin/python -m nox -s demo
+
+and the same with another session's name at its end; `nox --list` shows them. What stands after `--` goes to the
+session's tool: `nox -s tests -- -k lion`. Environments are kept in .nox; `nox --no-reuse-existing-virtualenvs`
+starts anew.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from zipfile import ZipFile
+
+import nox
+
+ROOT = Path(__file__).parent
+PACKS = {path.parent.name: path.parent for path in sorted(ROOT.glob("packs/*/pyproject.toml"))}
+DISTRIBUTIONS = {pack: f"optim-core-{pack.replace('_', '-')}" for pack in PACKS}
+CONSTRAINTS = ("--constraint", str(ROOT / "tests" / "constraints.txt"))
+TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis")
+# Two processes of one thread each: the tests' tensors are too small to share among threads.
+PYTEST = ("pytest", "-n", "2")
+THREADS = {"OMP_NUM_THREADS": "1"}
+
+nox.needs_version = ">=2024.3.2"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "tests"]
+
+
+def install(session: nox.Session, *tools: str, packs: tuple[str, ...] = tuple(PACKS)) -> None:
+    """Install the core with these packs, editable, and the tools, at the versions of the constraints."""
+    # The build backend stands in the environment, so that ten editable installs do not set up ten more.
+    session.install("hatchling>=1.27", "editables")
+    editable = [f"-e{path}" for path in (f"{ROOT}[compare]", *(PACKS[pack] for pack in packs))]
+    session.install(*CONSTRAINTS, "--no-build-isolation", *editable, *tools)
+
+
+def uninstall(session: nox.Session, *packs: str) -> None:
+    """Uninstall the packs that are there."""
+    session.run(
+        "python", "-m", "pip", "uninstall", "--yes", "--quiet", "--quiet", *(DISTRIBUTIONS[pack] for pack in packs)
+    )
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, types of the core and every pack, the import layers, generated files."""
+    install(session, "ruff", "mypy", "import-linter")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy")
+    session.run("lint-imports")
+    session.run("python", "-m", "optim_core.known", "--check")
+    session.run("python", "docs/generate.py", "--check")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The whole test-suite and every doctest, with all packs installed."""
+    install(session, *TEST_TOOLS)
+    session.run(*PYTEST, *session.posargs, env=THREADS)
+
+
+@nox.session
+def packs(session: nox.Session) -> None:
+    """Each pack alone beside the core runs its share of the tests: all of them, or those after `--`."""
+    # One environment for every pack in turn: torch is most of it.
+    uninstall(session, *PACKS)
+    install(session, *TEST_TOOLS, packs=())
+    for pack in session.posargs or PACKS:
+        session.install("--no-deps", "--no-build-isolation", f"-e{PACKS[pack]}")
+        session.run(*PYTEST, "tests/test_installed_packs.py", str(PACKS[pack]), env=THREADS)
+        uninstall(session, pack)
+
+
+@nox.session(reuse_venv=False)
+def wheels(session: nox.Session) -> None:
+    """Build every distribution, install from what was built only, see that `[all]` brings what it says."""
+    house = Path(session.create_tmp()) / "house"
+    session.install("build")
+    for path in (ROOT, *PACKS.values()):
+        session.run("python", "-m", "build", "--outdir", str(house), str(path), silent=True)
+    for wheel in sorted(house.glob("*.whl")):
+        package, version, *_ = wheel.name.split("-")
+        stray = {Path(file).parts[0] for file in ZipFile(wheel).namelist()}
+        stray -= {package, f"{package}-{version}.dist-info"}
+        if stray:
+            session.error(f"{wheel.name} holds {sorted(stray)} beside {package}")
+    session.install(*CONSTRAINTS, "torch", "pluggy", "importlib-metadata")
+    expected: set[str] = set()
+    for extra, brings in {"all": PACKS.keys() - {"noncommercial"}, "noncommercial": {"noncommercial"}}.items():
+        session.install("--no-index", "--find-links", str(house), f"optim-core[{extra}]")
+        expected |= {DISTRIBUTIONS[pack] for pack in brings}
+        listing = str(session.run("python", "-m", "pip", "list", "--format=freeze", silent=True))
+        names = {line.partition("==")[0] for line in listing.splitlines()}
+        found = names & set(DISTRIBUTIONS.values())
+        if found != expected:
+            session.error(f"optim-core[{extra}] brought {sorted(found)}, not {sorted(expected)}")
+        # From outside the tree, so that only what was installed can be imported.
+        with session.chdir(house):
+            session.run("python", "-c", "import optim_core as oc; [oc.get(spec.name) for spec in oc.find()]")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The main job: optimizers from five packs learn handwritten digits; a report says which did best."""
+    install(session)
+    out = ROOT / "runs" / "demo"
+    # Its own choice: sgd, adamw, lion, sophiah, and sam around sgd.
+    session.run("optim-core", "compare", "--out", str(out), *session.posargs)
+    session.log(f"The report: {out / 'report.html'}")

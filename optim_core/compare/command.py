@@ -1,0 +1,151 @@
+"""The command `optim-core compare`."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from optim_core.compare.errors import CompareError
+from optim_core.errors import OptimCoreError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from optim_core.compare.runner import Outcome
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
+
+
+_EPILOG = """\b
+An OPTIMIZER is a name, with options after commas and wrappers after plus signs:
+  adamw    second_order:sophiah    torch:adamw
+  sgd,momentum=0.9,nesterov=true
+  sgd,momentum=0.9+sam,rho=0.1+lookahead     (lookahead around sam around sgd)
+  'adamw,lr=(0.001,0.01)'                    (these learning rates for it alone)
+Without any, one from each of five packs is run.
+
+Exit code: 0; 1 if the comparison cannot be made, or all runs of an optimizer failed; 130 after Ctrl-C, which keeps
+what is done.
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("optimizers", nargs=-1, metavar="[OPTIMIZER]...")
+@click.option("--task", default="digits", show_default=True, help="digits, chars, or your own module:function.")
+@click.option(
+    "--lrs", metavar="LR,LR,...", help="Learning rates for all; by default each method's own range is covered."
+)
+@click.option("--n-lrs", type=click.IntRange(1), default=4, show_default=True, help="How many over a method's range.")
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Runs at each learning rate.")
+@click.option("--epochs", type=click.IntRange(1), help="Length of a run; by default the task says.")
+@click.option("--steps", type=click.IntRange(1), help="Length of a run in steps, instead of epochs.")
+@click.option("--target", type=float, help="Score to reach (0.97 is 97 %); by default the task says.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of results.json and report.html. [default: compare-TASK]",
+)
+@click.option("--fresh", is_flag=True, help="Discard what --out holds instead of continuing it.")
+@click.option("--device", default="cpu", show_default=True, help="As torch writes devices.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="For torch; small models are fastest on one.",
+)
+def compare(
+    optimizers: tuple[str, ...],
+    task: str,
+    lrs: str | None,
+    n_lrs: int,
+    seeds: int,
+    epochs: int | None,
+    steps: int | None,
+    target: float | None,
+    out: Path | None,
+    fresh: bool,
+    device: str,
+    threads: int,
+) -> None:
+    """Train a small real model with each OPTIMIZER and say which was best.
+
+    Every optimizer is tried at several learning rates with several seeds. The folder --out gets results.json and
+    report.html. The same command again continues where it was stopped; other optimizers join the comparison.
+    """
+    if epochs is not None and steps is not None:
+        raise click.UsageError("--epochs and --steps are two ways to say the same thing: give one of them.")
+    try:
+        _check_extra()
+        from rich.console import Console
+
+        from optim_core.compare.runner import Settings, run
+
+        settings = Settings(
+            optimizers=optimizers,
+            task=task,
+            lrs=_numbers(lrs),
+            n_lrs=n_lrs,
+            seeds=seeds,
+            epochs=epochs,
+            steps=steps,
+            target=target,
+            out=out,
+            fresh=fresh,
+            device=device,
+            threads=threads,
+        )
+        console = Console(highlight=False)
+        code = _show(run(settings, console), console)
+    except OptimCoreError as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:  # before the first run, or again while the report was written
+        code = INTERRUPTED
+    click.get_current_context().exit(code)
+
+
+def _show(outcome: Outcome, console: Console) -> int:
+    """Print the table, write the report, and choose the exit code."""
+    from optim_core.compare.console import table
+    from optim_core.compare.report import write_report
+    from optim_core.compare.summary import remarks, summarise, verdict
+
+    task = outcome.results.task
+    rows = summarise(outcome.results.runs.values(), task)
+    if rows:
+        console.print(table(rows, task))
+    for remark in remarks(rows):
+        console.print(f"* {remark}", style="dim", markup=False)
+    console.print(verdict(rows, task), style="bold", markup=False)
+    if outcome.note:
+        console.print(outcome.note, style="yellow", markup=False)
+    elif outcome.skipped:
+        console.print(f"{outcome.skipped} of {outcome.planned} runs were there already.", style="dim")
+    report = write_report(outcome.results, outcome.note)
+    console.print(f"report: {report}", markup=False, soft_wrap=True)
+    if outcome.interrupted:
+        return INTERRUPTED
+    return int(any(all(run.status == "failed" for run in row.runs) for row in rows))
+
+
+def _numbers(text: str | None) -> tuple[float, ...]:
+    if text is None:
+        return ()
+    try:
+        numbers = sorted({float(word) for word in text.split(",")})
+    except ValueError:
+        numbers = []
+    if not numbers or not all(math.isfinite(number) and number >= 0 for number in numbers):
+        raise CompareError(f"--lrs {text!r} is no list of numbers >= 0. Example: --lrs 1e-3,1e-2")
+    return tuple(numbers)
+
+
+def _check_extra() -> None:
+    missing = [name for name in ("rich", "jinja2", "matplotlib") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise CompareError(f"compare needs {' and '.join(missing)}: pip install 'optim-core[compare]'")

@@ -1,0 +1,195 @@
+"""What a run leaves behind, and `results.json`.
+
+The file, schema 1, is one JSON object:
+
+    schema        1
+    environment   versions of python, torch, optim_core and its packs; device; threads; platform
+    setup         what all runs have in common: the task and a hash of its source, epochs or steps, device, threads,
+                  versions of torch and python
+    task          how to read the scores: name, about, metric, goal ("max" or "min"), percent, target (a score, or null)
+    runs          a list of objects:
+        optimizer      canonical text, for example "sgd,momentum=0.9+lookahead,k=5"
+        lr, seed       numbers
+        revision       hash of the method's source files
+        status         "ok", "diverged" or "failed"
+        message        where and why it diverged, or the error; "" if ok
+        steps          steps taken
+        losses         [[step, training loss], ...]: means over windows, at most 400 points
+        evaluations    [[step, seconds, score], ...]: the first before any step; seconds are those of the steps alone
+        step_seconds   median wall time of a step, without evaluation and the first steps; null if none was taken
+        state_bytes    bytes of optimizer state at the end; null if the run failed
+
+A folder holds one comparison, and grows: finished runs are kept, whatever is asked for later. Numbers that are not
+finite do not occur.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from optim_core.compare.errors import ResultsError
+
+SCHEMA = 1
+FILE = "results.json"
+
+Status = Literal["ok", "diverged", "failed"]
+Key = tuple[str, float, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One optimizer at one learning rate with one seed; the fields are those of `results.json`."""
+
+    optimizer: str
+    lr: float
+    seed: int
+    revision: str = ""
+    status: Status = "ok"
+    message: str = ""
+    steps: int = 0
+    losses: tuple[tuple[int, float], ...] = ()
+    evaluations: tuple[tuple[int, float, float], ...] = ()
+    step_seconds: float | None = None
+    state_bytes: int | None = None
+
+    @property
+    def key(self) -> Key:
+        """What tells this run from the others of its comparison."""
+        return (self.optimizer, self.lr, self.seed)
+
+    @property
+    def score(self) -> float | None:
+        """The last evaluation; None unless the run went to its end."""
+        return self.evaluations[-1][2] if self.status == "ok" and self.evaluations else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFacts:
+    """How the scores of a task are to be read."""
+
+    name: str
+    about: str
+    metric: str
+    goal: Literal["max", "min"]
+    percent: bool
+    target: float | None
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether score a beats score b."""
+        return a > b if self.goal == "max" else a < b
+
+    def show(self, score: float, digits: int | None = None) -> str:
+        """A score for people: `98.3 %` or `2.781`."""
+        if self.percent:
+            return f"{100 * score:.{1 if digits is None else digits}f} %"
+        return f"{score:.4g}" if digits is None else f"{score:.{digits}f}"
+
+
+@dataclass
+class Results:
+    """A comparison on disk: `load` or `start` it, then `add` runs; every addition is written at once."""
+
+    folder: Path
+    environment: Mapping[str, Any]
+    setup: Mapping[str, Any]
+    task: TaskFacts
+    runs: dict[Key, Run] = field(default_factory=dict)
+
+    def finished(self, key: Key, revision: str) -> bool:
+        """Whether this run needs no repetition: it went to its end or diverged, with the same source."""
+        run = self.runs.get(key)
+        return run is not None and run.revision == revision and run.status != "failed"
+
+    def add(self, run: Run) -> None:
+        """File a run, in place of an earlier one of the same key, and write the file."""
+        self.runs[run.key] = run
+        self.save()
+
+    def save(self) -> None:
+        """Write `results.json` so that whoever reads it, at any moment, sees a whole one."""
+        head = {
+            "schema": SCHEMA,
+            "environment": dict(self.environment),
+            "setup": dict(self.setup),
+            "task": asdict(self.task),
+        }
+        runs = ",\n".join(json.dumps(asdict(run), allow_nan=False) for run in self.runs.values())  # a run a line
+        text = json.dumps(head, indent=1, allow_nan=False).removesuffix("\n}") + f',\n "runs": [\n{runs}\n]\n}}\n'
+        write_atomically(self.folder / FILE, text)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write beside the file, then rename: an interruption leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).chmod(0o644)  # mkstemp makes files for the owner alone
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load(folder: Path) -> Results | None:
+    """Read the comparison in a folder; None if there is none.
+
+    Raises:
+        ResultsError: the file is no results file, or one of another schema.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return None
+    remedy = "Choose another --out, or discard it with --fresh."
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        schema = content["schema"]
+        if schema != SCHEMA:
+            raise ResultsError(f"{path} has schema {schema}; this optim-core reads {SCHEMA}. {remedy}")
+        runs = [_run(entry) for entry in content["runs"]]
+        return Results(
+            folder=folder,
+            environment=content["environment"],
+            setup=content["setup"],
+            task=TaskFacts(**content["task"]),
+            runs={run.key: run for run in runs},
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as cause:
+        raise ResultsError(f"{path} is no results file ({type(cause).__name__}: {cause}). {remedy}") from cause
+
+
+def _run(entry: Mapping[str, Any]) -> Run:
+    known = {f.name for f in fields(Run)}
+    values = {name: value for name, value in entry.items() if name in known}
+    for name in ("losses", "evaluations"):
+        values[name] = tuple(tuple(point) for point in values[name])
+    return Run(**values)
+
+
+def open_folder(
+    folder: Path, environment: Mapping[str, Any], setup: Mapping[str, Any], task: TaskFacts, *, fresh: bool = False
+) -> Results:
+    """Continue the comparison in a folder, or begin one.
+
+    Raises:
+        ResultsError: the folder holds a comparison of another setup, whose runs cannot stand beside the new ones.
+    """
+    earlier = None if fresh else load(folder)
+    if earlier is None:
+        return Results(folder=folder, environment=environment, setup=setup, task=task)
+    names = sorted({*earlier.setup, *setup})
+    differing = [name for name in names if earlier.setup.get(name) != setup.get(name)]
+    if differing:
+        changes = ", ".join(f"{name} {earlier.setup.get(name)!r} there, {setup.get(name)!r} now" for name in differing)
+        raise ResultsError(
+            f"{folder / FILE} holds another comparison ({changes}); its runs cannot stand beside these. "
+            "Choose another --out, or discard it with --fresh."
+        )
+    return Results(folder=folder, environment=environment, setup=setup, task=task, runs=earlier.runs)

@@ -1,0 +1,351 @@
+"""What every registered optimizer must withstand, whichever pack it comes from.
+
+The list comes from the registry; what applies to a method follows from its spec and its declarations.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import math
+import pickle
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+from torch.optim import lr_scheduler
+
+import optim_core
+from optim_core import closures
+from optim_core.errors import InvalidOption, SparseGradient, UnknownOption
+from optim_core.specs import OptimizerSpec, state_numbers
+
+pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
+
+SPECS = [spec for spec in optim_core.find(kind="optimizer") if isinstance(spec, OptimizerSpec)]
+SHAPES = {
+    "0-d": (),
+    "1-d": (5,),
+    "one": (1,),
+    "empty": (0,),
+    "empty-matrix": (3, 0),
+    "matrix": (3, 4),
+    "column": (4, 1),
+    "row": (1, 4),
+    "3-d": (2, 3, 4),
+    "conv": (4, 2, 3, 3),
+    "depthwise": (4, 1, 3, 3),
+}
+#: Longer than any phase in which a method may stand still (RAdam's takes five steps).
+STEPS = 8
+
+
+@pytest.fixture(params=SPECS, ids=[spec.name for spec in SPECS])
+def spec(request: pytest.FixtureRequest) -> OptimizerSpec:
+    return request.param
+
+
+@pytest.fixture
+def cls(spec: OptimizerSpec) -> Any:
+    return optim_core.get(spec.name)
+
+
+def usual_lr(cls: Any) -> float:
+    default = cls.hypers["lr"].default
+    return 1e-2 if default is None else float(default)
+
+
+def made(shape: Sequence[int], i: int = 0, dtype: torch.dtype = torch.float64) -> Parameter:
+    k = torch.arange(math.prod(shape), dtype=torch.float64)
+    return Parameter((0.7 + 0.5 * torch.sin(1.7 * k + i)).reshape(tuple(shape)).to(dtype))
+
+
+def bowl(params: Sequence[Tensor]) -> Callable[[], Tensor]:
+    """A smooth loss with curvature everywhere, whose gradient is nowhere zero at the start."""
+    return lambda: torch.stack([(0.5 * (p + 0.3).square() + 0.05 * p**4).sum().float() for p in params]).sum()
+
+
+def run(optimizer: Any, params: Sequence[Tensor], steps: int = STEPS) -> None:
+    for _ in range(steps):
+        optimizer.minimize(bowl(params))
+
+
+def values(params: Sequence[Tensor]) -> list[Tensor]:
+    return [p.detach().clone() for p in params]
+
+
+def same(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def finite(params: Sequence[Tensor]) -> bool:
+    return all(bool(p.isfinite().all()) for p in params)
+
+
+def tensors(state: Any) -> list[Tensor]:
+    """Every tensor in a parameter's state."""
+    if isinstance(state, Tensor):
+        return [state]
+    inside = state.values() if isinstance(state, dict) else state if isinstance(state, (list, tuple)) else ()
+    return [t for x in inside for t in tensors(x)]
+
+
+# the first step ------------------------------------------------------------------------------------------------
+def test_lr_zero_stands_still(cls: Any) -> None:
+    params = [made((3, 4)), made((5,), 1), made((), 2)]
+    optimizer = cls(params, lr=0.0)
+    before = values(params)
+    run(optimizer, params, 2)
+    assert same(before, params)
+    for group in optimizer.param_groups:
+        group["lr"] = usual_lr(cls)
+    run(optimizer, params)
+    assert finite(params)
+    assert not same(before, params)
+
+
+def test_first_gradient_zero(cls: Any) -> None:
+    params = [made((3, 4)), made((5,), 1), made((4, 2, 3, 3), 2)]
+    optimizer = cls(params)
+    before = values(params)
+    optimizer.minimize(lambda: torch.stack([(0 * p.square()).sum() for p in params]).sum())
+    assert finite(params)
+    run(optimizer, params)
+    assert finite(params)
+    assert not same(before, params)
+
+
+def test_parameter_without_gradient_joins_late(spec: OptimizerSpec, cls: Any) -> None:
+    early, late, alone = made((3, 4)), made((4, 3), 1), made((4, 3), 1)
+    optimizer, fresh = cls([early, late]), cls([alone])
+    before = values([late])
+    run(optimizer, [early], 3)
+    assert same(before, [late])
+    for _ in range(STEPS):
+        optimizer.minimize(bowl([early, late]))
+        fresh.minimize(bowl([alone]))
+    assert finite([early, late])
+    assert not same(before, [late])
+    assert optimizer.state[late]["step"] == STEPS
+    if "whole" not in spec.state.values() and "create_graph" not in spec.needs:  # neither shares anything nor draws
+        torch.testing.assert_close(late, alone, rtol=1e-12, atol=1e-12)
+
+
+def test_group_added_later(cls: Any) -> None:
+    params = [made((3, 4)), made((4, 3), 1)]
+    optimizer = cls(params[:1])
+    run(optimizer, params[:1], 2)
+    optimizer.add_param_group({"params": [params[1]]})
+    before = values(params)
+    run(optimizer, params)
+    assert finite(params)
+    assert not any(same([a], [b]) for a, b in zip(before, params, strict=True))
+
+
+# gradients, shapes, types --------------------------------------------------------------------------------------
+@pytest.mark.parametrize("maximize", [False, True])
+def test_gradients_are_only_read(cls: Any, maximize: bool) -> None:
+    params = [made((3, 4)), made((5,), 1)]
+    options = {"weight_decay": 0.1} if "weight_decay" in cls.hypers else {}
+    optimizer = cls(params, maximize=maximize, **options)
+    for _ in range(3):
+        optimizer.zero_grad()
+        closures.backward(bowl(params)(), create_graph=optimizer.needs_graph)
+        before = [(p.grad.data_ptr(), p.grad._version, p.grad.detach().clone()) for p in params]
+        optimizer.step()
+        for p, (pointer, version, g) in zip(params, before, strict=True):
+            assert (p.grad.data_ptr(), p.grad._version) == (pointer, version)
+            assert torch.equal(p.grad, g)
+
+
+@pytest.mark.parametrize("foreach", [True, False, None])
+def test_every_shape(cls: Any, foreach: bool | None) -> None:
+    params = [made(shape, i) for i, shape in enumerate(SHAPES.values())]
+    optimizer = cls(params, foreach=foreach)
+    before = values(params)
+    run(optimizer, params)
+    assert finite(params)
+    for shape, a, b in zip(SHAPES, before, params, strict=True):
+        assert b.numel() == 0 or not torch.equal(a, b), shape
+
+
+def test_memory_layout_does_not_matter(cls: Any) -> None:
+    plain = [made((4, 6)), made((4, 2, 3, 3), 1)]
+    other = [
+        Parameter(plain[0].detach().t().contiguous().t()),
+        Parameter(plain[1].detach().to(memory_format=torch.channels_last)),
+    ]
+    assert not any(p.is_contiguous() for p in other)
+    for params in (plain, other):
+        torch.manual_seed(0)
+        run(cls(params), params)
+    torch.testing.assert_close(other, plain, rtol=1e-10, atol=1e-12)
+
+
+def test_low_precision_keeps_float32_state(cls: Any) -> None:
+    params = [made((3, 4), dtype=torch.bfloat16), made((5,), 1, dtype=torch.bfloat16)]
+    optimizer = cls(params)
+    run(optimizer, params)
+    assert finite(params)
+    for p in params:
+        assert p.dtype is torch.bfloat16
+        assert {t.dtype for t in tensors(optimizer.state[p])} <= {torch.float32}
+
+
+def test_sparse_gradient_is_refused(cls: Any) -> None:
+    embedding = torch.nn.Embedding(4, 3, sparse=True)
+    optimizer = cls(embedding.parameters())
+    before = values(embedding.parameters())
+    with pytest.raises(SparseGradient, match=r"sparse=False"):
+        optimizer.minimize(lambda: embedding(torch.tensor([1, 2])).square().sum())
+    assert same(before, list(embedding.parameters()))
+
+
+# state ---------------------------------------------------------------------------------------------------------
+def test_spec_tells_the_state(spec: OptimizerSpec, cls: Any) -> None:
+    params = [made((3, 4)), made((5,), 1), made((4, 2, 3, 3), 2)]
+    optimizer = cls(params)
+    announced = optimizer.state_bytes()
+    run(optimizer, params, 2)
+    numbers = [sum(t.numel() for t in tensors(optimizer.state[p])) for p in params]
+    assert numbers == [sum(state_numbers(size, tuple(p.shape)) for size in spec.state.values()) for p in params]
+    assert announced == sum(numbers) * params[0].element_size()
+    names = {name for p in params for name in optimizer.state[p]} | set(optimizer.method.whole)
+    assert names - {"step"} == set(spec.state)
+
+
+def test_checkpoint_continues_bit_for_bit(cls: Any) -> None:
+    params = [made((3, 4)), made((5,), 1)]
+    optimizer = cls(params)
+    run(optimizer, params, 3)
+    file = io.BytesIO()
+    torch.save(optimizer.state_dict(), file)
+    file.seek(0)
+    others = [Parameter(p.detach().clone()) for p in params]
+    resumed = cls(others)
+    with torch.no_grad():  # a constructor may change parameters (Nero's does); a model's checkpoint is loaded after it
+        for p, q in zip(params, others, strict=True):
+            q.copy_(p)
+    torch.manual_seed(123)  # draws come from the saved generator, not from torch's
+    resumed.load_state_dict(torch.load(file, weights_only=True))
+    for _ in range(STEPS):
+        optimizer.minimize(bowl(params))
+        resumed.minimize(bowl(others))
+        assert same(params, others)
+
+
+def pickled(x: Any) -> Any:
+    return pickle.loads(pickle.dumps(x))  # noqa: S301 - the test's own bytes
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickled])
+def test_copies_continue_bit_for_bit(cls: Any, copied: Callable[[Any], Any]) -> None:
+    params = [made((3, 4)), made((5,), 1)]
+    optimizer = cls(params)
+    run(optimizer, params, 3)
+    others, twin = copied((params, optimizer))
+    assert twin.param_groups[0]["params"][0] is others[0]
+    for _ in range(STEPS):
+        optimizer.minimize(bowl(params))
+        twin.minimize(bowl(others))
+        assert same(params, others)
+
+
+# options -------------------------------------------------------------------------------------------------------
+def test_misspelt_options_are_refused(cls: Any) -> None:
+    for name in cls.hypers:
+        misspelt = name + name[-1]
+        with pytest.raises(UnknownOption, match=rf"{cls.__name__} has no option '{misspelt}'.*{name}"):
+            cls([made((2,))], **{misspelt: cls.hypers[name].default})
+
+
+def outside(h: Any) -> list[Any]:
+    """Values that an option must refuse: not a number, and beyond each of its bounds."""
+    numbers = [math.nan]
+    numbers += [h.ge - 1] if h.ge is not None else [h.gt] if h.gt is not None else []
+    numbers += [h.le + 1] if h.le is not None else [h.lt] if h.lt is not None else []
+    if isinstance(h.default, tuple):
+        return [(*h.default[:i], x, *h.default[i + 1 :]) for i in range(len(h.default)) for x in numbers]
+    return numbers
+
+
+def test_values_out_of_range_are_refused(cls: Any) -> None:
+    for name, h in cls.hypers.items():
+        numeric = any(kind in str(h.type_name) for kind in ("int", "float"))
+        for value in [*(outside(h) if numeric else []), object()]:
+            with pytest.raises(InvalidOption, match=rf"{cls.__name__}: {name}="):
+                cls([made((2,))], **{name: value})
+            optimizer = cls([made((2,))])
+            with pytest.raises(InvalidOption, match=rf"{cls.__name__}: {name}="):
+                optimizer.add_param_group({"params": [made((3,))], name: value})
+            assert len(optimizer.param_groups) == 1
+
+
+def test_lr_can_be_searched(cls: Any) -> None:
+    low, high = cls.hypers["lr"].search
+    assert 0 < low < high
+
+
+# schedulers and GradScaler -------------------------------------------------------------------------------------
+SCHEDULERS: dict[str, Callable[[Any], Any]] = {
+    "StepLR": lambda o: lr_scheduler.StepLR(o, 2),
+    "CosineAnnealingLR": lambda o: lr_scheduler.CosineAnnealingLR(o, STEPS),
+    "LinearLR": lambda o: lr_scheduler.LinearLR(o, start_factor=0.1),
+    "OneCycleLR": lambda o: lr_scheduler.OneCycleLR(o, 0.1, total_steps=STEPS + 1, cycle_momentum=_has_momentum(o)),
+}
+
+
+def _has_momentum(optimizer: Any) -> bool:
+    return "momentum" in optimizer.defaults or len(optimizer.defaults.get("betas", ())) == 2
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_schedulers_of_torch(cls: Any, name: str) -> None:
+    params = [made((3, 4)), made((5,), 1)]
+    optimizer = cls([{"params": params[:1]}, {"params": params[1:]}])
+    assert all(isinstance(group["lr"], float) for group in optimizer.param_groups)
+    scheduler = SCHEDULERS[name](optimizer)
+    seen = set()
+    for _ in range(STEPS):
+        optimizer.minimize(bowl(params))
+        seen.add(optimizer.param_groups[0]["lr"])
+        scheduler.step()
+    assert finite(params)
+    assert len(seen) > 1
+
+
+def test_scheduled_lr_of_zero_counts(cls: Any) -> None:
+    params = [made((3, 4)), made((5,), 1)]
+    optimizer = cls([{"params": params[:1]}, {"params": params[1:]}])
+    scheduler = lr_scheduler.LambdaLR(optimizer, [lambda n: 1.0, lambda n: 0.0])
+    before = values(params)
+    for _ in range(STEPS):
+        optimizer.minimize(bowl(params))
+        scheduler.step()
+    assert not same(before[:1], params[:1])
+    assert same(before[1:], params[1:])
+
+
+def test_grad_scaler(spec: OptimizerSpec, cls: Any) -> None:
+    if "create_graph" in spec.needs:
+        pytest.skip("GradScaler unscales gradients in place, which their graph does not survive")
+    plain, scaled = ([made((3, 4)), made((5,), 1)] for _ in range(2))
+    reference, optimizer = cls(plain), cls(scaled)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**4, growth_interval=100)
+    for _ in range(STEPS):
+        reference.minimize(bowl(plain))
+        optimizer.zero_grad()
+        scaler.scale(bowl(scaled)()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        assert same(plain, scaled)
+    before = values(scaled)
+    optimizer.zero_grad()
+    scaler.scale(bowl(scaled)() * math.inf).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    assert same(before, scaled)
+    assert scaler.get_scale() == 2.0**3

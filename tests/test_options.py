@@ -1,0 +1,218 @@
+"""Options that depend on each other, or that act on the model as a whole: what is settled, refused, warned of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import Parameter
+
+import optim_core
+from optim_core.errors import InvalidOption
+
+
+def parameters(count: int = 2) -> list[Parameter]:
+    return [Parameter(torch.linspace(0.5, 1.5, 12, dtype=torch.float64).reshape(3, 4)) for _ in range(count)]
+
+
+def build(name: str, **options: Any) -> Any:
+    return optim_core.get(name)(parameters(), **options)
+
+
+def step(optimizer: Any, steps: int = 1) -> None:
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    for _ in range(steps):
+        optimizer.minimize(lambda: torch.stack([p.square().sum() for p in params]).sum())
+
+
+@pytest.mark.parametrize("name", ["sgd", "sgdw"])
+def test_nesterov_needs_momentum(name: str) -> None:
+    text = "nesterov=True needs momentum > 0 and dampening = 0"
+    with pytest.raises(InvalidOption, match=f"{text}, not momentum=0 and dampening=0: add momentum=0.9, say"):
+        build(name, nesterov=True)
+    with pytest.raises(InvalidOption, match=text):
+        build(name, nesterov=True, momentum=0.9, dampening=0.1)
+    optimizer = build(name, momentum=0.9)
+    with pytest.raises(InvalidOption, match=text):  # a group is settled with the constructor's options
+        optimizer.add_param_group({"params": parameters(1), "nesterov": True, "momentum": 0.0})
+    optimizer.add_param_group({"params": parameters(1), "nesterov": True})
+
+
+@pytest.mark.parametrize(
+    ("options", "lr", "relative"),
+    [
+        ({}, 1.0, True),
+        ({"relative_step": True}, 1.0, True),
+        ({"relative_step": None}, 1.0, True),
+        ({"lr": None}, 1.0, True),
+        ({"lr": 0.01}, 0.01, False),
+        ({"lr": 0.01, "relative_step": False}, 0.01, False),
+    ],
+)
+def test_adafactor_settles_its_step_size(options: dict[str, Any], lr: float, relative: bool) -> None:
+    group = build("adafactor", **options).param_groups[0]
+    assert (group["lr"], group["relative_step"]) == (lr, relative)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"lr": 0.01, "relative_step": True}, "relative_step=True finds lr by itself: leave out one of them"),
+        ({"relative_step": False}, "relative_step=False needs a step size: add lr=1e-3, say"),
+        ({"lr": 0.01, "warmup_init": True}, "warmup_init=True belongs to the relative step"),
+    ],
+)
+def test_adafactor_refuses_contradictions(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(InvalidOption, match=text):
+        build("adafactor", **options)
+
+
+def test_adafactor_groups_may_differ() -> None:
+    relative, fixed = parameters()
+    optimizer = optim_core.get("adafactor")([{"params": [relative]}, {"params": [fixed], "lr": 0.01}])
+    assert [g["relative_step"] for g in optimizer.param_groups] == [True, False]
+    optimizer = optim_core.get("adafactor")([{"params": [relative]}, {"params": [fixed], "eps": (1e-8, 1e-3)}], lr=0.1)
+    assert [(g["lr"], g["relative_step"]) for g in optimizer.param_groups] == [(0.1, False)] * 2
+
+
+def test_adafactor_relative_step_follows_a_scheduler() -> None:
+    optimizer = build("adafactor")
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: float(n > 0))
+    before = optimizer.param_groups[0]["params"][0].detach().clone()
+    step(optimizer)
+    assert torch.equal(before, optimizer.param_groups[0]["params"][0])
+    scheduler.step()
+    step(optimizer)
+    assert not torch.equal(before, optimizer.param_groups[0]["params"][0])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "text"),
+    [
+        ("radam", {}, "nothing ever moves; raise betas"),
+        ("adabelief", {}, "every step is a momentum step"),
+        ("adabelief", {"degenerated_to_sgd": False}, "nothing ever moves"),
+    ],
+)
+def test_betas_without_rectification_warn(name: str, options: dict[str, Any], text: str) -> None:
+    with pytest.warns(UserWarning, match=f"with betas=.0.9, 0.6. the rectification never sets in .*{text}") as record:
+        build(name, betas=(0.9, 0.6), **options)
+    assert record[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("radam", {"degenerated_to_sgd": True}), ("adabelief", {"rectify": False})]
+)
+def test_betas_that_need_no_rectification(name: str, options: dict[str, Any]) -> None:
+    build(name, betas=(0.9, 0.6), **options)
+
+
+def test_adabelief_refuses_amsgrad_where_it_has_no_effect() -> None:
+    with pytest.raises(InvalidOption, match="amsgrad=True has no effect on rectified steps: add rectify=False"):
+        build("adabelief", amsgrad=True)
+
+
+def test_prodigy_has_one_step_size() -> None:
+    a, b = parameters()
+    optimizer = optim_core.get("prodigy")([{"params": [a]}, {"params": [b], "lr": 0.5}])
+    with pytest.raises(InvalidOption, match="Prodigy has one step size: give all groups lr=1, or 0 to freeze one"):
+        step(optimizer)
+    optimizer.param_groups[1]["lr"] = 0.0
+    frozen = b.detach().clone()
+    step(optimizer, 4)
+    assert torch.equal(frozen, b)
+
+
+def test_prodigy_frozen_group_counts_for_nothing() -> None:
+    a, b = parameters()
+    (alone,) = parameters(1)
+    with_frozen = optim_core.get("prodigy")([{"params": [b], "lr": 0.0}, {"params": [a]}], d0=1e-3)
+    without = optim_core.get("prodigy")([alone], d0=1e-3)
+    step(with_frozen, 10)
+    step(without, 10)
+    torch.testing.assert_close(a, alone, rtol=1e-12, atol=0)
+    torch.testing.assert_close(with_frozen.whole["d"], without.whole["d"], rtol=1e-12, atol=0)
+
+
+def test_prodigy_ignores_steps_in_which_nothing_counts() -> None:
+    late, usual = (
+        build("prodigy", d0=1e-3, use_bias_correction=True),
+        build("prodigy", d0=1e-3, use_bias_correction=True),
+    )
+    for group in late.param_groups:
+        group["lr"] = 0.0
+    step(late, 3)
+    assert late.whole["k"] == 0
+    for group in late.param_groups:
+        group["lr"] = 1.0
+    step(late, 10)
+    step(usual, 10)
+    for a, b in zip(late.param_groups[0]["params"], usual.param_groups[0]["params"], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=0)
+
+
+def test_prodigy_slices_keep_less_state() -> None:
+    optimizer = build("prodigy", slice_p=5)
+    announced = optimizer.state_bytes()
+    step(optimizer, 3)
+    state = optimizer.state[optimizer.param_groups[0]["params"][0]]
+    assert state["s"].shape == state["p0"].shape == (3,)
+    assert announced == 2 * (12 + 12 + 3 + 3) * 8
+
+
+@pytest.mark.parametrize(("name", "option"), [("prodigy", {"d0": 1e-3}), ("adan", {"max_grad_norm": 1.0})])
+def test_options_of_the_whole_model_belong_to_the_constructor(name: str, option: dict[str, Any]) -> None:
+    a, b = parameters()
+    (key,) = option
+    with pytest.raises(InvalidOption, match=rf"{key}=.* acts on the model as a whole: give it to the constructor"):
+        optim_core.get(name)([{"params": [a]}, {"params": [b], **option}])
+    optim_core.get(name)([{"params": [a]}, {"params": [b], **option}], **option)
+
+
+@pytest.mark.parametrize("name", ["adan", "lamb"])
+def test_gradient_norm_is_that_of_all_groups(name: str) -> None:
+    together, apart = parameters(), parameters()
+    one = optim_core.get(name)(together, lr=0.1, max_grad_norm=0.5)
+    two = optim_core.get(name)(
+        [{"params": apart[:1], "weight_decay": 0.0}, {"params": apart[1:]}], lr=0.1, max_grad_norm=0.5
+    )
+    for optimizer in (one, two):
+        step(optimizer, 3)
+    for a, b in zip(together, apart, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=0)
+
+
+def test_aggmo_exponential_form() -> None:
+    make = optim_core.get("aggmo").from_exp_form  # type: ignore[attr-defined]
+    assert make(parameters(), lr=0.1, a=0.5, k=3).param_groups[0]["betas"] == (0.0, 0.5, 0.75)
+    with pytest.raises(InvalidOption, match=r"from_exp_form: a=0 is out of range: it must be > 0 and <= 1"):
+        make(parameters(), a=0)
+    with pytest.raises(InvalidOption, match=r"from_exp_form: k=0 is out of range: it must be >= 1"):
+        make(parameters(), k=0)
+
+
+def test_aggmo_equal_betas_have_their_own_velocities() -> None:
+    twice, once = build("aggmo", lr=0.1, betas=(0.9, 0.9)), build("aggmo", lr=0.1, betas=(0.9,))
+    for optimizer in (twice, once):
+        step(optimizer, 5)
+    for a, b in zip(twice.param_groups[0]["params"], once.param_groups[0]["params"], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=0)
+
+
+def test_adamw_is_adam_with_decoupled_decay() -> None:
+    w = build("adamw", lr=0.1, weight_decay=0.2)
+    adam = build("adam", lr=0.1, weight_decay=0.2, decoupled_weight_decay=True)
+    for optimizer in (w, adam):
+        step(optimizer, 5)
+    for a, b in zip(w.param_groups[0]["params"], adam.param_groups[0]["params"], strict=True):
+        assert torch.equal(a, b)
+    assert "decoupled_weight_decay" not in w.hypers
+
+
+def test_momentum_switched_on_later_starts_its_buffer() -> None:
+    optimizer = build("sgd", lr=0.1)
+    step(optimizer, 2)
+    optimizer.param_groups[0]["momentum"] = 0.9
+    step(optimizer, 2)
+    assert all("momentum_buffer" in optimizer.state[p] for p in optimizer.param_groups[0]["params"])

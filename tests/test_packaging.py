@@ -1,0 +1,83 @@
+"""The distributions: what their metadata say of one another, and of what is in the tree."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parent.parent
+NON_COMMERCIAL = "CC-BY-NC-SA-4.0"
+
+
+def read(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+CORE = read(ROOT / "pyproject.toml")
+EXTRAS = CORE["project"]["optional-dependencies"]
+PACKS = {path.parent.name: read(path)["project"] for path in sorted(ROOT.glob("packs/*/pyproject.toml"))}
+
+
+def extra(pack: str) -> str:
+    return pack.replace("_", "-")
+
+
+def requirement(pack: str) -> str:
+    return f"optim-core-{extra(pack)}>=0.1,<0.2"
+
+
+def test_the_core_depends_on_three_things():
+    names = {re.split(r"[<>=~! \[]", text)[0] for text in CORE["project"]["dependencies"]}
+    assert names == {"torch", "pluggy", "importlib-metadata"}
+
+
+def test_each_pack_has_its_extra_and_no_extra_lacks_its_pack():
+    assert {name: EXTRAS.get(name) for name in map(extra, PACKS)} == {
+        extra(pack): [requirement(pack)] for pack in PACKS
+    }
+    assert set(EXTRAS) - set(map(extra, PACKS)) == {"all", "cli", "compare", "licenses"}
+
+
+def test_all_is_every_pack_whose_licence_is_permissive_and_nothing_else():
+    assert EXTRAS["all"] == [requirement(pack) for pack in PACKS if PACKS[pack]["license"] != NON_COMMERCIAL]
+    assert requirement("noncommercial") not in EXTRAS["all"]
+
+
+def test_the_import_layers_know_every_pack():
+    linter = CORE["tool"]["importlinter"]
+    modules = [f"optim_core_{pack}" for pack in PACKS]
+    contracts = {contract["name"]: contract for contract in linter["contracts"]}
+    assert linter["root_packages"] == ["optim_core", *modules]
+    assert contracts["The core imports no pack"]["forbidden_modules"] == modules
+    assert contracts["No pack imports another"]["modules"] == modules
+
+
+@pytest.mark.parametrize("pack", PACKS)
+def test_a_pack_is_a_distribution_of_its_own(pack):
+    project, folder = PACKS[pack], ROOT / "packs" / pack
+    assert project["name"] == f"optim-core-{extra(pack)}"
+    assert project["entry-points"] == {"optim_core.packs": {pack: f"optim_core_{pack}.pack"}}
+    assert project["dependencies"] == ["optim-core>=0.1,<0.2"]
+    assert project["license"] == (NON_COMMERCIAL if pack == "noncommercial" else "Apache-2.0")
+    assert (folder / f"optim_core_{pack}" / "py.typed").is_file()
+    title = "Attribution-NonCommercial-ShareAlike 4.0" if pack == "noncommercial" else "Apache License"
+    assert title in (folder / "LICENSE").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("session", ["demo", "tests"])
+def test_the_readme_has_the_command(session):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    line = (
+        "python3 -m venv .venv && .venv/bin/python -m pip install --upgrade pip nox"
+        f" && .venv/bin/python -m nox -s {session}"
+    )
+    assert line in text.splitlines()

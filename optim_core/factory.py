@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -20,7 +21,6 @@ _NORMS = (
     nn.modules.batchnorm._NormBase,  # batch and instance normalisation, all dimensions
     nn.LayerNorm,
     nn.GroupNorm,
-    nn.LocalResponseNorm,
     nn.RMSNorm,
 )
 _SPARED = "no decay: biases and parameters of normalisation layers"
@@ -49,7 +49,7 @@ def create_optimizer(
         name: a method, as for :func:`optim_core.get`; ``torch:NAME`` for torch's own.
         lr: learning rate; None for the method's default.
         weight_decay: None for the method's default.
-        wrappers: what to put around it, innermost first: names, (name, options), or callables.
+        wrappers: what to put around it, innermost first: a list of names, (name, options), or callables.
         use_gc: centralise gradients; a mapping gives that wrapper's options. Innermost of all.
         use_lookahead: the same for Lookahead. Outermost of all.
         no_decay: ``"auto"``; None to decay everything; or a function of (name, module, parameter) that says whether
@@ -70,19 +70,21 @@ def create_optimizer(
         >>> [(len(group["params"]), group["weight_decay"]) for group in optimizer.param_groups]
         [(1, 0.1), (3, 0.0)]
     """
-    flags = [key for key in options if key.startswith("use_")]
     cls = get(name)
     taken = _option_names(cls)
-    if flags and not set(flags) <= taken:
+    flags = [key for key in options if key.startswith("use_") and key not in taken]
+    if flags:
         raise UnknownOption(
             f"create_optimizer has no option {flags[0]!r}: it takes use_gc and use_lookahead; any other wrapper goes "
             f"into wrappers=[{flags[0].removeprefix('use_')!r}]"
         )
+    _check_no_decay(no_decay, name, decays="weight_decay" in taken)
+    choices = (*_flag("gc", use_gc), *_checked(wrappers), *_flag("lookahead", use_lookahead))
     given: dict[str, Any] = {
         key: value for key, value in {"lr": lr, "weight_decay": weight_decay}.items() if value is not None
     }
     optimizer = cls(_groups(model, no_decay, decays="weight_decay" in taken), **given, **options)
-    for choice in (*_flag("gc", use_gc), *wrappers, *_flag("lookahead", use_lookahead)):
+    for choice in choices:
         optimizer = _wrap(optimizer, choice)
     return optimizer
 
@@ -91,11 +93,20 @@ def _option_names(cls: type[Optimizer]) -> set[str]:
     return set(cls.hypers) if issubclass(cls, RuleOptimizer) else set(inspect.signature(cls).parameters)
 
 
-def _groups(model: nn.Module | Iterable[Any], no_decay: NoDecay, *, decays: bool) -> list[Any]:
+def _check_no_decay(no_decay: object, name: str, *, decays: bool) -> None:
+    if no_decay not in ("auto", None) and not callable(no_decay):
+        raise InvalidOption(
+            f"no_decay={no_decay!r} is neither 'auto', None nor a function of (name, module, parameter)"
+        )
+    if callable(no_decay) and not decays:
+        raise InvalidOption(f"{name} has no weight_decay from which no_decay could spare anything: leave no_decay out")
+
+
+def _groups(model: nn.Module | Iterable[Any], no_decay: NoDecay, *, decays: bool) -> Iterable[Any]:
     if not isinstance(model, nn.Module):
         if no_decay not in ("auto", None):
             raise InvalidOption("no_decay decides by module, so create_optimizer needs the model, not its parameters")
-        return list(model)
+        return model
     decayed: list[tuple[str, nn.Parameter]] = []
     spared: list[tuple[str, nn.Parameter]] = []
     for name, module, p in _trainable(model):
@@ -120,30 +131,48 @@ def _is_spared(name: str, module: nn.Module, p: nn.Parameter, no_decay: NoDecay)
         return False
     if callable(no_decay):
         return no_decay(name, module, p)
-    if no_decay != "auto":
-        raise InvalidOption(
-            f"no_decay={no_decay!r} is neither 'auto', None nor a function of (name, module, parameter)"
-        )
-    last = name.rpartition(".")[2]
-    # attention keeps its input bias under a name of its own
-    return last in ("bias", "in_proj_bias") or isinstance(module, _NORMS) or _looks_like_norm(module, p)
+    # attention and recurrent layers have names of their own: in_proj_bias, bias_ih_l0
+    words = name.rpartition(".")[2].split("_")
+    return "bias" in (words[0], words[-1]) or isinstance(module, _NORMS) or _looks_like_norm(module, p)
 
 
 def _looks_like_norm(module: nn.Module, p: nn.Parameter) -> bool:
-    """Models bring normalisation layers of their own (LlamaRMSNorm); they hold vectors and are named so."""
-    return p.ndim <= 1 and type(module).__name__.lower().endswith("norm")
+    """Models bring normalisation layers of their own (LlamaRMSNorm, LayerNorm2d); they hold vectors."""
+    return p.ndim <= 1 and re.search(r"norm(\dd)?$", type(module).__name__.lower()) is not None
 
 
-def _flag(name: str, value: bool | Mapping[str, Any]) -> list[WrapperChoice]:
+def _flag(name: str, value: object) -> list[WrapperChoice]:
     if isinstance(value, Mapping):
         return [(name, value)]
+    if not isinstance(value, bool):
+        raise InvalidOption(f"use_{name}={value!r} is neither True, False nor a mapping of the wrapper's options")
     return [name] if value else []
+
+
+def _checked(wrappers: object) -> list[WrapperChoice]:
+    if isinstance(wrappers, str) or not isinstance(wrappers, Sequence):
+        raise InvalidOption(f"wrappers={wrappers!r} should be a list, the innermost first: wrappers=['lookahead']")
+    for choice in wrappers:
+        if not (isinstance(choice, str) or callable(choice) or _is_pair(choice)):
+            raise InvalidOption(
+                f"{choice!r} in wrappers is neither a name, nor (name, options), nor a function of the optimizer"
+            )
+    return list(wrappers)
+
+
+def _is_pair(choice: object) -> bool:
+    if not isinstance(choice, tuple) or len(choice) != 2:
+        return False
+    return isinstance(choice[0], str) and isinstance(choice[1], Mapping)
 
 
 def _wrap(optimizer: Optimizer, choice: WrapperChoice) -> Optimizer:
     if isinstance(choice, str):
         return get_wrapper(choice)(optimizer)
-    if callable(choice):
-        return choice(optimizer)
-    name, options = choice
-    return get_wrapper(name)(optimizer, **options)
+    if isinstance(choice, tuple):
+        name, options = choice
+        return get_wrapper(name)(optimizer, **options)
+    wrapped = choice(optimizer)
+    if not isinstance(wrapped, Optimizer):
+        raise InvalidOption(f"{choice!r} in wrappers returned {wrapped!r}, no optimizer")
+    return wrapped

@@ -171,50 +171,64 @@ def read_class(cls: type, inherited: Method | None) -> Method:
     Raises:
         RuleError: a declaration or the rule's signature does not fit.
     """
-    annotations = inspect.get_annotations(cls, eval_str=True)
     hypers = dict(inherited.hypers) if inherited else {}
     states = dict(inherited.states) if inherited else {}
     extras = dict(inherited.extras) if inherited else {}
-    own: dict[str, Hyper] = {}
-    for name, value in list(vars(cls).items()):
-        if not isinstance(value, (Hyper, State, Extra)):
-            if name in hypers and not callable(value) and not isinstance(value, (property, classmethod)):
-                raise RuleError(
-                    f"{cls.__name__}: {name} = {value!r} does not change the option's default: write "
-                    f"`{name}: {hypers[name].type_name} = hyper({value!r}, ...)`"
-                )
-            continue
-        if name in _RESERVED:
-            raise RuleError(f"{cls.__name__}: {name!r} cannot be declared: a rule takes something else by that name")
-        try:
-            declared = named(value, name, annotations.get(name))
-        except InvalidOption as error:
-            raise RuleError(f"{cls.__name__}: {error}") from error
+    for declared in _declarations(cls, hypers):
         if isinstance(declared, Hyper):
-            own[name] = declared
+            hypers[declared.name] = declared  # an option that is declared anew keeps its place in the signature
         elif isinstance(declared, State):
-            states[name] = declared
+            states[declared.name] = declared
         else:
-            extras[name] = declared
-        # An option may be called like an attribute of torch's Optimizer; the group holds its value.
-        delattr(cls, name)
-    hypers = {n: own.get(n, h) for n, h in hypers.items()} | {n: h for n, h in own.items() if n not in hypers}
+            extras[declared.name] = declared
     for declared in states.values():
         _check_state(cls.__name__, declared, hypers)
     rule, batched_rule = getattr(cls, "rule", None), getattr(cls, "batched_rule", None)
     if rule and batched_rule:
         raise RuleError(f"{cls.__name__} has both a rule and a batched_rule: one of them would never run")
     positions, keywords = _signature(cls, rule or batched_rule)
-    for name in positions:
-        if name not in states and name not in extras:
-            raise RuleError(f"{cls.__name__}: the rule takes {name!r}, which is neither a state nor an extra")
-        if batched_rule and (name not in states or states[name].level is Level.WHOLE):
-            raise RuleError(f"{cls.__name__}: a batched_rule takes states of single parameters only, not {name!r}")
-    for name in keywords:
-        if name not in hypers and name not in GIVEN:
+    method = Method(cls.__name__, hypers, states, extras, rule, batched_rule, positions, keywords)
+    _check_rule(method)
+    return method
+
+
+def _check_rule(method: Method) -> None:
+    for name in method.positions:
+        if name not in method.states and name not in method.extras:
+            raise RuleError(f"{method.name}: the rule takes {name!r}, which is neither a state nor an extra")
+        if method.batched_rule and (name not in method.states or method.states[name].level is Level.WHOLE):
+            raise RuleError(f"{method.name}: a batched_rule takes states of single parameters only, not {name!r}")
+    for name in method.keywords:
+        if name not in method.hypers and name not in GIVEN:
             given = ", ".join(GIVEN)
-            raise RuleError(f"{cls.__name__}: the rule takes {name!r}, which is neither an option nor one of {given}")
-    return Method(cls.__name__, hypers, states, extras, rule, batched_rule, positions, keywords)
+            raise RuleError(f"{method.name}: the rule takes {name!r}, which is neither an option nor one of {given}")
+
+
+def _declarations(cls: type, inherited: Mapping[str, Hyper]) -> list[Hyper | State | Extra]:
+    """A class's own declarations with their names, taken out of its namespace.
+
+    Raises:
+        RuleError: one of them does not make sense.
+    """
+    annotations = inspect.get_annotations(cls, eval_str=True)
+    found = []
+    for name, value in list(vars(cls).items()):
+        if not isinstance(value, (Hyper, State, Extra)):
+            if name in inherited and not callable(value) and not isinstance(value, (property, classmethod)):
+                raise RuleError(
+                    f"{cls.__name__}: {name} = {value!r} does not change the option's default: write "
+                    f"`{name}: {inherited[name].type_name} = hyper({value!r}, ...)`"
+                )
+            continue
+        if name in _RESERVED:
+            raise RuleError(f"{cls.__name__}: {name!r} cannot be declared: a rule takes something else by that name")
+        try:
+            found.append(named(value, name, annotations.get(name)))
+        except InvalidOption as error:
+            raise RuleError(f"{cls.__name__}: {error}") from error
+        # An option may be called like an attribute of torch's Optimizer; the group holds its value.
+        delattr(cls, name)
+    return found
 
 
 def _check_state(owner: str, declared: State, hypers: Mapping[str, Hyper]) -> None:

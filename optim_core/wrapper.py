@@ -14,7 +14,7 @@ from torch.optim.optimizer import Optimizer
 
 from optim_core import checkpoint, closures
 from optim_core.declarations import Hyper, required
-from optim_core.errors import CheckpointMismatch, ClosureError, WrapperConflict
+from optim_core.errors import CheckpointMismatch, ClosureError, OptimCoreError, WrapperConflict
 from optim_core.explanation import Explanation, explain
 from optim_core.method import Method, read_class
 from optim_core.optimizer import RuleOptimizer
@@ -157,7 +157,11 @@ class Wrapper(_Declared):
         """Add a group to the base."""
         if self._set_up:
             self.base.add_param_group(param_group)
-            self.added(self.param_groups[-1])
+            try:
+                self.added(self.param_groups[-1])
+            except OptimCoreError:
+                self.param_groups.pop()
+                raise
 
     # stepping -----------------------------------------------------------------------------------------------
     def collect(self, run: Callable[[], Any]) -> Any:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from optim_core.closures import backward, call, parameters
+from optim_core.closures import backward, call, check_dense, parameters
 from optim_core.declarations import hyper
 from optim_core.errors import ClosureError, WrapperConflict
+from optim_core.update import compute_dtype, real
 from optim_core.wrapper import Wrapper
 
 
@@ -39,6 +41,8 @@ class PCGrad(Wrapper):
     shuffle: bool = hyper(True, "meet the other tasks in random order; False: in the order of the losses")
     seed: int = hyper(0, "of the random order, whose position is part of the state dict", ge=0)
 
+    _merged = False  # whether backward() has run since collect() began
+
     def wrapped(self) -> None:
         """Refuse a base that differentiates the gradients: those of the tasks are merged without a graph."""
         super().wrapped()
@@ -62,8 +66,11 @@ class PCGrad(Wrapper):
     def backward(self, losses: Sequence[Tensor]) -> None:
         """Leave the merged gradient of the losses, 0-d tensors on one graph or several; ``step()`` comes next.
 
+        It replaces the gradients that are there: nothing accumulates over several calls.
+
         Raises:
             ClosureError: there are fewer than two, or one is not a 0-d tensor with a graph.
+            SparseGradient: with the remedy.
         """
         if not isinstance(losses, (list, tuple)) or len(losses) < 2:
             raise ClosureError(
@@ -77,11 +84,13 @@ class PCGrad(Wrapper):
         gradients = [self._gradient(loss, params, last=i == len(losses) - 1) for i, loss in enumerate(losses)]
         with torch.no_grad():
             self._merge(params, gradients)
+        self._merged = True
 
     def collect(self, run: Callable[[], Any]) -> Any:
         """Refuse torch's own closure, whose single backward leaves nothing to project."""
+        self._merged = False
         result = super().collect(run)
-        if not isinstance(result, list):
+        if not self._merged:
             raise ClosureError(
                 "PCGrad needs each task's own gradient: use optimizer.minimize(closure) with a closure that returns "
                 "the list of losses, or optimizer.backward(losses) followed by optimizer.step()"
@@ -91,21 +100,27 @@ class PCGrad(Wrapper):
     def _gradient(self, loss: Tensor, params: Sequence[Tensor], *, last: bool) -> list[Tensor | None]:
         self.zero_grad()
         backward(loss, create_graph=False, retain_graph=not last)
+        for p in params:
+            check_dense(p, "PCGrad")
         return [p.grad for p in params]
 
     def _merge(self, params: Sequence[Tensor], gradients: Sequence[Sequence[Tensor | None]]) -> None:
+        if not params:
+            return
         flat = [_flatten(params, g) for g in gradients]
         projected = [self._project(flat, i, order) for i, order in enumerate(self._orders(len(flat)))]
         reached = torch.stack(
-            [_flatten(params, [None if x is None else torch.ones_like(x) for x in g]) for g in gradients]
+            [_flatten(params, [None if x is None else torch.ones_like(real(x)) for x in g]) for g in gradients]
         )
         merged = torch.stack(projected).sum(0)
         if self.options["reduction"] == "mean":
             merged = torch.where(reached.all(0), merged / len(flat), merged)
-        parts = torch.split(merged, [p.numel() for p in params])
+        parts = torch.split(merged, [real(p).numel() for p in params])
         for k, (p, part) in enumerate(zip(params, parts, strict=True)):
-            untouched = all(g[k] is None for g in gradients)
-            p.grad = None if untouched else part.view_as(p).to(device=p.device, dtype=p.dtype).clone()
+            p.grad = None
+            if any(g[k] is not None for g in gradients):
+                p.grad = torch.empty_like(p)
+                real(p.grad).copy_(part.view_as(real(p)))
 
     def _orders(self, tasks: int) -> list[list[int]]:
         if not self.options["shuffle"]:
@@ -126,6 +141,6 @@ class PCGrad(Wrapper):
 
 
 def _flatten(params: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> Tensor:
-    device, dtype = params[0].device, torch.promote_types(params[0].dtype, torch.float32)
-    parts = [torch.zeros_like(p) if g is None else g for p, g in zip(params, gradients, strict=True)]
-    return torch.cat([x.reshape(-1).to(device=device, dtype=dtype) for x in parts])
+    parts = [torch.zeros_like(real(p)) if g is None else real(g) for p, g in zip(params, gradients, strict=True)]
+    dtype = functools.reduce(torch.promote_types, map(compute_dtype, parts))
+    return torch.cat([x.reshape(-1).to(device=params[0].device, dtype=dtype) for x in parts])

@@ -58,7 +58,7 @@ class Explanation:
             (
                 r.name,
                 "x".join(map(str, r.shape)) or "()",
-                " + ".join((r.method, *r.wrappers)),
+                r.method,
                 _number(r.lr),
                 r.decay,
                 _bytes(r.state_bytes),
@@ -70,6 +70,8 @@ class Explanation:
         table = ["  ".join(x.ljust(w) for x, w in zip(line, widths, strict=True)).rstrip() for line in (header, *lines)]
         options = {(r.method, tuple((k, str(v)) for k, v in r.options.items())) for r in self.rows}
         notes = [f"{method}: " + ", ".join(f"{k}={v}" for k, v in values) for method, values in sorted(options)]
+        arounds = dict.fromkeys(r.wrappers for r in self.rows if r.wrappers)
+        notes += [f"around it, from the inside out: {', '.join(around)}" for around in arounds]
         total = f"{len(self.rows)} parameters, {_bytes(sum(r.state_bytes for r in self.rows))} of state"
         return "\n".join([*table, "", *notes, total])
 

@@ -98,7 +98,9 @@ class Method:
 
     def unknown(self, name: str) -> str:
         """The text for an option that does not exist."""
-        near = nearest(name, self.hypers)
+        meant = {option: option for option in self.hypers}
+        meant |= {other: option for other, option in _ELSEWHERE.items() if option in self.hypers}
+        near = dict.fromkeys(meant[found] for found in nearest(name, meant))
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         return f"{self.name} has no option {name!r}.{hint} It takes: {', '.join(self.hypers)}"
 
@@ -133,6 +135,8 @@ _GROUP_ENTRIES = frozenset({"params", "param_names", "name", "why"}) | {
     "base_momentum",
     "max_momentum",
 }
+#: What options are called in other libraries.
+_ELSEWHERE = {"learning_rate": "lr", "epsilon": "eps", "wd": "weight_decay", "weight_decay_rate": "weight_decay"}
 #: Names that mean something else already.
 _RESERVED = frozenset({"p", "g", "new_p", "gradient", "params", "param_names", "engine", "foreach", *GIVEN})
 

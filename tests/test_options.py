@@ -9,7 +9,7 @@ import torch
 from torch.nn import Parameter
 
 import optim_core
-from optim_core.errors import InvalidOption
+from optim_core.errors import InvalidOption, UnknownOption
 
 
 def parameters(count: int = 2) -> list[Parameter]:
@@ -216,3 +216,8 @@ def test_momentum_switched_on_later_starts_its_buffer() -> None:
     optimizer.param_groups[0]["momentum"] = 0.9
     step(optimizer, 2)
     assert all("momentum_buffer" in optimizer.state[p] for p in optimizer.param_groups[0]["params"])
+
+
+def test_names_of_other_libraries_are_recognised() -> None:
+    with pytest.raises(UnknownOption, match=r"AdamW has no option 'lerning_rate'\. Did you mean 'lr'\?"):
+        optim_core.get("adamw")([Parameter(torch.ones(2))], lerning_rate=3.0)

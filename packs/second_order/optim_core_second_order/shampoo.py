@@ -101,4 +101,5 @@ def _power(H: Tensor, epsilon: float, exponent: float) -> Tensor:
     vectors: Tensor
     values, vectors = torch.linalg.eigh(H)
     # a sum of G G^T has no negative eigenvalue: those are rounding
-    return (vectors * (values.clamp(min=0) + epsilon).pow(exponent).unsqueeze(1)) @ vectors.mT
+    powers: Tensor = (values.clamp(min=0) + epsilon).pow(exponent)
+    return (vectors * powers.unsqueeze(1)) @ vectors.mT

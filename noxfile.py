@@ -77,6 +77,14 @@ def packs(session: nox.Session) -> None:
         uninstall(session, pack)
 
 
+#: Imports every installed method, of each kind.
+_IMPORT_ALL = """
+import optim_core as oc
+ways = {"optimizer": oc.get, "scheduler": oc.get_scheduler, "wrapper": oc.get_wrapper}
+print(len([ways[spec.kind](spec.name) for spec in oc.find()]), "methods")
+"""
+
+
 @nox.session(reuse_venv=False)
 def wheels(session: nox.Session) -> None:
     """Build every distribution, install from what was built only, see that `[all]` brings what it says."""
@@ -102,7 +110,7 @@ def wheels(session: nox.Session) -> None:
             session.error(f"optim-core[{extra}] brought {sorted(found)}, not {sorted(expected)}")
         # From outside the tree, so that only what was installed can be imported.
         with session.chdir(house):
-            session.run("python", "-c", "import optim_core as oc; [oc.get(spec.name) for spec in oc.find()]")
+            session.run("python", "-c", _IMPORT_ALL)
 
 
 @nox.session

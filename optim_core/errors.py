@@ -90,6 +90,10 @@ class ClosureError(OptimCoreError, RuntimeError):
     """A closure is missing, or does something else than it should."""
 
 
+class EngineUnavailable(OptimCoreError, RuntimeError):
+    """The engine that was asked for cannot run an update."""
+
+
 class CheckpointMismatch(OptimCoreError, ValueError):
     """A state dict that does not belong to this optimizer."""
 

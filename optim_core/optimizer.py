@@ -14,11 +14,14 @@ from torch.optim.optimizer import Optimizer, ParamsT
 from optim_core import checkpoint
 from optim_core.closures import check_dense, drop_graph, evaluate, parameters
 from optim_core.declarations import Hyper, State, hyper, required, setting
-from optim_core.errors import GraphMissing, InvalidOption, UnknownOption, UnsupportedParameter
+from optim_core.errors import GraphMissing, UnknownOption, UnsupportedParameter
 from optim_core.explanation import Explanation, decay_text, explained
 from optim_core.method import Method, read_class
+from optim_core.rules.bucket import total_dtype
 from optim_core.rules.compose import Transform
-from optim_core.rules.eager import total_dtype
+from optim_core.rules.engines import checked
+from optim_core.rules.step import run
+from optim_core.standing import Standing
 from optim_core.update import Entry, Update, compute_dtype, real
 
 
@@ -45,7 +48,8 @@ class RuleOptimizer(_Declared):
     Args:
         params: parameters, named parameters or groups, as for every torch optimizer.
         maximize: ascend instead of descend.
-        engine: ``"auto"`` or ``"eager"``.
+        engine: what runs the update: ``"auto"`` for the fastest that can, ``"eager"`` (torch operations), ``"native"``
+            (one compiled kernel; on a CPU).
         foreach: True for lists of tensors, False for tensor by tensor, None to choose by size and device.
 
     Raises:
@@ -70,7 +74,7 @@ class RuleOptimizer(_Declared):
 
     params: ParamsT = required()
     maximize: bool = setting(default=hyper(False, "ascend instead of descend"), kw_only=True)
-    engine: Literal["auto", "eager"] = setting(default="auto", kw_only=True)
+    engine: Literal["auto", "eager", "native"] = setting(default="auto", kw_only=True)
     foreach: bool | None = setting(default=None, kw_only=True)
 
     method: ClassVar[Method]
@@ -85,14 +89,34 @@ class RuleOptimizer(_Declared):
 
         def __init__(self, params, *args, **options):
             options = _bind(type(self), args, options)
-            self.engine = options.pop("engine", "auto")
-            self.foreach = options.pop("foreach", None)
-            self._checksettings()
+            self._run_by(options.pop("engine", "auto"), options.pop("foreach", None))
             given = self.method.check(options)
             self._transforms = ()
-            self._prepare()
+            self._generators = {}
             defaults = {name: h.default for name, h in self.hypers.items()} | given
             super().__init__(params, self.resolve(defaults, frozenset(given)))
+
+        @property
+        def engine(self):
+            """What runs the update."""
+            return self._update.engine
+
+        @engine.setter
+        def engine(self, value):
+            self._run_by(value, self.foreach)
+
+        @property
+        def foreach(self):
+            """How the eager engine runs it."""
+            return self._update.foreach
+
+        @foreach.setter
+        def foreach(self, value):
+            self._run_by(self.engine, value)
+
+    def _run_by(self, engine: str, foreach: bool | None) -> None:
+        checked(engine, foreach, self.method.name)
+        self._update = Update(self.method, engine, foreach)
 
     @classmethod
     def resolve(cls, options: dict[str, Any], given: frozenset[str]) -> dict[str, Any]:
@@ -107,17 +131,6 @@ class RuleOptimizer(_Declared):
         """
         del given
         return options
-
-    def _checksettings(self) -> None:
-        if self.engine not in ("auto", "eager"):
-            raise InvalidOption(f"{self.method.name}: engine={self.engine!r} is not one of 'auto', 'eager'")
-        if self.foreach not in (None, True, False):
-            raise InvalidOption(f"{self.method.name}: foreach={self.foreach!r} is not one of None, True, False")
-
-    def _prepare(self) -> None:
-        """Make what is not saved: caches, and the generators, whose state is."""
-        self._update = Update(self.method)
-        self._generators: dict[str, torch.Generator] = {}
 
     # groups and states --------------------------------------------------------------------------------------
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -193,12 +206,10 @@ class RuleOptimizer(_Declared):
     def explain(self) -> Explanation:
         """What is in force for each parameter, and why; print it."""
         how = {"l2": "L2, in the gradient", "decoupled": "decoupled", None: "in the update"}
-        engine = "eager: asked for" if self.engine == "eager" else "eager: the engine for every device"
-        if self.method.batched_rule is not None:
-            engine = "eager: the method works on matrices, stacked by shape"
 
         def facts(p: Tensor, group: Mapping[str, Any]) -> dict[str, Any]:
             decay = decay_text(group, how[self.method.settings(group, ()).decay])
+            engine = self._update.engine_of(p, real(p.detach()))
             return {"decay": decay, "engine": engine, "state_bytes": self.state_bytes_of(p, group)}
 
         return explained(self, facts)
@@ -212,6 +223,7 @@ class RuleOptimizer(_Declared):
     def add_transform(self, transform: Transform) -> None:
         """Compose a transform with the rule; a gradient passes it before those already there."""
         self._transforms: tuple[Transform, ...] = (transform, *self._transforms)
+        self._update.standing = None
 
     def extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
         """Compute the extra inputs of this step, for the parameters that have a gradient.
@@ -266,6 +278,34 @@ class RuleOptimizer(_Declared):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if not self._step_as_before():
+            self._step_anew()
+        if self.method.counts_whole:
+            self.whole["step"] = self.whole_step + 1
+        return loss
+
+    def _step_as_before(self) -> bool:
+        """Step with what the last step has left assembled; False if that does not fit any more."""
+        standing = self._update.standing
+        if standing is None:
+            return False
+        largest_lr = self._largest_lr()
+        buckets = standing.buckets(
+            self.param_groups,
+            self._present(),
+            self.state,
+            lambda group, step: self._options(group, step, first=False, largest_lr=largest_lr),
+        )
+        if buckets is None:
+            self._update.standing = None
+            return False
+        run(buckets, {name: self.whole[name] for name in self.method.whole}, foreach=self.foreach)
+        for crew in standing.crews:
+            for states in crew.states:
+                states["step"] += 1
+        return True
+
+    def _step_anew(self) -> None:
         pairs = [(p, group) for group in self.param_groups for p in group["params"] if p.grad is not None]
         for p, _ in pairs:
             self._check_gradient(p)
@@ -275,12 +315,22 @@ class RuleOptimizer(_Declared):
             self._start_whole()
         entries = list(self._entries([pair for pair in pairs if pair[0].numel()], extras))
         whole = {name: self.whole[name] for name in self.method.whole}
-        self._update.run(entries, whole, self._transforms, self.foreach)
+        crews = self._update.run(entries, whole, self._transforms)
         for entry in entries:
             entry.states["step"] += 1
-        if self.method.counts_whole:
-            self.whole["step"] = self.whole_step + 1
-        return loss
+        self._update.standing = Standing(crews, self.param_groups, self._present()) if crews else None
+
+    def _present(self) -> list[tuple[bool, ...]]:
+        """Which states each group's options ask for."""
+        return [tuple(declared.present(g) for declared in self.method.local.values()) for g in self.param_groups]
+
+    def _largest_lr(self) -> float:
+        return max((float(g["lr"]) for g in self.param_groups if g.get("lr") is not None), default=0.0)
+
+    def _options(self, group: Mapping[str, Any], step: int, *, first: bool, largest_lr: float) -> dict[str, Any]:
+        """A group's options and the given numbers, by name."""
+        given = {"step": step, "first": float(first), "whole_step": self.whole_step + 1, "largest_lr": largest_lr}
+        return {name: group[name] for name in self.hypers} | given
 
     def _check_gradient(self, p: Tensor) -> None:
         g = p.grad
@@ -306,7 +356,7 @@ class RuleOptimizer(_Declared):
         extras: dict[int, dict[str, Tensor]] = {id(p): {} for p in params}
         for name, tensors in self.extras(params).items():
             for p, x in zip(params, tensors, strict=True):
-                extras[id(p)][name] = real(x.detach())
+                extras[id(p)][name] = _laid_out_like(real(x.detach()), real(p.detach()))
         if self.method.extras:
             drop_graph(params)
         return extras
@@ -322,7 +372,7 @@ class RuleOptimizer(_Declared):
     def _entries(
         self, pairs: Iterable[tuple[Tensor, dict[str, Any]]], extras: Mapping[int, Mapping[str, Tensor]]
     ) -> Iterable[Entry]:
-        largest_lr = max((float(g["lr"]) for g in self.param_groups if g.get("lr") is not None), default=0.0)
+        largest_lr = self._largest_lr()
         shared: dict[Any, dict[str, Any]] = {}
         for p, group in pairs:
             first = self.start_state(p, group)
@@ -330,12 +380,10 @@ class RuleOptimizer(_Declared):
             step = states.setdefault("step", 0) + 1
             key = id(group), step, first
             if key not in shared:
-                given = {"step": step, "first": float(first)}
-                given |= {"whole_step": self.whole_step + 1, "largest_lr": largest_lr}
-                shared[key] = {name: group[name] for name in self.hypers} | given
+                shared[key] = self._options(group, step, first=first, largest_lr=largest_lr)
             g = p.grad
             if g is not None:
-                yield Entry(real(p.detach()), real(g.detach()), shared[key], key, states, extras[id(p)])
+                yield Entry(real(p.detach()), real(g.detach()), shared[key], key, states, extras[id(p)], group, p)
 
     # saving -------------------------------------------------------------------------------------------------
     def state_dict(self) -> dict[str, Any]:
@@ -363,20 +411,27 @@ class RuleOptimizer(_Declared):
         if "whole" in state_dict["state"]:
             entries: dict[Any, Any] = self.state
             entries["whole"] = checkpoint.copied(state_dict["state"]["whole"])
-        self._prepare()
+        self._forget(self.engine, self.foreach)
+
+    def _forget(self, engine: str, foreach: bool | None) -> None:
+        """Drop what rests on states that are no more."""
+        self._run_by(engine, foreach)
+        self._generators: dict[str, torch.Generator] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         for kind, generator in self._generators.items():
             self.whole[f"generator_{kind}"] = generator.get_state()
-        own = {name: self.__dict__[name] for name in ("engine", "foreach", "_transforms")}
+        own = {"engine": self.engine, "foreach": self.foreach, "_transforms": self._transforms}
         return super().__getstate__() | own
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        # torch's load_state_dict comes by here too, with groups and states only
+        engine, foreach = (state[n] if n in state else getattr(self, n) for n in ("engine", "foreach"))
+        super().__setstate__({n: x for n, x in state.items() if n not in ("engine", "foreach")})
         for group in self.param_groups:
             for name, declared in self.hypers.items():
                 group[name] = declared.check(group.get(name, self.defaults.get(name)), self.method.name)
-        self._prepare()
+        self._forget(engine, foreach)
 
 
 def _declare(cls: type[RuleOptimizer]) -> None:
@@ -394,7 +449,7 @@ def _declare(cls: type[RuleOptimizer]) -> None:
         for h in cls.hypers.values()
     ]
     settings = [
-        parameter("engine", parameter.KEYWORD_ONLY, default="auto", annotation=Literal["auto", "eager"]),
+        parameter("engine", parameter.KEYWORD_ONLY, default="auto", annotation=Literal["auto", "eager", "native"]),
         parameter("foreach", parameter.KEYWORD_ONLY, default=None, annotation=bool | None),
     ]
     first = parameter("params", parameter.POSITIONAL_OR_KEYWORD, annotation=ParamsT)
@@ -414,6 +469,10 @@ def _bind(cls: type[RuleOptimizer], args: Sequence[Any], options: dict[str, Any]
         if name in options:
             raise UnknownOption(f"{cls.__name__}: {name!r} is given both by position and by name")
     return dict(zip(positional, args, strict=False)) | options
+
+
+def _laid_out_like(x: Tensor, p: Tensor) -> Tensor:
+    return x if x.stride() == p.stride() else torch.empty_like(p, dtype=x.dtype).copy_(x)
 
 
 def _start(declared: State, p: Tensor, group: Mapping[str, Any]) -> Any:

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from optim_core.closures import check_dense, parameters
 from optim_core.optimizer import RuleOptimizer
-from optim_core.rules import eager
+from optim_core.rules.bucket import Bucket
 from optim_core.rules.compose import Settings, Transform, around
-from optim_core.rules.eager import Bucket
 from optim_core.rules.graph import Graph
+from optim_core.rules.step import run
 from optim_core.rules.values import Trace
 from optim_core.update import compute_dtype, real
 from optim_core.wrapper import Wrapper
@@ -83,4 +83,4 @@ def _graphs(p: Tensor, settings: Settings) -> tuple[Graph, Graph | None]:
 
 def _run(graph: Graph, p: Tensor, buffers: Mapping[str, Any]) -> None:
     mine = {"p": [real(p.detach())]} | {name: [x] for name, x in buffers.items()}
-    eager.run([Bucket(graph, {}, mine, compute_dtype(real(p)))], {})
+    run([Bucket(graph, {}, mine, compute_dtype(real(p)))], {})

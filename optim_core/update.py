@@ -11,13 +11,15 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from optim_core.errors import RuleError
+from optim_core.errors import EngineUnavailable, RuleError
 from optim_core.method import Method, scalars, split
-from optim_core.rules import eager
+from optim_core.rules.bucket import Bucket
 from optim_core.rules.compose import Transform, around, compose
-from optim_core.rules.eager import Bucket
-from optim_core.rules.graph import Graph
-from optim_core.rules.values import Trace
+from optim_core.rules.engines import Choice, choose, settle
+from optim_core.rules.graph import Graph, Home
+from optim_core.rules.step import run
+from optim_core.rules.values import Level, Trace
+from optim_core.standing import Crew, Standing
 
 _G = TypeVar("_G", bound="Graph | tuple[Graph, Graph | None]")
 _LOW_PRECISION = (torch.float16, torch.bfloat16)
@@ -33,6 +35,8 @@ class Entry:
         share: what entries with equal options have in common.
         states: the parameter's states by name, on the levels below WHOLE.
         extras: its extra inputs by name.
+        group: its parameter group.
+        param: the parameter itself.
     """
 
     p: Tensor
@@ -41,6 +45,8 @@ class Entry:
     share: Hashable
     states: MutableMapping[str, Any]
     extras: Mapping[str, Tensor]
+    group: dict[str, Any]
+    param: Tensor
 
     @property
     def nbytes(self) -> int:
@@ -56,10 +62,16 @@ class Entry:
             return self.g
         if name in self.extras:
             return self.extras[name]
-        if name.endswith("]"):
-            stem, _, index = name[:-1].rpartition("[")
-            return self.states[stem][int(index)]  # type: ignore[no-any-return]
-        return self.states[name]  # type: ignore[no-any-return]
+        key, at = _place(name)
+        return self.states[key] if at is None else self.states[key][at]  # type: ignore[no-any-return]
+
+
+def _place(name: str) -> tuple[str, int | None]:
+    """Where a buffer is found in a parameter's state: its key, and its position in a list of states."""
+    if not name.endswith("]"):
+        return name, None
+    stem, _, index = name[:-1].rpartition("[")
+    return stem, int(index)
 
 
 class Update:
@@ -67,33 +79,50 @@ class Update:
 
     Args:
         method: the method.
+        engine: the engine asked for, or ``"auto"``.
+        foreach: for the eager engine, True for lists of tensors, False for tensor by tensor, None to choose.
     """
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: Method, engine: str, foreach: bool | None) -> None:
         self.method = method
+        self.engine = engine
+        self.foreach = foreach
+        self.standing: Standing | None = None
+        self._used: dict[int, str] = {}
         self._graphs: dict[Hashable, list[Any]] = {}
 
     def run(
-        self,
-        entries: Sequence[Entry],
-        whole: Mapping[str, Tensor],
-        transforms: tuple[Transform, ...],
-        foreach: bool | None,
-    ) -> None:
-        """Do one step for all entries."""
+        self, entries: Sequence[Entry], whole: Mapping[str, Tensor], transforms: tuple[Transform, ...]
+    ) -> Sequence[Crew]:
+        """Do one step for all entries; returns who has worked together, if the next step may go the same way."""
         if self.method.batched_rule is not None:
             for members in _groups(entries, lambda e: (e.share, e.p.shape, e.p.dtype, e.p.device)):
-                self._run_batched(members, transforms, foreach)
-            return
-        buckets = [
-            bucket
+                self._run_batched(members, transforms)
+            return ()
+        pairs = [
+            pair
             for members in _groups(entries, lambda e: (e.share, e.p.dtype, e.p.device))
-            for bucket in self._traced(members, transforms)
+            for pair in self._traced(members, transforms)
         ]
-        eager.run(buckets, whole, foreach=foreach)
+        run([bucket for bucket, _ in pairs], whole, foreach=self.foreach)
+        if self.method.extras or not Standing.possible([e.param for e in entries]):
+            return ()
+        return [_crew(bucket, members) for bucket, members in pairs]
+
+    def engine_of(self, param: Tensor, p: Tensor) -> str:
+        """The engine that has updated a parameter, and why; before its first step, as far as can be told."""
+        if id(param) in self._used:
+            return self._used[id(param)]
+        try:
+            choice = choose(self.engine, self.foreach, {"p": p}, {"p": Home(Level.ELEMENT)}, compute_dtype(p))
+        except EngineUnavailable as error:
+            return str(error)
+        return f"{self._described(choice)} (before the first step)"
 
     # rules that are traced ----------------------------------------------------------------------------------
-    def _traced(self, members: Sequence[Entry], transforms: tuple[Transform, ...]) -> Iterator[Bucket]:
+    def _traced(
+        self, members: Sequence[Entry], transforms: tuple[Transform, ...]
+    ) -> Iterator[tuple[Bucket, Sequence[Entry]]]:
         first = members[0]
         host, fixed = split(first.options)
         settings = self.method.settings(first.options, transforms)
@@ -111,7 +140,35 @@ class Update:
             graph: Graph = self._known((fixed, settings, tuple(buffers)), host, shape, trace)
             fitting = [e for e in left if graph.trace.fits(e.p.shape)]
             left = [e for e in left if not graph.trace.fits(e.p.shape)]
-            yield _bucket(graph, host, fitting)
+            yield from self._buckets(graph, host, fitting)
+
+    def _buckets(
+        self, graph: Graph, host: Mapping[str, float], members: Sequence[Entry], **more: Sequence[Tensor]
+    ) -> Iterator[tuple[Bucket, Sequence[Entry]]]:
+        """The members' buckets: one for each engine, and for each combination of types.
+
+        Args:
+            more: buffers beside the members' own, one tensor for each.
+        """
+        homes = {"p": Home(Level.ELEMENT), **graph.buffers}
+        columns = {name: more.get(name) or [e.buffer(name) for e in members] for name in homes}
+        real = compute_dtype(members[0].p)
+        together: dict[Any, list[int]] = defaultdict(list)
+        for i, row in enumerate(zip(*columns.values(), strict=True)):
+            tensors = dict(zip(columns, row, strict=True))
+            choice = choose(self.engine, self.foreach, tensors, homes, real)
+            together[choice, tuple(x.dtype for x in row)].append(i)
+        for (choice, _), places in together.items():
+            buffers = {name: [column[i] for i in places] for name, column in columns.items()}
+            bucket = Bucket(graph, host, buffers, real, choice.engine, choice.reason)
+            settle(bucket, self.engine)
+            crew = [members[i] for i in places]
+            self._used |= dict.fromkeys((id(e.param) for e in crew), self._described(bucket))
+            yield bucket, crew
+
+    def _described(self, choice: Bucket | Choice) -> str:
+        around = "" if self.method.batched_rule is None else ", around torch operations on stacks of matrices"
+        return f"{choice.engine}: {choice.reason}{around}"
 
     def _known(
         self,
@@ -130,7 +187,7 @@ class Update:
         return graphs[-1]  # type: ignore[no-any-return]
 
     # rules on stacks of tensors -----------------------------------------------------------------------------
-    def _run_batched(self, members: Sequence[Entry], transforms: tuple[Transform, ...], foreach: bool | None) -> None:
+    def _run_batched(self, members: Sequence[Entry], transforms: tuple[Transform, ...]) -> None:
         first = members[0]
         host, fixed = split(first.options)
         settings = self.method.settings(first.options, transforms)
@@ -141,9 +198,9 @@ class Update:
 
         before, after = self._known((fixed, settings), host, first.p.shape, trace)
         size = max(1, first.nbytes)
-        most = 1 if foreach is False else max(1, _STACK_BYTES // size)
+        most = 1 if self.foreach is False else max(1, _STACK_BYTES // size)
         for start in range(0, len(members), most):
-            self._run_stack(members[start : start + most], host, before, after, foreach)
+            self._run_stack(members[start : start + most], host, before, after)
 
     def _run_stack(
         self,
@@ -151,14 +208,13 @@ class Update:
         host: Mapping[str, float],
         before: Graph,
         after: Graph | None,
-        foreach: bool | None,
     ) -> None:
         dtype = compute_dtype(members[0].p)
         gradients = [e.g for e in members]
         if "gradient" in before.outputs:
             gradients = [torch.empty_like(e.p, dtype=dtype) for e in members]
         if before.outputs:
-            eager.run([_bucket(before, host, members, gradient=gradients)], {}, foreach=foreach)
+            self._around(before, host, members, gradient=gradients)
         keywords = {name: members[0].options[name] for name in self.method.keywords}
         states = [self._stacked(name, members) for name in self.method.positions]
         rule = typing.cast("Callable[..., Any]", self.method.batched_rule)
@@ -172,10 +228,13 @@ class Update:
         if after is None:
             _write([e.p for e in members], new_p)
         else:
-            more = {"new_p": list(new_p), "gradient": gradients}
-            eager.run([_bucket(after, host, members, **more)], {}, foreach=foreach)
+            self._around(after, host, members, new_p=list(new_p), gradient=gradients)
         for name, new in zip(self.method.positions, new_states, strict=True):
             self._write_state(name, members, new)
+
+    def _around(self, graph: Graph, host: Mapping[str, float], members: Sequence[Entry], **more: Any) -> None:
+        more = {name: tensors for name, tensors in more.items() if name in graph.buffers}
+        run([bucket for bucket, _ in self._buckets(graph, host, members, **more)], {}, foreach=self.foreach)
 
     def _stacked(self, name: str, members: Sequence[Entry]) -> Any:
         values = [e.states.get(name) for e in members]
@@ -212,10 +271,11 @@ def _groups(entries: Iterable[Entry], key: Callable[[Entry], Hashable]) -> Itera
     return together.values()
 
 
-def _bucket(graph: Graph, host: Mapping[str, float], members: Sequence[Entry], **more: Sequence[Tensor]) -> Bucket:
-    names = {"p", *graph.buffers}
-    buffers = {name: more[name] if name in more else [e.buffer(name) for e in members] for name in names}
-    return Bucket(graph, host, buffers, compute_dtype(members[0].p))
+def _crew(bucket: Bucket, members: Sequence[Entry]) -> Crew:
+    places = {name: _place(name) for name in bucket.buffers if name not in ("p", "g")}
+    fixed = split(members[0].options)[1]
+    states: list[Any] = [e.states for e in members]
+    return Crew(bucket, members[0].group, [e.param for e in members], states, fixed, places)
 
 
 def _stack(tensors: Sequence[Any]) -> Tensor:

@@ -25,13 +25,14 @@ pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercial
 
 GOLDEN = Path(__file__).parent / "golden"
 
-#: How a case is run: by which way of taking a step, and with which `foreach`.
-WAYS = {
-    "list": ("minimize", True),
-    "tensor by tensor": ("minimize", False),
-    "minimize": ("minimize", None),
-    "step": ("step", None),
-    "closure": ("closure", None),
+#: How a case is run: by which way of taking a step, and with which settings of the optimizer.
+WAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "list": ("minimize", {"foreach": True}),
+    "tensor by tensor": ("minimize", {"foreach": False}),
+    "native": ("minimize", {"engine": "native"}),
+    "minimize": ("minimize", {}),
+    "step": ("step", {}),
+    "closure": ("closure", {}),
 }
 
 
@@ -119,12 +120,13 @@ def deviation(got: Tensor, wanted: Sequence[float]) -> float:
     return float(difference / expected.abs().max().clamp(min=1e-30))
 
 
-def follow(name: str, case: Mapping[str, Any], drive: str, foreach: bool | None, dtype: torch.dtype) -> float:
+def follow(name: str, case: Mapping[str, Any], drive: str, settings: Mapping[str, Any], dtype: torch.dtype) -> float:
     """Run a case; the largest deviation of any loss or parameter."""
     problem = problem_of(case)
     params = problem.parameters(dtype)
     optimizer = build(name, params, case["kwargs"])
-    innermost(optimizer).foreach = foreach
+    for setting, value in settings.items():
+        setattr(innermost(optimizer), setting, value)
     worst = 0.0
     for n, loss in enumerate(case["losses"], start=1):
         got = DRIVES[drive](optimizer, problem.closure(params, n - 1))
@@ -134,27 +136,28 @@ def follow(name: str, case: Mapping[str, Any], drive: str, foreach: bool | None,
     return worst
 
 
-@pytest.mark.parametrize(("drive", "foreach"), WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize(("drive", "settings"), WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize(("name", "case"), cases("params"))
-def test_trajectory(name: str, case: Mapping[str, Any], drive: str, foreach: bool | None) -> None:
+def test_trajectory(name: str, case: Mapping[str, Any], drive: str, settings: Mapping[str, Any]) -> None:
     needs = set(optim_core.info(name).needs)
     if needs & UNNOTICED[drive]:
         pytest.skip("loss.backward() takes one loss, and step() cannot know of the others")
     if needs & BEYOND[drive]:
         with pytest.raises(ClosureError, match=r"optimizer\.minimize\(closure\)"):
-            follow(name, case, drive, foreach, torch.float64)
+            follow(name, case, drive, settings, torch.float64)
         return
-    assert follow(name, case, drive, foreach, torch.float64) < 1e-10
+    assert follow(name, case, drive, settings, torch.float64) < 1e-10
 
 
+@pytest.mark.parametrize("engine", ["eager", "native"])
 @pytest.mark.parametrize(("name", "case"), cases("params"))
-def test_trajectory_in_float32(name: str, case: Mapping[str, Any]) -> None:
+def test_trajectory_in_float32(name: str, case: Mapping[str, Any], engine: str) -> None:
     first = problem_of(case).parameters()
     second = case["params"]["2"]
     moved = max(deviation(p, wanted) for p, wanted in zip(first, second, strict=True))
     # Steps that float32 resolves in coarse grains only (Prodigy's first ones) cannot be followed more finely than that.
     grain = torch.finfo(torch.float32).eps / moved
-    assert follow(name, case, "minimize", None, torch.float32) < max(3e-4, grain)
+    assert follow(name, case, "minimize", {"engine": engine}, torch.float32) < max(3e-4, grain)
 
 
 # schedules -----------------------------------------------------------------------------------------------------

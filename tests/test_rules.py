@@ -14,9 +14,10 @@ from torch.nn import Parameter
 from optim_core import RuleOptimizer, hyper, state
 from optim_core.errors import RuleError
 from optim_core.rules import eager
-from optim_core.rules.eager import Bucket
-from optim_core.rules.graph import Graph
+from optim_core.rules.bucket import Bucket
+from optim_core.rules.graph import Graph, Home
 from optim_core.rules.schedule import schedule
+from optim_core.rules.step import run
 from optim_core.rules.values import Level, Trace, Value
 from optim_core.rules.vocabulary import clamp, dot, lerp, maximum, mean, norm, sample, sign, sqrt, square, total, where
 
@@ -47,7 +48,8 @@ def graph_of(outputs: dict[str, int], steps: list[tuple[int, int, int]]) -> tupl
     for word, i, j in steps:
         values.append(WORDS[word][0](values[i % len(values)], values[j % len(values)]))
     chosen = {name: values[k % len(values)] for name, k in outputs.items()}
-    return Graph({n: v for n, v in chosen.items() if not (v.op == "input" and v.name == n)}, {}, trace), trace
+    changed = {n: v for n, v in chosen.items() if not (v.op == "input" and v.name == n)}
+    return Graph(changed, {}, trace, dict.fromkeys(changed, Home(Level.ELEMENT))), trace
 
 
 def reference(
@@ -75,7 +77,7 @@ def test_random_graphs(shapes: Any, steps: Any, outputs: Any, foreach: bool | No
     before = dict(eager.PIECE_BYTES)
     try:
         eager.PIECE_BYTES["cpu"] = piece
-        eager.run([Bucket(graph, {}, buffers, torch.float64)], {}, foreach=foreach)
+        run([Bucket(graph, {}, buffers, torch.float64)], {}, foreach=foreach)
     finally:
         eager.PIECE_BYTES.update(before)
     for k, expected in enumerate(wanted):
@@ -88,7 +90,7 @@ def test_random_graphs(shapes: Any, steps: Any, outputs: Any, foreach: bool | No
 def test_states_swap(foreach: bool | None) -> None:
     buffers = {n: [torch.full((3,), float(i))] for i, n in enumerate(NAMES)}
     graph, _ = graph_of({"p": 0, "a": 3, "b": 2}, [])
-    eager.run([Bucket(graph, {}, buffers, torch.float32)], {}, foreach=foreach)
+    run([Bucket(graph, {}, buffers, torch.float32)], {}, foreach=foreach)
     assert buffers["a"][0].tolist() == [3.0] * 3
     assert buffers["b"][0].tolist() == [2.0] * 3
 
@@ -208,7 +210,7 @@ def test_nan_and_inf_propagate_alike() -> None:
     for foreach in (None, True, False):
         buffers = {n: [torch.tensor([float("nan"), float("inf"), 1.0])] for n in NAMES}
         graph, _ = graph_of({"p": 4, "a": 5, "b": 6}, [(6, 0, 1), (7, 0, 1), (3, 0, 1)])
-        eager.run([Bucket(graph, {}, buffers, torch.float32)], {}, foreach=foreach)
+        run([Bucket(graph, {}, buffers, torch.float32)], {}, foreach=foreach)
         results.append([buffers[n][0] for n in ("p", "a", "b")])
     for other in results[1:]:
         torch.testing.assert_close(other, results[0], equal_nan=True, rtol=0, atol=0)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from optim_core.errors import RuleError
-from optim_core.rules.graph import Graph
+from optim_core.rules.graph import Graph, Home
 from optim_core.rules.values import Level, Trace, Value
 
 
@@ -141,11 +141,13 @@ def compose(
             pairs = zip(buffer.names, values, strict=True)
             outputs |= {name: _checked(who, buffer, name, v, trace) for name, v in pairs}
     whole = {b.name for b in states if b.level is Level.WHOLE}
+    homes = {"p": Home(Level.ELEMENT)} | {name: Home(b.level, b.every) for b in states for name in b.names}
     changed = {name: v for name, v in outputs.items() if not (v.op == "input" and v.name == name)}
     return Graph(
         outputs={name: v for name, v in changed.items() if name not in whole},
         whole={name: v for name, v in changed.items() if name in whole},
         trace=trace,
+        homes={name: homes[name] for name in changed if name not in whole},
     )
 
 
@@ -168,10 +170,10 @@ def around(trace: Trace, scalars: Mapping[str, Any], settings: Settings) -> tupl
     if trace.totals:
         names = ", ".join(type(t).__name__ for t in settings.transforms)
         raise RuleError(f"{names}: total(...) needs a method with a `rule`; around other methods it is not available")
-    unchanged = {name for name, v in before.items() if v.op == "input"}
+    changed = {name: v for name, v in before.items() if v.op != "input"}
     return (
-        Graph({name: v for name, v in before.items() if name not in unchanged}, {}, trace),
-        None if after is new_p else Graph({"p": after}, {}, trace),
+        Graph(changed, {}, trace, dict.fromkeys(changed, Home(Level.ELEMENT))),
+        None if after is new_p else Graph({"p": after}, {}, trace, {"p": Home(Level.ELEMENT)}),
     )
 
 

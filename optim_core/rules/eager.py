@@ -8,14 +8,13 @@ or a slice of one, run with plain torch operations, or a list of tensors, run wi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from optim_core.errors import RuleError
+from optim_core.rules.bucket import Bucket, total_dtype
 from optim_core.rules.graph import Graph, is_local
 from optim_core.rules.operations import on_list, on_tensor
 from optim_core.rules.schedule import Schedule, schedule
@@ -26,66 +25,6 @@ from optim_core.rules.values import Level, Value, evaluate
 PIECE_BYTES = {"cpu": 1 << 20, "other": 1 << 28}
 
 Environment: TypeAlias = dict[int, Any]  # value index -> 0-d tensor (level WHOLE) or float (HOST)
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """Parameters that share one graph and one set of host numbers.
-
-    Attributes:
-        graph: what to compute.
-        host: the numbers behind the graph's HOST inputs.
-        buffers: one tensor for each parameter, by buffer name (``p``, ``g``, states).
-        dtype: the type to compute in; parameters and gradients of another type are converted piece by piece.
-    """
-
-    graph: Graph
-    host: Mapping[str, float]
-    buffers: Mapping[str, Sequence[Tensor]]
-    dtype: torch.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Where the bucket's parameters are."""
-        return self.buffers["p"][0].device
-
-
-def run(buckets: Sequence[Bucket], whole: Mapping[str, Tensor], *, foreach: bool | None = None) -> None:
-    """Do one step: write the new values of all parameters and states.
-
-    Args:
-        buckets: what to update; their graphs are traces of one rule.
-        whole: states on level WHOLE by name, 0-d tensors.
-        foreach: True for lists of tensors, False for tensor by tensor, None to choose by size and device.
-    """
-    runs = [_Run(bucket, whole, foreach) for bucket in buckets]
-    if not runs:
-        return
-    for together in _passes([bucket.graph for bucket in buckets]):
-        parts = zip(*(r.sums(together) for r in runs), strict=True)
-        device = runs[0].bucket.device
-        totals = [torch.stack([x.to(device) for x in part]).sum() for part in parts]
-        for r in runs:
-            r.know(together, totals)
-    for r in runs:
-        r.update()
-    new = {name: runs[0].environment[v.index] for name, v in runs[0].bucket.graph.whole.items()}
-    for name, x in new.items():
-        whole[name].copy_(x) if isinstance(x, Tensor) else whole[name].fill_(x)
-
-
-def _passes(graphs: Sequence[Graph]) -> list[tuple[int, ...]]:
-    """The passes over memory that sum, as positions among a rule's totals: few, if all graphs need the same."""
-    layouts = {graph.depths for graph in graphs}
-    if len({len(depths) for depths in layouts}) > 1:
-        raise RuleError(
-            "the rule asks for more totals for some parameters than for others, but each sums over all of them: call "
-            "total(...) before any branch"
-        )
-    depths = layouts.pop()
-    if layouts:
-        return [(i,) for i in range(len(depths))]
-    return [tuple(i for i, d in enumerate(depths) if d == depth) for depth in sorted(set(depths))]
 
 
 class _Plan:
@@ -111,21 +50,22 @@ class _Plan:
     def update(self) -> Schedule:
         return schedule(self.graph.outputs)
 
-    @cached_property
-    def shared(self) -> list[Value]:
-        """Values that all parameters share, operands first."""
-        return [v for v in self.graph.values if not is_local(v)]
 
+class EagerRun:
+    """One bucket on its way through a step.
 
-class _Run:
-    """One bucket on its way through a step."""
+    Args:
+        bucket: what to update.
+        whole: states on level WHOLE by name, 0-d tensors.
+        foreach: True for lists of tensors, False for tensor by tensor, None to choose by size and device.
+    """
 
     def __init__(self, bucket: Bucket, whole: Mapping[str, Tensor], foreach: bool | None) -> None:
         self.bucket = bucket
         self.plan = _Plan.of(bucket.graph)
         self.foreach = foreach
         self.environment: Environment = {}
-        for v in self.plan.shared:
+        for v in self.bucket.graph.shared:
             if v.level is Level.HOST:
                 self.environment[v.index] = evaluate(v, bucket.host, self.environment)
             elif v.op == "input":
@@ -134,13 +74,13 @@ class _Run:
 
     def _derive(self) -> None:
         """Compute the shared values whose operands are known by now."""
-        for v in self.plan.shared:
+        for v in self.bucket.graph.shared:
             ready = v.op not in ("input", "sum") and all(a.index in self.environment for a in v.args)
             if ready and v.index not in self.environment:
                 operands = [self.environment[a.index] for a in v.args]
                 self.environment[v.index] = on_tensor(v, operands, None, total_dtype(self.bucket.device))
 
-    def sums(self, together: tuple[int, ...]) -> list[Tensor]:
+    def sums(self, together: tuple[int, ...]) -> Sequence[Tensor | float]:
         """This bucket's part of each total of a pass, 0-d tensors."""
         plan = self.plan.sums(together)
         dtype = total_dtype(self.bucket.device)
@@ -150,11 +90,17 @@ class _Run:
                 part.extend(t.sum(dtype=dtype) for t in (x if isinstance(x, list) else [x]))
         return [torch.stack(part).sum() for part in parts]
 
-    def know(self, together: tuple[int, ...], totals: Sequence[Tensor]) -> None:
+    def know(self, together: tuple[int, ...], totals: Sequence[Tensor | float]) -> None:
         """Take in the totals of a pass."""
+        device = self.bucket.device
         for i, x in zip(together, totals, strict=True):
-            self.environment[self.bucket.graph.trace.totals[i].index] = x.to(self.bucket.device)
+            known = torch.as_tensor(x, dtype=total_dtype(device), device=device)
+            self.environment[self.bucket.graph.trace.totals[i].index] = known
         self._derive()
+
+    def value(self, shared: Value) -> Tensor | float:
+        """A value that all parameters share, once all totals are known."""
+        return self.environment[shared.index]  # type: ignore[no-any-return]
 
     def update(self) -> None:
         """Compute and write the new values."""
@@ -170,7 +116,9 @@ class _Run:
     def _pieces(self) -> Iterator[_Piece]:
         graph, buffers, dtype = self.bucket.graph, self.bucket.buffers, self.bucket.dtype
         names = list({"p": None, **graph.buffers})
-        rows = [dict(zip(names, row, strict=True)) for row in zip(*(buffers[n] for n in names), strict=True)]
+        # out= is not for what autograd watches
+        columns = [[t.detach() if t.requires_grad else t for t in buffers[n]] for n in names]
+        rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
         device = self.bucket.device.type
         limit = PIECE_BYTES.get(device, PIECE_BYTES["other"])
         if graph.sliceable:
@@ -249,8 +197,3 @@ def _slices(row: dict[str, Tensor], limit: int) -> Iterator[dict[str, Tensor]]:
     flat = {n: t.view(-1) for n, t in laid_out.items()}
     for start in range(0, p.numel(), size):
         yield {n: t[start : start + size] for n, t in flat.items()}
-
-
-def total_dtype(device: torch.device) -> torch.dtype:
-    """The type in which totals are summed and states of the whole are kept (Apple's GPUs have no float64)."""
-    return torch.float32 if device.type == "mps" else torch.float64

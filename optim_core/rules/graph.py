@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from optim_core.rules.values import Level, Trace, Value
+
+
+class Home(NamedTuple):
+    """Where a buffer's numbers live: its level, and 1 or n for every n-th element only."""
+
+    level: Level
+    every: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,13 +25,15 @@ class Graph:
         outputs: the new value of each buffer that is written (``p`` and states below level WHOLE), by name.
         whole: the same for states on level WHOLE.
         trace: where the values come from; knows the decisions that the graph rests on.
-        plans: what engines have prepared for this graph, by engine name.
+        homes: where each buffer in ``outputs`` lives.
+        plans: what engines have prepared for this graph, by keys of their own.
     """
 
     outputs: Mapping[str, Value]
     whole: Mapping[str, Value]
     trace: Trace = field(repr=False)
-    plans: dict[str, Any] = field(default_factory=dict, repr=False)
+    homes: Mapping[str, Home]
+    plans: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def values(self) -> list[Value]:
@@ -33,6 +42,11 @@ class Graph:
         Totals always are: another parameter's graph may use what this one's has no use for.
         """
         return order([*self.outputs.values(), *self.whole.values(), *self.trace.totals])
+
+    @cached_property
+    def shared(self) -> list[Value]:
+        """Values that all parameters share, operands first."""
+        return [v for v in self.values if not is_local(v)]
 
     @cached_property
     def depths(self) -> tuple[int, ...]:
@@ -48,10 +62,10 @@ class Graph:
         return all(v.level in (Level.ELEMENT, Level.WHOLE, Level.HOST) and v.every == 1 for v in self.values)
 
     @cached_property
-    def buffers(self) -> dict[str, Level]:
-        """Names of the buffers that are read or written for each parameter, with their levels."""
-        read = {v.name: v.level for v in self.values if v.op == "input" and v.level <= Level.TENSOR}
-        return read | {name: read.get(name, v.level) for name, v in self.outputs.items()}
+    def buffers(self) -> dict[str, Home]:
+        """The buffers that are read or written for each parameter."""
+        read = {v.name: Home(v.level, v.every) for v in self.values if v.op == "input" and is_local(v)}
+        return read | dict(self.homes)
 
 
 def is_local(value: Value) -> bool:

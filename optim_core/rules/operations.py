@@ -62,8 +62,8 @@ def on_tensor(value: Value, operands: Sequence[Any], over: int | None, dtype: to
     if value.op == "sample":
         return operands[0].reshape(-1)[:: value.every].clone()  # type: ignore[no-any-return]
     out: Tensor | None = None if over is None else operands[over]
-    if value.op == "lerp" and over == 1 and out is not None and isinstance(operands[2], float):
-        return out.lerp_(_tensor(operands[0], out, dtype), 1 - operands[2])  # the same, seen from `end`
+    if value.op == "lerp" and isinstance(operands[2], float) and (over == 1 or (over is None and operands[2] >= 0.5)):
+        operands, over = _seen_from_end(operands), None if over is None else 0
     device = next(x for x in operands if isinstance(x, Tensor))
     plain = value.op in _LAST_MAY_BE_NUMBER
     end = len(operands) - 1
@@ -71,6 +71,12 @@ def on_tensor(value: Value, operands: Sequence[Any], over: int | None, dtype: to
     if value.op == "where" and args[0].dtype is not torch.bool:
         args[0] = args[0] != 0
     return _TORCH[value.op](*args) if out is None else _TORCH[value.op](*args, out=out)
+
+
+def _seen_from_end(operands: Sequence[Any]) -> list[Any]:
+    """The same, with 1 - weight in double: in float32 it would be wrong in the fifth digit for a weight of 0.999."""
+    start, end, weight = operands
+    return [end, start, 1 - weight]
 
 
 def _tensor(x: Any, like: Tensor, dtype: torch.dtype) -> Tensor:
@@ -135,13 +141,11 @@ def _foreach(value: Value, operands: Sequence[Any], over: int | None) -> list[Te
 
 
 def _foreach_lerp(xs: Sequence[Any], over: int | None) -> list[Tensor] | None:
-    start, end, weight = xs
-    if not (isinstance(start, list) and isinstance(end, list) and isinstance(weight, float)):
+    if not (isinstance(xs[0], list) and isinstance(xs[1], list) and isinstance(xs[2], float)):
         return None
-    if over == 1:
-        torch._foreach_lerp_(end, start, 1 - weight)
-        return end
+    if over == 1 or (over is None and xs[2] >= 0.5):
+        xs, over = _seen_from_end(xs), None if over is None else 0
     if over == 0:
-        torch._foreach_lerp_(start, end, weight)
-        return start
-    return list(torch._foreach_lerp(start, end, weight))
+        torch._foreach_lerp_(*xs)
+        return xs[0]  # type: ignore[no-any-return]
+    return list(torch._foreach_lerp(*xs))

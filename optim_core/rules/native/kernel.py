@@ -1,0 +1,198 @@
+"""A compiled program and the tables that it runs over."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from array import array
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from optim_core.rules.lowering import Program
+from optim_core.rules.native.compiler import load
+from optim_core.rules.native.source import source
+
+#: Elements of a chunk: what the buffers of a method hold of so many fits into a core's own cache.
+CHUNK = 1 << 14
+#: Elements of the large tensors that go through all sweeps before the next ones: they fit into the shared cache.
+BATCH = 1 << 21
+
+_P = ctypes.c_void_p
+_N = ctypes.c_int64
+
+
+class _Call(ctypes.Structure):
+    """`call_t` of driver.c."""
+
+    _fields_ = [
+        ("chunks", _P),
+        ("tasks", _P),
+        ("of_tensor", _P),
+        ("sizes", _P),
+        ("widths", _P),
+        ("batches", _P),
+        ("tensors", _N),
+        ("small", _N),
+        ("tasks_large", _N),
+        ("tasks_all", _N),
+        ("n_batches", _N),
+        ("buffers", _P),
+        ("scalars", _P),
+        ("partials", _P),
+        ("values", _P),
+        ("totals", _P),
+        ("parallel", _P),
+        ("threads", _N),
+    ]
+
+
+class Kernel:
+    """A program as machine code.
+
+    Args:
+        program: what to compute.
+        dtypes: the type of each buffer.
+        real: the type to compute in.
+
+    Raises:
+        CompilerError: it cannot be had.
+    """
+
+    def __init__(self, program: Program, dtypes: Mapping[str, torch.dtype], real: torch.dtype) -> None:
+        self.program = program
+        self._run = load(source(program, dtypes, real)).run
+        self._run.argtypes = (_P,)
+        self._run.restype = None
+
+    def __call__(self, table: Table, addresses: Sequence[array[int]], scalars: Sequence[float]) -> Sequence[float]:
+        """Run it.
+
+        Args:
+            table: the tensors' sizes, cut into chunks.
+            addresses: for each of ``program.buffers`` the address for each tensor, in the table's order.
+            scalars: the values of ``program.scalars``.
+
+        Returns:
+            The program's totals.
+        """
+        program, call = self.program, table.call
+        pointers = array("Q", map(_address, addresses))
+        numbers = array("d", scalars)
+        partials = table.room("partials", len(program.reductions) * table.chunks)
+        values = table.room("values", len(program.tensor_values) * table.tensors)
+        totals = array("d", bytes(8 * max(1, len(program.totals))))
+        call.buffers = _address(pointers)
+        call.scalars = _address(numbers)
+        call.partials, call.values, call.totals = _address(partials), _address(values), _address(totals)
+        call.parallel = _parallel()
+        call.threads = min(torch.get_num_threads(), 1 + table.elements // CHUNK)
+        self._run(ctypes.addressof(call))
+        return totals[: len(program.totals)]
+
+
+class Table:
+    """How a list of tensors is cut into chunks and tasks.
+
+    Args:
+        sizes: elements of each tensor, none of them 0.
+        widths: elements of a row of each tensor, where chunks are to be made of whole rows.
+    """
+
+    def __init__(self, sizes: Sequence[int], widths: Sequence[int] | None) -> None:
+        self.tensors = len(sizes)
+        self.elements = sum(sizes)
+        per_row = widths or [1] * len(sizes)
+        # in units of rows: how many there are, and how many go into a chunk
+        units = [size // width for size, width in zip(sizes, per_row, strict=True)]
+        most = [max(1, CHUNK // width) for width in per_row]
+        #: position in the table -> position in the list: large tensors, which have several chunks, come first
+        self.order = sorted(range(len(sizes)), key=lambda i: units[i] <= most[i])
+        large = sum(u > m for u, m in zip(units, most, strict=True))
+        chunks: list[int] = []
+        of_tensor, tasks = [0], []
+        batches, filled = [0], 0
+        room = 0
+        for t, i in enumerate(self.order):
+            starts = range(0, units[i], most[i])
+            first = of_tensor[-1]
+            of_tensor.append(first + len(starts))
+            for start in starts:
+                chunks += (t, start, min(start + most[i], units[i]))
+            if t < large:
+                tasks += [(k, k + 1) for k in range(first, of_tensor[-1])]
+                filled += sizes[i]
+                if filled >= BATCH or t == large - 1:
+                    batches.append(t + 1)
+                    filled = 0
+            else:  # small tensors share a task until it is as large as a chunk
+                if room < sizes[i]:
+                    tasks.append((first, first))
+                    room = CHUNK
+                tasks[-1] = (tasks[-1][0], first + 1)
+                room -= sizes[i]
+        self.chunks = of_tensor[-1]
+        self._arrays = {
+            "chunks": array("q", chunks),
+            "tasks": array("q", itertools.chain.from_iterable(tasks)),
+            "of_tensor": array("q", of_tensor),
+            "sizes": array("q", [sizes[i] for i in self.order]),
+            "widths": array("q", [per_row[i] for i in self.order]),
+            "batches": array("q", batches),
+        }
+        self._room: dict[str, array[float]] = {}
+        self.call = _Call(
+            tensors=self.tensors,
+            small=self.tensors - large,
+            tasks_large=of_tensor[large],
+            tasks_all=len(tasks),
+            n_batches=len(batches) - 1,
+            **{name: _address(numbers) for name, numbers in self._arrays.items()},
+        )
+
+    def room(self, name: str, count: int) -> array[float]:
+        """Memory for so many doubles, kept from call to call."""
+        held = self._room.get(name)
+        if held is None or len(held) < count:
+            held = self._room[name] = array("d", bytes(8 * max(1, count)))
+        return held
+
+
+def _address(numbers: array[Any]) -> int:
+    return numbers.buffer_info()[0]
+
+
+@cache
+def _parallel() -> int | None:
+    """Where the OpenMP runtime that torch has loaded starts a team; None if it offers no such entry.
+
+    The runtime must be torch's own: two of them in one process fight over the cores.
+    """
+    for path in _openmp_runtimes():
+        try:
+            return ctypes.cast(ctypes.CDLL(path).GOMP_parallel, _P).value
+        except (OSError, AttributeError):
+            continue
+    return None
+
+
+def _openmp_runtimes() -> list[str]:
+    """Paths of the OpenMP runtimes in this process, as torch's folder names them where the system does not tell."""
+    try:
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+        paths = dict.fromkeys(line.split(maxsplit=5)[-1] for line in maps)
+    except OSError:
+        paths = dict.fromkeys(str(path) for path in (Path(torch.__file__).parent / "lib").iterdir())
+    found = [path for path in paths if Path(path).name.startswith(("libgomp", "libomp", "libiomp"))]
+    torch_own = str(Path(torch.__file__).parent)
+    return sorted(found, key=lambda path: not path.startswith(torch_own))
+
+
+def threads_text() -> str:
+    """How many threads a kernel uses, and why."""
+    if _parallel() is None:
+        return "1 thread: torch's OpenMP runtime has no GOMP_parallel"
+    return f"up to {torch.get_num_threads()} threads"

@@ -1,0 +1,65 @@
+#include <math.h>
+#include <stdint.h>
+
+#if DOUBLE
+typedef double real;
+#define SQRT sqrt
+#define EXP exp
+#define LOG log
+#define TANH tanh
+#define FABS fabs
+#define POW pow
+#else
+typedef float real;
+#define SQRT sqrtf
+#define EXP expf
+#define LOG logf
+#define TANH tanhf
+#define FABS fabsf
+#define POW powf
+#endif
+
+/* glibc has vector forms of these, which compilers take by themselves under -ffast-math only */
+#if VECTOR_MATH && TRANSCENDENTAL
+#pragma omp declare simd notinbranch
+extern real EXP(real);
+#pragma omp declare simd notinbranch
+extern real LOG(real);
+#pragma omp declare simd notinbranch
+extern real TANH(real);
+#pragma omp declare simd notinbranch
+extern real POW(real, real);
+#endif
+
+/* NaN if either is, as torch has it; fmin and fmax would drop it */
+#define SMALLER(a, b) ((a) < (b) || (a) != (a) ? (a) : (b))
+#define LARGER(a, b) ((a) > (b) || (a) != (a) ? (a) : (b))
+/* from the nearer end, as torch has it */
+#define LERP(a, b, w) LERP_FROM(FABS(w) < (real)0.5, a, b, FABS(w) < (real)0.5 ? (w) : (w) - 1)
+#define LERP_FROM(near_a, a, b, step) (((near_a) ? (a) : (b)) + (step) * ((b) - (a)))
+
+#define LOAD_f64(a, i) ((real)((const double *)(a))[i])
+#define STORE_f64(a, i, x) (((double *)(a))[i] = (double)(x))
+#define LOAD_f32(a, i) ((real)((const float *)(a))[i])
+#define STORE_f32(a, i, x) (((float *)(a))[i] = (float)(x))
+#define LOAD_bf16(a, i) ((real)from_bits((uint32_t)((const uint16_t *)(a))[i] << 16))
+#define STORE_bf16(a, i, x) (((uint16_t *)(a))[i] = to_bf16((float)(x)))
+#if HALF /* not every compiler has the type */
+#define LOAD_f16(a, i) ((real)((const _Float16 *)(a))[i])
+#define STORE_f16(a, i, x) (((_Float16 *)(a))[i] = (_Float16)(x))
+#endif
+
+static inline float from_bits(uint32_t bits)
+{
+    float x;
+    __builtin_memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* to the nearest, ties to even */
+static inline uint16_t to_bf16(float x)
+{
+    uint32_t bits;
+    __builtin_memcpy(&bits, &x, sizeof x);
+    return x != x ? (uint16_t)0x7fc0 : (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}

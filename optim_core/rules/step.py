@@ -1,0 +1,64 @@
+"""One step over all buckets, whichever engines run them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from optim_core.errors import RuleError
+from optim_core.rules.bucket import Bucket, Run, total_dtype
+from optim_core.rules.eager import EagerRun
+from optim_core.rules.graph import Graph
+from optim_core.rules.native import NativeRun
+
+#: How an engine starts on a bucket, given the states on level WHOLE and `foreach`.
+_START: Mapping[str, Callable[[Bucket, Mapping[str, Tensor], bool | None], Run]] = {
+    "eager": EagerRun,
+    "native": lambda bucket, whole, _: NativeRun(bucket, whole),
+}
+
+
+def run(buckets: Sequence[Bucket], whole: Mapping[str, Tensor], *, foreach: bool | None = None) -> None:
+    """Do one step: write the new values of all parameters and states.
+
+    Args:
+        buckets: what to update; their graphs are traces of one rule.
+        whole: states on level WHOLE by name, 0-d tensors.
+        foreach: for the eager engine, True for lists of tensors, False for tensor by tensor, None to choose.
+    """
+    runs = [_START[bucket.engine](bucket, whole, foreach) for bucket in buckets]
+    if not runs:
+        return
+    for together in _passes([bucket.graph for bucket in buckets]):
+        parts = zip(*(r.sums(together) for r in runs), strict=True)
+        totals = [_added(part, buckets[0].device) for part in parts]
+        for r in runs:
+            r.know(together, totals)
+    for r in runs:
+        r.update()
+    for name, v in buckets[0].graph.whole.items():
+        x = runs[0].value(v)
+        whole[name].copy_(x) if isinstance(x, Tensor) else whole[name].fill_(x)
+
+
+def _added(parts: Sequence[Tensor | float], device: torch.device) -> Tensor | float:
+    if all(isinstance(x, float) for x in parts):
+        return sum(parts)
+    dtype = total_dtype(device)
+    return torch.stack([torch.as_tensor(x, dtype=dtype, device=device) for x in parts]).sum()
+
+
+def _passes(graphs: Sequence[Graph]) -> list[tuple[int, ...]]:
+    """The passes over memory that sum, as positions among a rule's totals: few, if all graphs need the same."""
+    layouts = {graph.depths for graph in graphs}
+    if len({len(depths) for depths in layouts}) > 1:
+        raise RuleError(
+            "the rule asks for more totals for some parameters than for others, but each sums over all of them: call "
+            "total(...) before any branch"
+        )
+    depths = layouts.pop()
+    if layouts:
+        return [(i,) for i in range(len(depths))]
+    return [tuple(i for i, d in enumerate(depths) if d == depth) for depth in sorted(set(depths))]

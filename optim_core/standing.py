@@ -1,0 +1,143 @@
+"""What stays the same from one step to the next, so that a step need not be assembled anew.
+
+Most steps differ from the one before in their gradients and in a few numbers only. Everything else that an update
+rests on is compared here, list against list; where anything differs, the step is assembled as the first was.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optim_core.method import split
+from optim_core.rules.bucket import Bucket
+
+_kind = operator.attrgetter("__class__", "dtype", "device", "layout")
+
+
+@dataclass(eq=False)
+class Crew:
+    """Parameters of one group that step together, in one bucket.
+
+    Attributes:
+        bucket: what an engine is given; its numbers and gradients are renewed.
+        group: their parameter group.
+        params: the parameters.
+        states: the state of each of them, the optimizer's own dicts.
+        fixed: the options that the trace depends on.
+        places: where each buffer is found in a parameter's state: its key, and its position in a list.
+    """
+
+    bucket: Bucket
+    group: dict[str, Any]
+    params: Sequence[Tensor]
+    states: Sequence[dict[str, Any]]
+    fixed: tuple[tuple[str, Any], ...]
+    places: Mapping[str, tuple[str, int | None]]
+    _seen: list[list[Any]] = field(init=False)
+    _kinds: list[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        gradients = [p.grad for p in self.params]
+        self._kinds = list(map(_kind, gradients))
+        self._seen = self._look(gradients, self._buffers())
+
+    def step(self) -> int | None:
+        """How many steps the parameters have done, if all of them have done the same number."""
+        steps = [state["step"] for state in self.states]
+        return steps[0] if steps.count(steps[0]) == len(steps) else None
+
+    def renew(self, options: Mapping[str, Any]) -> bool:
+        """Bring the bucket up to date; False if more has changed than gradients and numbers.
+
+        Args:
+            options: the options of the group and the given numbers.
+        """
+        gradients: list[Any] = [p.grad for p in self.params]
+        host, fixed = split(options)
+        if fixed != self.fixed or list(map(_kind, gradients)) != self._kinds:
+            return False
+        buffers = self._buffers()
+        if self._look(gradients, buffers) != self._seen or any(map(Tensor.is_neg, gradients)):
+            return False
+        if not self.bucket.graph.trace.holds(host):
+            return False
+        self.bucket.host = host
+        self.bucket.buffers = {"p": self.params, "g": gradients, **buffers}
+        self.bucket.addresses.pop("g", None)
+        return True
+
+    def _buffers(self) -> dict[str, list[Tensor]]:
+        return {
+            name: [s[key] if at is None else s[key][at] for s in self.states] for name, (key, at) in self.places.items()
+        }
+
+    def _look(self, gradients: Sequence[Any], buffers: Mapping[str, Sequence[Tensor]]) -> list[list[Any]]:
+        """How tensors lie in memory. Parameters and states keep their places, gradients need not."""
+        return [
+            list(map(Tensor.stride, gradients)),
+            list(map(Tensor.numel, gradients)),
+            list(map(Tensor.stride, self.params)),
+            list(map(Tensor.numel, self.params)),
+            list(map(Tensor.data_ptr, self.params)),
+            *(list(map(Tensor.data_ptr, tensors)) for tensors in buffers.values()),
+        ]
+
+
+class Standing:
+    """The crews of a whole optimizer.
+
+    Args:
+        crews: every parameter that has a gradient, in its crew.
+        groups: the optimizer's groups.
+        present: which states each group's options ask for.
+    """
+
+    def __init__(
+        self, crews: Sequence[Crew], groups: Sequence[Mapping[str, Any]], present: Sequence[tuple[bool, ...]]
+    ) -> None:
+        self.crews = crews
+        self._params = [p for group in groups for p in group["params"]]
+        working = {id(p) for crew in crews for p in crew.params}
+        self._idle = [p for p in self._params if id(p) not in working]
+        self._present = present
+
+    @staticmethod
+    def possible(params: Sequence[Tensor]) -> bool:
+        """Whether what crews compare says all there is to say about such parameters."""
+        return all(type(p) in (Tensor, torch.nn.Parameter) and not p.is_complex() for p in params)
+
+    def buckets(
+        self,
+        groups: Sequence[Mapping[str, Any]],
+        present: Sequence[tuple[bool, ...]],
+        state: Mapping[Tensor, dict[str, Any]],
+        options: Callable[[Mapping[str, Any], int], Mapping[str, Any]],
+    ) -> list[Bucket] | None:
+        """The buckets of the next step, or None if it must be assembled anew.
+
+        Args:
+            groups, present: as the constructor's, as they are now.
+            state: the optimizer's state.
+            options: what a group and a step count make up.
+        """
+        params = [p for group in groups for p in group["params"]]
+        if len(params) != len(self._params) or not all(map(operator.is_, params, self._params)):
+            return None
+        if present != self._present or any(p.grad is not None for p in self._idle):
+            return None
+        for crew in self.crews:
+            if not all(map(operator.is_, map(state.__getitem__, crew.params), crew.states)):
+                return None
+            try:
+                step = crew.step()
+                if not step or not crew.renew(options(crew.group, step + 1)):
+                    return None
+            except (AttributeError, KeyError, IndexError, TypeError):  # a gradient or a state is gone
+                return None
+        return [crew.bucket for crew in self.crews]

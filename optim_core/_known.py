@@ -6,6 +6,7 @@ from optim_core.specs import Kind
 
 #: From a normalised name to the method's name, its kind and its pack.
 KNOWN: dict[str, tuple[str, Kind, str]] = {
+    "accsgd": ("accsgd", "optimizer", "momentum"),
     "adabelief": ("adabelief", "optimizer", "adaptive"),
     "adafactor": ("adafactor", "optimizer", "adaptive"),
     "adahessian": ("adahessian", "optimizer", "second_order"),
@@ -30,7 +31,9 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "lookahead": ("lookahead", "wrapper", "wrappers"),
     "nero": ("nero", "optimizer", "noncommercial"),
     "pcgrad": ("pcgrad", "wrapper", "multitask"),
+    "pnm": ("pnm", "optimizer", "momentum"),
     "prodigy": ("prodigy", "optimizer", "adaptive"),
+    "qhm": ("qhm", "optimizer", "momentum"),
     "radam": ("radam", "optimizer", "adaptive"),
     "sam": ("sam", "wrapper", "sharpness"),
     "sgd": ("sgd", "optimizer", "momentum"),

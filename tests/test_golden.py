@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from problems import problem_of
+from problems import problem_of, wave
 from torch import Tensor
 from torch.optim import lr_scheduler
 
@@ -66,6 +67,16 @@ def build(name: str, params: Sequence[Tensor], kwargs: Mapping[str, Any]) -> Any
     constructors = [cls, *(getattr(cls, other) for other in spec.constructors)]
     fitting = [make for make in constructors if set(kwargs) <= set(inspect.signature(make).parameters)]
     return fitting[0](params, **kwargs) if fitting else cls(params, **kwargs)
+
+
+def prepare(optimizer: Any, params: Sequence[Tensor], how: str) -> None:
+    """Give states the first values that a case names."""
+    found = re.search(r"\(state '(\w+)'\) is replaced by \((\w+)/(\w+)\)\*sin\(([\d.]+)\*k \+ i\)", how)
+    if found:
+        name, above, below, frequency = found.groups()
+        for i, p in enumerate(params):
+            size = optimizer.defaults[above] / optimizer.defaults[below]
+            optimizer.state[p][name].copy_(size * wave(p.shape, float(frequency), i))
 
 
 def innermost(optimizer: Any) -> Any:
@@ -124,6 +135,7 @@ def follow(name: str, case: Mapping[str, Any], drive: str, foreach: bool | None,
     problem = problem_of(case)
     params = problem.parameters(dtype)
     optimizer = build(name, params, case["kwargs"])
+    prepare(optimizer, params, case.get("how", ""))
     innermost(optimizer).foreach = foreach
     worst = 0.0
     for n, loss in enumerate(case["losses"], start=1):

@@ -9,18 +9,26 @@ from optim_core.exports import exports
 if TYPE_CHECKING:
     from optim_core_momentum.accsgd import AccSGD
     from optim_core_momentum.aggmo import AggMo
+    from optim_core_momentum.gravity import Gravity
+    from optim_core_momentum.lars import LARS
+    from optim_core_momentum.pid import PID
     from optim_core_momentum.pnm import PNM
     from optim_core_momentum.qhm import QHM
     from optim_core_momentum.sgd import SGD
     from optim_core_momentum.sgdw import SGDW
+    from optim_core_momentum.srmm import SRMM
 
 __all__ = [
+    "LARS",
+    "PID",
     "PNM",
     "QHM",
     "SGD",
     "SGDW",
+    "SRMM",
     "AccSGD",
     "AggMo",
+    "Gravity",
 ]
 
 __getattr__, __dir__ = exports(__name__)

@@ -8,9 +8,11 @@ from optim_core.exports import exports
 
 if TYPE_CHECKING:
     from optim_core_sign.lion import Lion
+    from optim_core_sign.msvag import MSVAG
     from optim_core_sign.signsgd import SignSGD
 
 __all__ = [
+    "MSVAG",
     "Lion",
     "SignSGD",
 ]

@@ -41,4 +41,18 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             code_license="none found",
             state={"momentum_buffer": "element"},
         ),
+        OptimizerSpec(
+            name="msvag",
+            target="optim_core_sign.msvag:MSVAG",
+            summary="Momentum whose elements shrink as far as they are noise.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Dissecting Adam: The Sign, Magnitude and Variance of Stochastic Gradients",
+                url="https://arxiv.org/abs/1705.07774",
+                year=2017,
+            ),
+            code="https://github.com/lballes/msvag",
+            code_license="Apache-2.0",
+            state={"exp_avg": "element", "exp_avg_sq": "element"},
+        ),
     ]

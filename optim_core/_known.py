@@ -41,6 +41,7 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "radam": ("radam", "optimizer", "adaptive"),
     "sam": ("sam", "wrapper", "sharpness"),
     "sgd": ("sgd", "optimizer", "momentum"),
+    "sgdp": ("sgdp", "optimizer", "momentum"),
     "sgdw": ("sgdw", "optimizer", "momentum"),
     "shampoo": ("shampoo", "optimizer", "second_order"),
     "signsgd": ("signsgd", "optimizer", "sign"),
@@ -48,5 +49,6 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "sophia": ("sophiah", "optimizer", "second_order"),
     "sophiah": ("sophiah", "optimizer", "second_order"),
     "srmm": ("srmm", "optimizer", "momentum"),
+    "tiger": ("tiger", "optimizer", "sign"),
     "untunedlinearwarmup": ("untuned_linear_warmup", "scheduler", "schedulers"),
 }

@@ -57,7 +57,7 @@ def cases(holding: str) -> list[Any]:
 
 
 # building ------------------------------------------------------------------------------------------------------
-def build(name: str, params: Sequence[Tensor], kwargs: Mapping[str, Any]) -> Any:
+def build(name: str, params: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """The optimizer or wrapper of a case, from its spec."""
     spec = optim_core.info(name)
     if spec.kind == "wrapper":
@@ -67,6 +67,12 @@ def build(name: str, params: Sequence[Tensor], kwargs: Mapping[str, Any]) -> Any
     constructors = [cls, *(getattr(cls, other) for other in spec.constructors)]
     fitting = [make for make in constructors if set(kwargs) <= set(inspect.signature(make).parameters)]
     return fitting[0](params, **kwargs) if fitting else cls(params, **kwargs)
+
+
+def given(params: Sequence[Tensor], how: str) -> Sequence[Any]:
+    """The parameters as the optimizer gets them: with names, if the case says so."""
+    found = re.search(r"names given to the optimizer, in order: ([\w.]+(?:, [\w.]+)*)", how)
+    return list(zip(found[1].split(", "), params, strict=True)) if found else params
 
 
 def prepare(optimizer: Any, params: Sequence[Tensor], how: str) -> None:
@@ -134,7 +140,7 @@ def follow(name: str, case: Mapping[str, Any], drive: str, foreach: bool | None,
     """Run a case; the largest deviation of any loss or parameter."""
     problem = problem_of(case)
     params = problem.parameters(dtype)
-    optimizer = build(name, params, case["kwargs"])
+    optimizer = build(name, given(params, case.get("how", "")), case["kwargs"])
     prepare(optimizer, params, case.get("how", ""))
     innermost(optimizer).foreach = foreach
     worst = 0.0

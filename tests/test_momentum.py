@@ -233,3 +233,21 @@ def test_lars_clips_at_lr_zero() -> None:
     assert torch.equal(path(optimizer, p, 2)[-1], start())
     optimizer.param_groups[0]["lr"] = 0.1
     assert path(optimizer, p, 2)[-1].isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["lars", "sgdp"])
+def test_nesterov_needs_momentum(name: str) -> None:
+    with pytest.raises(
+        InvalidOption, match=r"nesterov=True needs momentum > 0 and dampening = 0.*add momentum=0.9, say"
+    ):
+        optim_core.get(name)([start()], nesterov=True)
+
+
+def test_sgdp_projects_the_step_and_not_the_buffer() -> None:
+    w = Parameter(torch.tensor([[1.0, 0.0], [0.0, 2.0]], dtype=torch.float64))
+    optimizer = optim_core.get("sgdp")([w], lr=0.1, momentum=0.9, delta=10.0)  # every tensor passes
+    before = w.detach().clone()
+    w.grad = torch.ones_like(w)
+    optimizer.step()
+    assert torch.equal(optimizer.state[w]["momentum_buffer"], torch.ones_like(w))
+    assert ((w.detach() - before) * before).sum(1).abs().max() < 1e-6  # at right angles to each row

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from optim_core_momentum.pnm import PNM
     from optim_core_momentum.qhm import QHM
     from optim_core_momentum.sgd import SGD
+    from optim_core_momentum.sgdp import SGDP
     from optim_core_momentum.sgdw import SGDW
     from optim_core_momentum.srmm import SRMM
 
@@ -24,6 +25,7 @@ __all__ = [
     "PNM",
     "QHM",
     "SGD",
+    "SGDP",
     "SGDW",
     "SRMM",
     "AccSGD",

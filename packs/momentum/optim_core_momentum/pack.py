@@ -154,4 +154,17 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
                 year=2017,
             ),
         ),
+        OptimizerSpec(
+            name="sgdp",
+            target="optim_core_momentum.sgdp:SGDP",
+            summary="SGD that takes the radial part out of steps on scale-invariant weights.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="AdamP: Slowing Down the Slowdown for Momentum Optimizers on Scale-invariant Weights",
+                url="https://arxiv.org/abs/2006.08217",
+                year=2020,
+            ),
+            code="https://github.com/clovaai/AdamP",
+            code_license="MIT",
+        ),
     ]

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 import optim_core
-from optim_core.errors import InvalidOption
+from optim_core.errors import ClosureError, InvalidOption, LossMissing
 
 C = torch.tensor([0.3, 1.1, 2.0], dtype=torch.float64)
 
@@ -131,10 +131,12 @@ def test_pnm_s_betas_have_ranges_of_their_own() -> None:
             optim_core.get("pnm")([start()], betas=(beta1, 1.0))
 
 
-@pytest.mark.parametrize("name", ["accsgd"])
-def test_lr_zero_freezes_what_had_moved(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "options"), [("accsgd", {}), ("alig", {"momentum": 0.9, "max_lr": 0.1}), ("asgd", {}), ("srmm", {})]
+)
+def test_lr_zero_freezes_what_had_moved(name: str, options: dict[str, float]) -> None:
     p = start()
-    optimizer = optim_core.get(name)([p])
+    optimizer = optim_core.get(name)([p], **options)
     path(optimizer, p, 3)
     before = p.detach().clone()
     optimizer.param_groups[0]["lr"] = 0.0
@@ -237,9 +239,7 @@ def test_lars_clips_at_lr_zero() -> None:
 
 @pytest.mark.parametrize("name", ["lars", "sgdp"])
 def test_nesterov_needs_momentum(name: str) -> None:
-    with pytest.raises(
-        InvalidOption, match=r"nesterov=True needs momentum > 0 and dampening = 0.*add momentum=0.9, say"
-    ):
+    with pytest.raises(InvalidOption, match=r"nesterov=True needs momentum > 0.*add momentum=0.9, say"):
         optim_core.get(name)([start()], nesterov=True)
 
 
@@ -251,3 +251,189 @@ def test_sgdp_projects_the_step_and_not_the_buffer() -> None:
     optimizer.step()
     assert torch.equal(optimizer.state[w]["momentum_buffer"], torch.ones_like(w))
     assert ((w.detach() - before) * before).sum(1).abs().max() < 1e-6  # at right angles to each row
+
+
+# ALI-G: the loss is a part of the step ------------------------------------------------------------------------
+def alig(p: Parameter, **options: Any) -> Any:
+    return optim_core.get("alig")([p], **options)
+
+
+def full(optimizer: Any, p: Parameter) -> Callable[[], Tensor]:
+    """A closure for step(), which keeps the gradients' memory."""
+
+    def evaluated() -> Tensor:
+        optimizer.zero_grad(set_to_none=False)
+        value = loss(p)
+        value.backward()
+        return value
+
+    return evaluated
+
+
+def test_alig_asks_for_the_loss() -> None:
+    p = start()
+    optimizer = alig(p)
+    loss(p).backward()
+    remedy = r"use optimizer\.minimize\(closure\), or step\(closure\) with a closure that returns the loss"
+    with pytest.raises(LossMissing, match=rf"AliG needs the value of the loss.* was called without it: {remedy}"):
+        optimizer.step()
+    with pytest.raises(LossMissing, match=rf"got None from its closure: {remedy}"):
+        optimizer.step(lambda: None)
+    optimizer.minimize(lambda: loss(p))
+    before = p.detach().clone()
+    with pytest.raises(LossMissing):  # each loss serves one step
+        optimizer.step()
+    assert torch.equal(p, before)
+
+
+def test_alig_takes_the_loss_in_all_ways() -> None:
+    p, q, r = start(), start(), start()
+    first, second, third = alig(p, momentum=0.5, max_lr=0.3), alig(q, momentum=0.5, max_lr=0.3), alig(r, momentum=0.5)
+    third.param_groups[0].update(max_lr=0.3, lr=0.3)
+    for _ in range(5):
+        value = first.minimize(lambda: loss(p))
+        assert torch.equal(second.step(full(second, q)), value)
+        third.zero_grad()
+        value = loss(r)
+        value.backward()
+        assert third.step(value.item) == value.item()
+        assert torch.equal(p, q)
+        assert torch.equal(p, r)
+
+
+@pytest.mark.parametrize(
+    ("options", "lr", "max_lr"),
+    [
+        ({}, 1.0, None),
+        ({"max_lr": 0.1}, 0.1, 0.1),
+        ({"lr": 0.1}, 0.1, 0.1),
+        ({"lr": 0.05, "max_lr": 0.1}, 0.05, 0.1),
+    ],
+)
+def test_alig_s_lr_is_its_bound(options: dict[str, float], lr: float, max_lr: float | None) -> None:
+    optimizer = alig(start(), **options)
+    optimizer.add_param_group({"params": [start()], "momentum": 0.5})
+    optimizer.add_param_group({"params": [start()], "max_lr": 0.7})
+    assert [(g["lr"], g["max_lr"]) for g in optimizer.param_groups] == [(lr, max_lr), (lr, max_lr), (0.7, 0.7)]
+
+
+def test_alig_does_not_ascend() -> None:
+    for options, offset in (({}, -100.0), ({"maximize": True}, 100.0)):
+        p = start()
+        alig(p, **options).minimize(lambda p=p, offset=offset: loss(p) + offset)
+        assert torch.equal(p, start())
+    p, q = start(), start()
+    alig(p, max_lr=0.1).minimize(lambda: loss(p))
+    alig(q, max_lr=0.1, maximize=True).minimize(lambda: -loss(q))
+    assert torch.equal(p, q)
+
+
+def test_alig_stays_in_its_ball() -> None:
+    p, q = (Parameter(torch.tensor([3.0, 4.0], dtype=torch.float64)) for _ in range(2))
+    optimizer = optim_core.get("alig")([p, q], max_norm=1.0)
+    assert torch.stack([p, q]).norm().item() == pytest.approx(1.0)
+    for _ in range(3):
+        optimizer.minimize(lambda: (p - 5).square().sum() + (q + 5).square().sum())
+        assert torch.stack([p, q]).norm().item() <= 1 + 1e-12
+
+
+def test_alig_with_a_projection_of_one_s_own() -> None:
+    p = start()
+    optimizer = alig(p)
+    optimizer.register_step_post_hook(lambda *_: p.data.clamp_(-1, 1))
+    optimizer.minimize(lambda: (p - 100).square().sum())
+    assert p.abs().max() == 1
+
+
+def test_alig_inside_wrappers() -> None:
+    p = start()
+    optimizer = optim_core.create_optimizer([p], "alig", lr=0.3, use_lookahead=True, wrappers=["sam"])
+    assert float(path(optimizer, p, 12)[-1].norm()) < float(start().detach().norm())
+    with pytest.raises(LossMissing, match=r"optimizer\.minimize\(closure\)"):
+        optimizer.step(full(optimizer, p))
+
+
+# adaptive gradient descent: two gradients a step ---------------------------------------------------------------
+def asgd(p: Parameter, **options: Any) -> Any:
+    return optim_core.get("asgd")([p], **options)
+
+
+def test_asgd_is_not_torch_s() -> None:
+    assert optim_core.get("adsgd") is optim_core.get("asgd") is not optim_core.get("torch:asgd")
+    assert optim_core.get("torch:asgd") is torch.optim.ASGD
+
+
+def test_asgd_asks_for_a_closure() -> None:
+    p = start()
+    optimizer = asgd(p)
+    loss(p).backward()
+    with pytest.raises(ClosureError, match=r"ASGD evaluates the loss twice.*optimizer\.minimize.*consecutive=True"):
+        optimizer.step()
+    assert torch.equal(p, start())
+    asgd(p, consecutive=True).step()
+    assert not torch.equal(p, start())
+
+
+def test_asgd_in_both_ways() -> None:
+    p, q = start(), start()
+    first, second = asgd(p), asgd(q)
+    for _ in range(5):
+        value = first.minimize(lambda: loss(p))
+        assert torch.equal(second.step(full(second, q)), value)
+        assert torch.equal(p, q)
+
+
+def test_asgd_consecutive_is_the_same_where_nothing_is_random() -> None:
+    p, q = start(), start()
+    torch.testing.assert_close(path(asgd(p), p), path(asgd(q, consecutive=True), q))
+
+
+def test_asgd_s_evaluations_see_the_same_random_numbers() -> None:
+    p = start()
+    optimizer = asgd(p)
+    draws: list[float] = []
+
+    def noisy() -> Tensor:
+        draws.append(torch.rand(()).item())
+        return draws[-1] * loss(p)
+
+    torch.manual_seed(0)
+    expected = torch.rand(3).tolist()
+    torch.manual_seed(0)
+    for _ in range(3):
+        optimizer.minimize(noisy)
+    assert draws == pytest.approx([expected[0], expected[1], expected[1], expected[2], expected[2]])
+
+
+def test_asgd_puts_weights_back_when_an_evaluation_fails() -> None:
+    p = start()
+    optimizer = asgd(p)
+    path(optimizer, p, 2)
+    before = p.detach().clone()
+
+    def failing() -> Tensor:
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        optimizer.minimize(failing)
+    assert torch.equal(p, before)
+    assert path(optimizer, p, 1)[0].isfinite().all()
+
+
+def test_asgd_s_step_size_scales_with_lr() -> None:
+    p, q = start(), start()
+    optimizer = optim_core.get("asgd")([{"params": [p]}, {"params": [q], "lr": 0.05}], lr=0.1)
+    before = [p.detach().clone(), q.detach().clone()]
+    optimizer.minimize(lambda: loss(p) + loss(q))
+    torch.testing.assert_close(p.detach() - before[0], 2 * (q.detach() - before[1]))
+    optimizer.param_groups[0]["lr"] = 0.0
+    before = [p.detach().clone(), q.detach().clone()]
+    optimizer.minimize(lambda: loss(p) + loss(q))
+    assert torch.equal(p, before[0])
+    assert not torch.equal(q, before[1])
+
+
+def test_asgd_inside_wrappers() -> None:
+    p = start()
+    optimizer = optim_core.create_optimizer([p], "asgd", use_gc=True, use_lookahead=True, wrappers=["sam"])
+    assert float(path(optimizer, p, 12)[-1].norm()) < float(start().detach().norm())

@@ -9,6 +9,8 @@ from optim_core.exports import exports
 if TYPE_CHECKING:
     from optim_core_momentum.accsgd import AccSGD
     from optim_core_momentum.aggmo import AggMo
+    from optim_core_momentum.alig import AliG
+    from optim_core_momentum.asgd import ASGD
     from optim_core_momentum.gravity import Gravity
     from optim_core_momentum.lars import LARS
     from optim_core_momentum.pid import PID
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from optim_core_momentum.srmm import SRMM
 
 __all__ = [
+    "ASGD",
     "LARS",
     "PID",
     "PNM",
@@ -30,6 +33,7 @@ __all__ = [
     "SRMM",
     "AccSGD",
     "AggMo",
+    "AliG",
     "Gravity",
 ]
 

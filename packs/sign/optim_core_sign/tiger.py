@@ -49,7 +49,7 @@ class Tiger(RuleOptimizer):
     Source: Su, Tiger: A Tight-fisted Optimizer, 2023, https://github.com/bojone/tiger.
     """
 
-    lr: float = hyper(1e-3, "step size, a share of the root mean square of the weights", ge=0, search=(1e-4, 1e-1))
+    lr: float = hyper(1e-3, "step size, a share of the root mean square of the weights", ge=0, search=(1e-4, 1e-2))
     beta: float = hyper(0.965, "decay of the average of g", ge=0, lt=1)
     weight_decay: float = hyper(0.01, "decoupled decay, times the step size", ge=0)
     grad_accum_steps: int = hyper(1, "steps whose gradients make one", ge=1, common=True)

@@ -130,7 +130,8 @@ def test_parameter_without_gradient_joins_late(spec: OptimizerSpec, cls: Any) ->
     assert finite([early, late])
     assert not same(before, [late])
     assert optimizer.state[late]["step"] == STEPS
-    if "whole" not in spec.state.values() and "create_graph" not in spec.needs:  # neither shares anything nor draws
+    draws = any(name.startswith("generator") for name in optimizer.state_dict()["state"].get("whole", ()))
+    if "whole" not in spec.state.values() and not draws:  # the parameters share nothing
         torch.testing.assert_close(late, alone, rtol=1e-12, atol=1e-12)
 
 
@@ -151,11 +152,17 @@ def test_gradients_are_only_read(cls: Any, maximize: bool) -> None:
     params = [made((3, 4)), made((5,), 1)]
     options = {"weight_decay": 0.1} if "weight_decay" in cls.hypers else {}
     optimizer = cls(params, maximize=maximize, **options)
-    for _ in range(3):
+    before: list[Any] = []
+
+    def evaluated() -> Tensor:
         optimizer.zero_grad()
-        closures.backward(bowl(params)(), create_graph=optimizer.needs_graph)
-        before = [(p.grad.data_ptr(), p.grad._version, p.grad.detach().clone()) for p in params]
-        optimizer.step()
+        loss = bowl(params)()
+        closures.backward(loss, create_graph=optimizer.needs_graph)
+        before[:] = [(p.grad.data_ptr(), p.grad._version, p.grad.detach().clone()) for p in params]
+        return loss
+
+    for _ in range(3):
+        optimizer.step(evaluated)
         for p, (pointer, version, g) in zip(params, before, strict=True):
             assert (p.grad.data_ptr(), p.grad._version) == (pointer, version)
             assert torch.equal(p.grad, g)
@@ -332,6 +339,8 @@ def test_scheduled_lr_of_zero_counts(cls: Any) -> None:
 def test_grad_scaler(spec: OptimizerSpec, cls: Any) -> None:
     if "create_graph" in spec.needs:
         pytest.skip("GradScaler unscales gradients in place, which their graph does not survive")
+    if {"closure", "loss"} & set(spec.needs):
+        pytest.skip("GradScaler.step() takes no closure")
     plain, scaled = ([made((3, 4)), made((5,), 1)] for _ in range(2))
     reference, optimizer = cls(plain), cls(scaled)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**4, growth_interval=100)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, amax, dot, lerp, maximum, norm, size, sqrt, square, where
+from optim_core.rules import Value, lerp, sqrt, square, tangential, where
 
 
 class AdamP(RuleOptimizer):
@@ -66,17 +64,8 @@ class AdamP(RuleOptimizer):
         d = (lerp(g, exp_avg, beta1) if nesterov else exp_avg) / (sqrt(exp_avg_sq / (1 - beta2**step)) + eps)
         decay = lr * weight_decay
         if p.ndim > 1:
-
-            def cosine(over: Literal["row", "tensor"]) -> Value:
-                lengths = maximum(norm(g, over), eps) * maximum(norm(p, over), eps)
-                return abs(dot(g, p, over)) / lengths * sqrt(size(p, over))
-
-            def share(over: Literal["row", "tensor"]) -> Value:
-                return dot(p, d, over) / square(norm(p, over) + eps)
-
-            rows, layer = amax(cosine("row")) < delta, cosine("tensor") < delta
-            d = d - where(rows, share("row"), where(layer, share("tensor"), 0.0)) * p
-            decay = decay * where(rows | layer, wd_ratio, 1.0)
+            d, invariant = tangential(d, p, g, delta=delta, eps=eps)
+            decay = decay * where(invariant, wd_ratio, 1.0)
         if weight_decay:
             p = p * (1 - decay)
         return p - lr / (1 - beta1**step) * d, exp_avg, exp_avg_sq

@@ -7,14 +7,34 @@ from typing import TYPE_CHECKING
 from optim_core.exports import exports
 
 if TYPE_CHECKING:
+    from optim_core_momentum.accsgd import AccSGD
     from optim_core_momentum.aggmo import AggMo
+    from optim_core_momentum.alig import AliG
+    from optim_core_momentum.asgd import ASGD
+    from optim_core_momentum.gravity import Gravity
+    from optim_core_momentum.lars import LARS
+    from optim_core_momentum.pid import PID
+    from optim_core_momentum.pnm import PNM
+    from optim_core_momentum.qhm import QHM
     from optim_core_momentum.sgd import SGD
+    from optim_core_momentum.sgdp import SGDP
     from optim_core_momentum.sgdw import SGDW
+    from optim_core_momentum.srmm import SRMM
 
 __all__ = [
+    "ASGD",
+    "LARS",
+    "PID",
+    "PNM",
+    "QHM",
     "SGD",
+    "SGDP",
     "SGDW",
+    "SRMM",
+    "AccSGD",
     "AggMo",
+    "AliG",
+    "Gravity",
 ]
 
 __getattr__, __dir__ = exports(__name__)

@@ -9,6 +9,20 @@ from optim_core.errors import InvalidOption
 from optim_core.rules import Value
 
 
+def check_nesterov(owner: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options, if Nesterov momentum has what it needs.
+
+    Raises:
+        InvalidOption: it has no momentum, or dampening.
+    """
+    if options["nesterov"] and not (options["momentum"] > 0 and options["dampening"] == 0):
+        raise InvalidOption(
+            f"{owner}: nesterov=True needs momentum > 0 and dampening = 0, not "
+            f"momentum={options['momentum']:g} and dampening={options['dampening']:g}: add momentum=0.9, say"
+        )
+    return options
+
+
 class SGD(RuleOptimizer):
     """Gradient descent, with momentum if wanted.
 
@@ -43,12 +57,7 @@ class SGD(RuleOptimizer):
     def resolve(cls, options: dict[str, Any], given: frozenset[str]) -> dict[str, Any]:
         """Refuse Nesterov momentum without momentum, or with dampening."""
         del given
-        if options["nesterov"] and not (options["momentum"] > 0 and options["dampening"] == 0):
-            raise InvalidOption(
-                f"{cls.__name__}: nesterov=True needs momentum > 0 and dampening = 0, not "
-                f"momentum={options['momentum']:g} and dampening={options['dampening']:g}: add momentum=0.9, say"
-            )
-        return options
+        return check_nesterov(cls.__name__, options)
 
     @staticmethod
     def rule(

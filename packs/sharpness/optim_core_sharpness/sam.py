@@ -11,6 +11,7 @@ from torch import Tensor
 from optim_core.closures import check_dense, parameters
 from optim_core.declarations import hyper
 from optim_core.errors import ClosureError, WrapperConflict
+from optim_core.optimizer import RuleOptimizer
 from optim_core.update import compute_dtype, real
 from optim_core.wrapper import Wrapper, collected
 
@@ -55,9 +56,10 @@ class SAM(Wrapper):
         """
         super().wrapped()
         self._kept: dict[Tensor, Tensor] = {}
-        if getattr(getattr(self.innermost, "method", None), "extras", None):
+        inside = type(self.innermost)
+        if issubclass(inside, RuleOptimizer) and inside.needs_graph is not RuleOptimizer.needs_graph:
             raise WrapperConflict(
-                f"SAM cannot go around {type(self.innermost).__name__}, which differentiates the gradients after the "
+                f"SAM cannot go around {inside.__name__}, which differentiates the gradients after the "
                 "weights have moved back; use a first-order method such as adamw"
             )
 

@@ -8,11 +8,15 @@ from optim_core.exports import exports
 
 if TYPE_CHECKING:
     from optim_core_sign.lion import Lion
+    from optim_core_sign.msvag import MSVAG
     from optim_core_sign.signsgd import SignSGD
+    from optim_core_sign.tiger import Tiger
 
 __all__ = [
+    "MSVAG",
     "Lion",
     "SignSGD",
+    "Tiger",
 ]
 
 __getattr__, __dir__ = exports(__name__)

@@ -41,4 +41,33 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             code_license="none found",
             state={"momentum_buffer": "element"},
         ),
+        OptimizerSpec(
+            name="msvag",
+            target="optim_core_sign.msvag:MSVAG",
+            summary="Momentum whose elements shrink as far as they are noise.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Dissecting Adam: The Sign, Magnitude and Variance of Stochastic Gradients",
+                url="https://arxiv.org/abs/1705.07774",
+                year=2017,
+            ),
+            code="https://github.com/lballes/msvag",
+            code_license="Apache-2.0",
+            state={"exp_avg": "element", "exp_avg_sq": "element"},
+        ),
+        OptimizerSpec(
+            name="tiger",
+            target="optim_core_sign.tiger:Tiger",
+            summary="Step by the sign of the average gradient, relative to the size of each tensor.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Tiger: A Tight-fisted Optimizer",
+                url="https://github.com/bojone/tiger",
+                year=2023,
+            ),
+            code="https://github.com/bojone/tiger",
+            code_license="MIT",
+            needs=("named_params",),
+            state={"m": "element", "role": "tensor"},
+        ),
     ]

@@ -221,3 +221,39 @@ def test_momentum_switched_on_later_starts_its_buffer() -> None:
 def test_names_of_other_libraries_are_recognised() -> None:
     with pytest.raises(UnknownOption, match=r"AdamW has no option 'lerning_rate'\. Did you mean 'lr'\?"):
         optim_core.get("adamw")([Parameter(torch.ones(2))], lerning_rate=3.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "text"),
+    [
+        ("adabound", {"fixed_decay": True}, "fixed_decay=True means nothing for L2: add decoupled_weight_decay=True"),
+        ("adapnm", {"betas": (0.9, 1.0, 1.0)}, "the first two must be < 1, they are decays"),
+    ],
+)
+def test_adaptive_methods_refuse_contradictions(name: str, options: dict[str, Any], text: str) -> None:
+    with pytest.raises(InvalidOption, match=text):
+        build(name, **options)
+    optimizer = build(name)
+    with pytest.raises(InvalidOption, match=text):
+        optimizer.add_param_group({"params": parameters(1), **options})
+
+
+def test_adabound_remembers_each_group_s_first_lr() -> None:
+    a, b = parameters()
+    optimizer = optim_core.get("adabound")([{"params": [a]}, {"params": [b], "lr": 0.02}], lr=0.01)
+    optimizer.add_param_group({"params": parameters(1), "base_lr": 0.1})
+    assert [group["base_lr"] for group in optimizer.param_groups] == [0.01, 0.02, 0.1]
+    for group in optimizer.param_groups:
+        group["lr"] *= 0.1
+    other = optim_core.get("adabound")([{"params": [p]} for p in parameters(3)], lr=1.0)
+    other.load_state_dict(optimizer.state_dict())
+    assert [group["base_lr"] for group in other.param_groups] == [0.01, 0.02, 0.1]
+
+
+@pytest.mark.parametrize("lr", [0.0, 0.01])
+def test_adabound_without_bounds(lr: float) -> None:
+    optimizer = build("adabound", lr=lr, gamma=0.0)
+    step(optimizer, 2)
+    for p in optimizer.param_groups[0]["params"]:
+        assert torch.equal(p, parameters(1)[0]) == (lr == 0)
+        assert p.isfinite().all()

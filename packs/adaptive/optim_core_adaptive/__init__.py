@@ -8,12 +8,18 @@ from optim_core.exports import exports
 
 if TYPE_CHECKING:
     from optim_core_adaptive.adabelief import AdaBelief
+    from optim_core_adaptive.adabound import AdaBound
+    from optim_core_adaptive.adadelta import AdaDelta
     from optim_core_adaptive.adafactor import AdaFactor
     from optim_core_adaptive.adam import Adam
+    from optim_core_adaptive.adamd import AdamD
+    from optim_core_adaptive.adamod import AdaMod
     from optim_core_adaptive.adamp import AdamP
     from optim_core_adaptive.adamw import AdamW
     from optim_core_adaptive.adan import Adan
+    from optim_core_adaptive.adapnm import AdaPNM
     from optim_core_adaptive.amsgrad import AMSGrad
+    from optim_core_adaptive.diffgrad import DiffGrad
     from optim_core_adaptive.lamb import LAMB
     from optim_core_adaptive.prodigy import Prodigy
     from optim_core_adaptive.radam import RAdam
@@ -22,11 +28,17 @@ __all__ = [
     "LAMB",
     "AMSGrad",
     "AdaBelief",
+    "AdaBound",
+    "AdaDelta",
     "AdaFactor",
+    "AdaMod",
+    "AdaPNM",
     "Adam",
+    "AdamD",
     "AdamP",
     "AdamW",
     "Adan",
+    "DiffGrad",
     "Prodigy",
     "RAdam",
 ]

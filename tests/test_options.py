@@ -227,6 +227,7 @@ def test_names_of_other_libraries_are_recognised() -> None:
     ("name", "options", "text"),
     [
         ("adabound", {"fixed_decay": True}, "fixed_decay=True means nothing for L2: add decoupled_weight_decay=True"),
+        ("adai", {"betas": (0.1, 1.0)}, "the second must be < 1, it is a decay"),
         ("adapnm", {"betas": (0.9, 1.0, 1.0)}, "the first two must be < 1, they are decays"),
     ],
 )
@@ -257,3 +258,20 @@ def test_adabound_without_bounds(lr: float) -> None:
     for p in optimizer.param_groups[0]["params"]:
         assert torch.equal(p, parameters(1)[0]) == (lr == 0)
         assert p.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["adai", "adaiv2", "avagrad"])
+def test_groups_do_not_change_what_belongs_to_the_model(name: str) -> None:
+    together, (a, b) = build(name), parameters()
+    apart = optim_core.get(name)([{"params": [a]}, {"params": [b]}])
+    step(together, 5)
+    step(apart, 5)
+    assert all(torch.equal(x, y) for x, y in zip(together.param_groups[0]["params"], (a, b), strict=True))
+
+
+def test_adais_is_adai_with_decoupled_decay() -> None:
+    optimizers = build("AdaiS", weight_decay=0.1), build("adai", weight_decay=0.1, decoupled_weight_decay=True)
+    for optimizer in optimizers:
+        step(optimizer, 5)
+    first, second = (optimizer.param_groups[0]["params"][0] for optimizer in optimizers)
+    assert torch.equal(first, second)

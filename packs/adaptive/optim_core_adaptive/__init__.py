@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from optim_core_adaptive.adabound import AdaBound
     from optim_core_adaptive.adadelta import AdaDelta
     from optim_core_adaptive.adafactor import AdaFactor
+    from optim_core_adaptive.adai import Adai
+    from optim_core_adaptive.adaiv2 import AdaiV2
     from optim_core_adaptive.adam import Adam
     from optim_core_adaptive.adamd import AdamD
     from optim_core_adaptive.adamod import AdaMod
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.adan import Adan
     from optim_core_adaptive.adapnm import AdaPNM
     from optim_core_adaptive.amsgrad import AMSGrad
+    from optim_core_adaptive.avagrad import AvaGrad
     from optim_core_adaptive.diffgrad import DiffGrad
     from optim_core_adaptive.lamb import LAMB
     from optim_core_adaptive.prodigy import Prodigy
@@ -33,11 +36,14 @@ __all__ = [
     "AdaFactor",
     "AdaMod",
     "AdaPNM",
+    "Adai",
+    "AdaiV2",
     "Adam",
     "AdamD",
     "AdamP",
     "AdamW",
     "Adan",
+    "AvaGrad",
     "DiffGrad",
     "Prodigy",
     "RAdam",

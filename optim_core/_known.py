@@ -6,6 +6,7 @@ from optim_core.specs import Kind
 
 #: From a normalised name to the method's name, its kind and its pack.
 KNOWN: dict[str, tuple[str, Kind, str]] = {
+    "a2grad": ("a2grad", "optimizer", "adaptive"),
     "adabelief": ("adabelief", "optimizer", "adaptive"),
     "adabound": ("adabound", "optimizer", "adaptive"),
     "adadelta": ("adadelta", "optimizer", "adaptive"),
@@ -22,6 +23,8 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "adamw": ("adamw", "optimizer", "adaptive"),
     "adan": ("adan", "optimizer", "adaptive"),
     "adapnm": ("adapnm", "optimizer", "adaptive"),
+    "adashift": ("adashift", "optimizer", "adaptive"),
+    "adasmooth": ("adasmooth", "optimizer", "adaptive"),
     "aggmo": ("aggmo", "optimizer", "momentum"),
     "amsgrad": ("amsgrad", "optimizer", "adaptive"),
     "avagrad": ("avagrad", "optimizer", "adaptive"),

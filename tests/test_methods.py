@@ -40,8 +40,8 @@ SHAPES = {
     "conv": (4, 2, 3, 3),
     "depthwise": (4, 1, 3, 3),
 }
-#: Longer than any phase in which a method may stand still (RAdam's takes five steps).
-STEPS = 8
+#: Longer than any phase in which a method may stand still (AdaShift's takes ten steps).
+STEPS = 12
 
 
 @pytest.fixture(params=SPECS, ids=[spec.name for spec in SPECS])

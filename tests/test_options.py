@@ -275,3 +275,53 @@ def test_adais_is_adai_with_decoupled_decay() -> None:
         step(optimizer, 5)
     first, second = (optimizer.param_groups[0]["params"][0] for optimizer in optimizers)
     assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("reduce", ["max", "none"])
+def test_adashift_counts_squares_from_the_first_that_is_not_zero(reduce: str) -> None:
+    (w,) = parameters(1)
+    optimizer = optim_core.get("adashift")([w], lr=0.01, keep_num=1, reduce=reduce)
+    path = [w.detach().clone()]
+    for scale in (0, 0, 1, 1):
+        optimizer.minimize(lambda scale=scale: scale * w.sum())
+        path.append(w.detach().clone())
+    assert torch.equal(path[3], path[0])  # the delayed squares are 0 so far
+    torch.testing.assert_close(path[3] - path[4], torch.full_like(w, 0.01), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a2grad", {"variant": "exp", "per_element": True}),
+        ("adashift", {"keep_num": 3, "reduce": "none"}),
+        ("adasmooth", {"window": 3}),
+    ],
+)
+def test_state_that_follows_from_options_survives_a_checkpoint(name: str, options: dict[str, Any]) -> None:
+    optimizer = build(name, **options)
+    step(optimizer, 4)
+    other = build(name, **options)
+    assert optimizer.state_bytes() == sum(
+        x.nbytes
+        for state in optimizer.state.values()
+        for value in state.values()
+        for x in (value if isinstance(value, list) else [value])
+        if isinstance(x, torch.Tensor)
+    )
+    pairs = list(zip(optimizer.param_groups[0]["params"], other.param_groups[0]["params"], strict=True))
+    for p, q in pairs:
+        q.data.copy_(p.data)
+    other.load_state_dict(optimizer.state_dict())
+    step(optimizer, 4)
+    step(other, 4)
+    assert all(torch.equal(p, q) for p, q in pairs)
+
+
+@pytest.mark.parametrize("variant", ["uni", "inc", "exp"])
+def test_a2grad_stands_still_at_the_end_of_a_schedule(variant: str) -> None:
+    optimizer = build("a2grad", variant=variant)
+    step(optimizer, 3)
+    (p, _), group = optimizer.param_groups[0]["params"], optimizer.param_groups[0]
+    before, group["lr"] = p.detach().clone(), 0.0
+    step(optimizer)
+    assert torch.equal(before, p)

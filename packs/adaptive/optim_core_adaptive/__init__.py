@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from optim_core.exports import exports
 
 if TYPE_CHECKING:
+    from optim_core_adaptive.a2grad import A2Grad
     from optim_core_adaptive.adabelief import AdaBelief
     from optim_core_adaptive.adabound import AdaBound
     from optim_core_adaptive.adadelta import AdaDelta
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from optim_core_adaptive.adamw import AdamW
     from optim_core_adaptive.adan import Adan
     from optim_core_adaptive.adapnm import AdaPNM
+    from optim_core_adaptive.adashift import AdaShift
+    from optim_core_adaptive.adasmooth import AdaSmooth
     from optim_core_adaptive.amsgrad import AMSGrad
     from optim_core_adaptive.avagrad import AvaGrad
     from optim_core_adaptive.diffgrad import DiffGrad
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LAMB",
+    "A2Grad",
     "AMSGrad",
     "AdaBelief",
     "AdaBound",
@@ -36,6 +40,8 @@ __all__ = [
     "AdaFactor",
     "AdaMod",
     "AdaPNM",
+    "AdaShift",
+    "AdaSmooth",
     "Adai",
     "AdaiV2",
     "Adam",

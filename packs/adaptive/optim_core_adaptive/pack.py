@@ -13,6 +13,18 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
     """The pack's optimizers."""
     return [
         OptimizerSpec(
+            name="a2grad",
+            target="optim_core_adaptive.a2grad:A2Grad",
+            summary="Accelerated gradient descent with steps that adapt to the spread of gradients.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Optimal Adaptive and Accelerated Stochastic Gradient Descent",
+                url="https://arxiv.org/abs/1810.00553",
+                year=2018,
+            ),
+            state={"avg_grad": "element", "x_k": "element", "v_k": "tensor"},
+        ),
+        OptimizerSpec(
             name="adabelief",
             target="optim_core_adaptive.adabelief:AdaBelief",
             summary="Adam whose second moment is the spread of the gradient about its average.",
@@ -204,6 +216,37 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
                 "exp_avg_sq": "element",
                 "max_exp_avg_sq": "element",
             },
+        ),
+        OptimizerSpec(
+            name="adashift",
+            target="optim_core_adaptive.adashift:AdaShift",
+            summary="Adam whose denominator knows only gradients that have left the numerator.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="AdaShift: Decorrelation and Convergence of Adaptive Learning Rate Methods",
+                url="https://arxiv.org/abs/1810.00143",
+                year=2018,
+            ),
+            code="https://github.com/MichaelKonobeev/adashift/tree/master/author_code_base",
+            code_license="MIT",
+            state={
+                "exp_avg": "element",
+                "exp_avg_sq": "tensor",
+                "exp_avg_sq_weight": "tensor",
+                "last_grads": "10 element",
+            },
+        ),
+        OptimizerSpec(
+            name="adasmooth",
+            target="optim_core_adaptive.adasmooth:AdaSmooth",
+            summary="Divide by an average square that forgets quickly where the weight moves straight on.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="AdaSmooth: An Adaptive Learning Rate Method based on Effective Ratio",
+                url="https://arxiv.org/abs/2204.00825",
+                year=2022,
+            ),
+            state={"exp_avg_sq": "element", "prev_param": "element", "s": "element", "n": "element"},
         ),
         OptimizerSpec(
             name="amsgrad",

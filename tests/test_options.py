@@ -93,6 +93,8 @@ def test_adafactor_relative_step_follows_a_scheduler() -> None:
         ("radam", {}, "nothing ever moves; raise betas"),
         ("adabelief", {}, "every step is a momentum step"),
         ("adabelief", {"degenerated_to_sgd": False}, "nothing ever moves"),
+        ("adanorm", {"variant": "radam"}, "every step is a momentum step"),
+        ("adanorm", {"rectify": True}, "every step is a momentum step"),
     ],
 )
 def test_betas_without_rectification_warn(name: str, options: dict[str, Any], text: str) -> None:
@@ -102,7 +104,8 @@ def test_betas_without_rectification_warn(name: str, options: dict[str, Any], te
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("radam", {"degenerated_to_sgd": True}), ("adabelief", {"rectify": False})]
+    ("name", "options"),
+    [("radam", {"degenerated_to_sgd": True}), ("adabelief", {"rectify": False}), ("adanorm", {})],
 )
 def test_betas_that_need_no_rectification(name: str, options: dict[str, Any]) -> None:
     build(name, betas=(0.9, 0.6), **options)
@@ -228,6 +231,13 @@ def test_names_of_other_libraries_are_recognised() -> None:
     [
         ("adabound", {"fixed_decay": True}, "fixed_decay=True means nothing for L2: add decoupled_weight_decay=True"),
         ("adai", {"betas": (0.1, 1.0)}, "the second must be < 1, it is a decay"),
+        ("adanorm", {"fixed_decay": True}, "fixed_decay=True means nothing for L2: add decoupled_weight_decay=True"),
+        (
+            "adanorm",
+            {"variant": "diffgrad", "amsgrad": True},
+            "amsgrad=True is not for diffgrad: use adam or adabelief",
+        ),
+        ("adanorm", {"variant": "radam", "decoupled_weight_decay": False}, "radam decays decoupled: leave out"),
         ("adapnm", {"betas": (0.9, 1.0, 1.0)}, "the first two must be < 1, they are decays"),
     ],
 )
@@ -294,7 +304,9 @@ def test_adashift_counts_squares_from_the_first_that_is_not_zero(reduce: str) ->
     [
         ("a2grad", {"variant": "exp", "per_element": True}),
         ("adashift", {"keep_num": 3, "reduce": "none"}),
+        ("adanorm", {"variant": "diffgrad"}),
         ("adasmooth", {"window": 3}),
+        ("amos", {"reduce": "rows", "momentum": 0.9}),
     ],
 )
 def test_state_that_follows_from_options_survives_a_checkpoint(name: str, options: dict[str, Any]) -> None:
@@ -325,3 +337,34 @@ def test_a2grad_stands_still_at_the_end_of_a_schedule(variant: str) -> None:
     before, group["lr"] = p.detach().clone(), 0.0
     step(optimizer)
     assert torch.equal(before, p)
+
+
+@pytest.mark.parametrize(
+    "options", [{"amsgrad": True}, {"rectify": True, "variant": "adabelief"}, {"variant": "radam"}]
+)
+def test_adanorm_withstands_a_zero_gradient_between_others(options: dict[str, Any]) -> None:
+    (w,) = parameters(1)
+    optimizer = optim_core.get("adamnorm")([w], **options)
+    for scale in (1, 0, 1):
+        optimizer.minimize(lambda scale=scale: scale * w.square().sum())
+    assert w.isfinite().all()
+
+
+def test_adanorm_s_correction_keeps_gradients_from_shrinking() -> None:
+    (w,) = parameters(1)
+    optimizer = optim_core.get("adanorm")([w], betas=(0.0, 0.999), r=0.5)
+    optimizer.minimize(lambda: 1e3 * w.sum())
+    optimizer.minimize(lambda: 1.0 * w.sum())
+    state = optimizer.state[w]
+    torch.testing.assert_close(state["exp_avg"].norm(), state["exp_grad_norm"])
+
+
+def test_amos_guesses_a_scale_from_the_shape() -> None:
+    shapes = {(): 0.5, (5,): 0.5, (3, 4): 0.5, (4, 2, 3, 3): 18**-0.5}
+    for shape, eta in shapes.items():
+        guessed, given = (Parameter(torch.full(shape, 0.3, dtype=torch.float64)) for _ in range(2))
+        for w, options in ((guessed, {}), (given, {"eta": eta})):
+            optimizer = optim_core.get("amos")([w], lr=0.1, **options)
+            for _ in range(3):
+                optimizer.minimize(lambda w=w: w.square().sum())
+        torch.testing.assert_close(guessed, given, rtol=1e-12, atol=0)

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from optim_core_adaptive.adamp import AdamP
     from optim_core_adaptive.adamw import AdamW
     from optim_core_adaptive.adan import Adan
+    from optim_core_adaptive.adanorm import AdaNorm
     from optim_core_adaptive.adapnm import AdaPNM
     from optim_core_adaptive.adashift import AdaShift
     from optim_core_adaptive.adasmooth import AdaSmooth
+    from optim_core_adaptive.amos import Amos
     from optim_core_adaptive.amsgrad import AMSGrad
     from optim_core_adaptive.avagrad import AvaGrad
     from optim_core_adaptive.diffgrad import DiffGrad
@@ -39,6 +41,7 @@ __all__ = [
     "AdaDelta",
     "AdaFactor",
     "AdaMod",
+    "AdaNorm",
     "AdaPNM",
     "AdaShift",
     "AdaSmooth",
@@ -49,6 +52,7 @@ __all__ = [
     "AdamP",
     "AdamW",
     "Adan",
+    "Amos",
     "AvaGrad",
     "DiffGrad",
     "Prodigy",

@@ -199,6 +199,21 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             },
         ),
         OptimizerSpec(
+            name="adanorm",
+            aliases=("adamnorm",),
+            target="optim_core_adaptive.adanorm:AdaNorm",
+            summary="Adam, diffGrad, AdaBelief or RAdam on gradients no shorter than usual for their tensor.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="AdaNorm: Adaptive Gradient Norm Correction based Optimizer for CNNs",
+                url="https://arxiv.org/abs/2210.06364",
+                year=2022,
+            ),
+            code="https://github.com/shivram1987/AdaNorm",
+            code_license="none found",
+            state={"exp_avg": "element", "exp_avg_var": "element", "exp_grad_norm": "tensor"},
+        ),
+        OptimizerSpec(
             name="adapnm",
             target="optim_core_adaptive.adapnm:AdaPNM",
             summary="Adam with two averages of alternate gradients, one subtracted: more noise, same direction.",
@@ -247,6 +262,21 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
                 year=2022,
             ),
             state={"exp_avg_sq": "element", "prev_param": "element", "s": "element", "n": "element"},
+        ),
+        OptimizerSpec(
+            name="amos",
+            target="optim_core_adaptive.amos:Amos",
+            summary="Adam's denominator with steps and decay that shrink towards weights of a known scale.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Amos: An Adam-style Optimizer with Adaptive Weight Decay towards Model-Oriented Scale",
+                url="https://arxiv.org/abs/2210.11693",
+                year=2022,
+            ),
+            code="https://github.com/google-research/jestimator",
+            code_license="Apache-2.0",
+            state={"v": "element", "b": "element"},
+            constructors=("from_names",),
         ),
         OptimizerSpec(
             name="amsgrad",

@@ -39,10 +39,10 @@ class Adai(RuleOptimizer):
         [0.5, -1.0]
 
     Source: Xie et al., Adaptive Inertia: Disentangling the Effects of Adaptive Learning Rate and Momentum, 2020,
-    Algorithm 2, https://arxiv.org/abs/2006.15815.
+    https://arxiv.org/abs/2006.15815.
     """
 
-    lr: float = hyper(0.1, "step size, of SGD's order", ge=0, search=(1e-2, 10.0))
+    lr: float = hyper(0.1, "step size, of SGD's order", ge=0, search=(1e-2, 3.0))
     betas: tuple[float, float] = hyper((0.1, 0.99), "beta0, strength of the fitting; decay of v, < 1", ge=0)
     eps: float = hyper(1e-3, "the momentum stays at or below 1 - eps", gt=0, le=1)
     weight_decay: float = l2(0.0)

@@ -29,7 +29,7 @@ class AdaMod(RuleOptimizer):
         >>> [round(x, 3) for x in w.tolist()]
         [0.95, -1.95]
 
-    Source: Ding, Ren, Luo and Sun, An Adaptive and Momental Bound Method for Stochastic Learning, 2019, Algorithm 1,
+    Source: Ding, Ren, Luo and Sun, An Adaptive and Momental Bound Method for Stochastic Learning, 2019,
     https://arxiv.org/abs/1910.12249; decay as in the authors' code.
     """
 

@@ -32,7 +32,7 @@ class AdaPNM(RuleOptimizer):
         [0.83, -1.83]
 
     Source: Xie, Yuan, Zhu and Sugiyama, Positive-Negative Momentum: Manipulating Stochastic Gradient Noise to Improve
-    Generalization, 2021, Algorithm 2, https://arxiv.org/abs/2103.17182.
+    Generalization, 2021, Algorithm 3, https://arxiv.org/abs/2103.17182.
     """
 
     lr: float = hyper(1e-3, "step size", ge=0, search=(1e-4, 1e-1))

@@ -27,8 +27,8 @@ class DiffGrad(RuleOptimizer):
         >>> [round(x, 3) for x in w.tolist()]
         [0.912, -1.902]
 
-    Source: Dubey et al., diffGrad: An Optimization Method for Convolutional Neural Networks, 2019, Algorithm 1,
-    https://arxiv.org/abs/1909.11015.
+    Source: Dubey et al., diffGrad: An Optimization Method for Convolutional Neural Networks, 2019,
+    https://arxiv.org/abs/1909.11015; the copy of g as in the authors' second file.
     """
 
     lr: float = hyper(1e-3, "step size", ge=0, search=(1e-4, 1e-1))

@@ -168,11 +168,22 @@ class State:
     doc: str
     name: str = ""
     start: float | str = 0.0
-    level: Level = Level.ELEMENT
+    level: Level | Callable[[Group], str] = Level.ELEMENT
     when: Callable[[Group], bool] | str | None = None
     every: str | None = None
     copies: str | None = None
     shape: Callable[[tuple[int, ...], Group], Any] | None = None
+
+    def level_in(self, group: Group) -> Level:
+        """The level on which a group's parameters have the state."""
+        return _LEVELS[self.level(group)] if callable(self.level) else self.level
+
+    def copies_in(self, group: Group) -> int | None:
+        """How many tensors the state is for a parameter of this group; None: one, and no list."""
+        if self.copies is None or not self.present(group):
+            return None
+        number = group[self.copies]
+        return number if isinstance(number, int) else len(number)
 
     def present(self, group: Group) -> bool:
         """Whether a parameter of this group has the state."""
@@ -186,15 +197,16 @@ class State:
             return None
         if self.shape is not None:
             return self.shape(shape, group)  # type: ignore[no-any-return]
-        if self.level is Level.ROW:
+        level, copies = self.level_in(group), self.copies_in(group)
+        if level is Level.ROW:
             one: tuple[int, ...] = (*shape[:1], *(1 for _ in shape[1:]))
-        elif self.level >= Level.TENSOR:
+        elif level >= Level.TENSOR:
             one = ()
         elif self.every is not None and group[self.every] > 1:
             one = (-(-math.prod(shape) // group[self.every]),)
         else:
             one = shape
-        return one if self.copies is None else [one] * len(group[self.copies])
+        return one if copies is None else [one] * copies
 
 
 _LEVELS = {"element": Level.ELEMENT, "row": Level.ROW, "tensor": Level.TENSOR, "whole": Level.WHOLE}
@@ -204,7 +216,7 @@ def state(
     doc: str,
     *,
     start: float | str = 0.0,
-    level: Literal["element", "row", "tensor", "whole"] = "element",
+    level: Literal["element", "row", "tensor", "whole"] | Callable[[Group], str] = "element",
     when: Callable[[Group], bool] | str | None = None,
     every: str | None = None,
     copies: str | None = None,
@@ -216,16 +228,18 @@ def state(
         doc: meaning, one line.
         start: a number; ``"p"`` for the parameter's value; or a hyper-parameter's name. (A rule that starts from
             the first gradient asks for ``first``.)
-        level: one number for each ``element``, ``row`` (index of dimension 0), ``tensor``, or one for the ``whole``.
+        level: one number for each ``element``, ``row`` (index of dimension 0), ``tensor``, or one for the ``whole``;
+            or a function of the group that says which, ``whole`` apart.
         when: an option's name, or a function of the group: only if true there is such a state.
         every: an option's name: only elements 0, n, 2n, ... of the flattened tensor.
-        copies: an option's name: a list of states, one for each number of that tuple.
+        copies: an option's name: a list of states, as many as that number says, or one for each number of that tuple.
         shape: for batched rules, the shape (or list of shapes, or None) from the parameter's shape and the group.
 
     Example:
         >>> exp_avg = state("moving average of the gradient")
     """
-    return State(doc=doc, start=start, level=_LEVELS[level], when=when, every=every, copies=copies, shape=shape)
+    settled = level if callable(level) else _LEVELS[level]
+    return State(doc=doc, start=start, level=settled, when=when, every=every, copies=copies, shape=shape)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -121,8 +121,8 @@ class Method:
                 found.append(Buffer(name, Level.ELEMENT, written=False, present=name in available))
                 continue
             every = int(group[state.every]) if state.every else 1
-            copies = len(group[state.copies]) if state.copies else None
-            found.append(Buffer(name, state.level, True, every, copies, state.present(group)))
+            level, copies = state.level_in(group), state.copies_in(group)
+            found.append(Buffer(name, level, True, every, copies, state.present(group)))
         return found
 
 

@@ -93,6 +93,8 @@ def test_adafactor_relative_step_follows_a_scheduler() -> None:
         ("radam", {}, "nothing ever moves; raise betas"),
         ("adabelief", {}, "every step is a momentum step"),
         ("adabelief", {"degenerated_to_sgd": False}, "nothing ever moves"),
+        ("adanorm", {"variant": "radam"}, "every step is a momentum step"),
+        ("adanorm", {"rectify": True}, "every step is a momentum step"),
     ],
 )
 def test_betas_without_rectification_warn(name: str, options: dict[str, Any], text: str) -> None:
@@ -102,7 +104,8 @@ def test_betas_without_rectification_warn(name: str, options: dict[str, Any], te
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("radam", {"degenerated_to_sgd": True}), ("adabelief", {"rectify": False})]
+    ("name", "options"),
+    [("radam", {"degenerated_to_sgd": True}), ("adabelief", {"rectify": False}), ("adanorm", {})],
 )
 def test_betas_that_need_no_rectification(name: str, options: dict[str, Any]) -> None:
     build(name, betas=(0.9, 0.6), **options)
@@ -221,3 +224,147 @@ def test_momentum_switched_on_later_starts_its_buffer() -> None:
 def test_names_of_other_libraries_are_recognised() -> None:
     with pytest.raises(UnknownOption, match=r"AdamW has no option 'lerning_rate'\. Did you mean 'lr'\?"):
         optim_core.get("adamw")([Parameter(torch.ones(2))], lerning_rate=3.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "text"),
+    [
+        ("adabound", {"fixed_decay": True}, "fixed_decay=True means nothing for L2: add decoupled_weight_decay=True"),
+        ("adai", {"betas": (0.1, 1.0)}, "the second must be < 1, it is a decay"),
+        ("adanorm", {"fixed_decay": True}, "fixed_decay=True means nothing for L2: add decoupled_weight_decay=True"),
+        (
+            "adanorm",
+            {"variant": "diffgrad", "amsgrad": True},
+            "amsgrad=True is not for diffgrad: use adam or adabelief",
+        ),
+        ("adanorm", {"variant": "radam", "decoupled_weight_decay": False}, "radam decays decoupled: leave out"),
+        ("adapnm", {"betas": (0.9, 1.0, 1.0)}, "the first two must be < 1, they are decays"),
+    ],
+)
+def test_adaptive_methods_refuse_contradictions(name: str, options: dict[str, Any], text: str) -> None:
+    with pytest.raises(InvalidOption, match=text):
+        build(name, **options)
+    optimizer = build(name)
+    with pytest.raises(InvalidOption, match=text):
+        optimizer.add_param_group({"params": parameters(1), **options})
+
+
+def test_adabound_remembers_each_group_s_first_lr() -> None:
+    a, b = parameters()
+    optimizer = optim_core.get("adabound")([{"params": [a]}, {"params": [b], "lr": 0.02}], lr=0.01)
+    optimizer.add_param_group({"params": parameters(1), "base_lr": 0.1})
+    assert [group["base_lr"] for group in optimizer.param_groups] == [0.01, 0.02, 0.1]
+    for group in optimizer.param_groups:
+        group["lr"] *= 0.1
+    other = optim_core.get("adabound")([{"params": [p]} for p in parameters(3)], lr=1.0)
+    other.load_state_dict(optimizer.state_dict())
+    assert [group["base_lr"] for group in other.param_groups] == [0.01, 0.02, 0.1]
+
+
+@pytest.mark.parametrize("lr", [0.0, 0.01])
+def test_adabound_without_bounds(lr: float) -> None:
+    optimizer = build("adabound", lr=lr, gamma=0.0)
+    step(optimizer, 2)
+    for p in optimizer.param_groups[0]["params"]:
+        assert torch.equal(p, parameters(1)[0]) == (lr == 0)
+        assert p.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["adai", "adaiv2", "avagrad"])
+def test_groups_do_not_change_what_belongs_to_the_model(name: str) -> None:
+    together, (a, b) = build(name), parameters()
+    apart = optim_core.get(name)([{"params": [a]}, {"params": [b]}])
+    step(together, 5)
+    step(apart, 5)
+    assert all(torch.equal(x, y) for x, y in zip(together.param_groups[0]["params"], (a, b), strict=True))
+
+
+def test_adais_is_adai_with_decoupled_decay() -> None:
+    optimizers = build("AdaiS", weight_decay=0.1), build("adai", weight_decay=0.1, decoupled_weight_decay=True)
+    for optimizer in optimizers:
+        step(optimizer, 5)
+    first, second = (optimizer.param_groups[0]["params"][0] for optimizer in optimizers)
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("reduce", ["max", "none"])
+def test_adashift_counts_squares_from_the_first_that_is_not_zero(reduce: str) -> None:
+    (w,) = parameters(1)
+    optimizer = optim_core.get("adashift")([w], lr=0.01, keep_num=1, reduce=reduce)
+    path = [w.detach().clone()]
+    for scale in (0, 0, 1, 1):
+        optimizer.minimize(lambda scale=scale: scale * w.sum())
+        path.append(w.detach().clone())
+    assert torch.equal(path[3], path[0])  # the delayed squares are 0 so far
+    torch.testing.assert_close(path[3] - path[4], torch.full_like(w, 0.01), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a2grad", {"variant": "exp", "per_element": True}),
+        ("adashift", {"keep_num": 3, "reduce": "none"}),
+        ("adanorm", {"variant": "diffgrad"}),
+        ("adasmooth", {"window": 3}),
+        ("amos", {"reduce": "rows", "momentum": 0.9}),
+    ],
+)
+def test_state_that_follows_from_options_survives_a_checkpoint(name: str, options: dict[str, Any]) -> None:
+    optimizer = build(name, **options)
+    step(optimizer, 4)
+    other = build(name, **options)
+    assert optimizer.state_bytes() == sum(
+        x.nbytes
+        for state in optimizer.state.values()
+        for value in state.values()
+        for x in (value if isinstance(value, list) else [value])
+        if isinstance(x, torch.Tensor)
+    )
+    pairs = list(zip(optimizer.param_groups[0]["params"], other.param_groups[0]["params"], strict=True))
+    for p, q in pairs:
+        q.data.copy_(p.data)
+    other.load_state_dict(optimizer.state_dict())
+    step(optimizer, 4)
+    step(other, 4)
+    assert all(torch.equal(p, q) for p, q in pairs)
+
+
+@pytest.mark.parametrize("variant", ["uni", "inc", "exp"])
+def test_a2grad_stands_still_at_the_end_of_a_schedule(variant: str) -> None:
+    optimizer = build("a2grad", variant=variant)
+    step(optimizer, 3)
+    (p, _), group = optimizer.param_groups[0]["params"], optimizer.param_groups[0]
+    before, group["lr"] = p.detach().clone(), 0.0
+    step(optimizer)
+    assert torch.equal(before, p)
+
+
+@pytest.mark.parametrize(
+    "options", [{"amsgrad": True}, {"rectify": True, "variant": "adabelief"}, {"variant": "radam"}]
+)
+def test_adanorm_withstands_a_zero_gradient_between_others(options: dict[str, Any]) -> None:
+    (w,) = parameters(1)
+    optimizer = optim_core.get("adamnorm")([w], **options)
+    for scale in (1, 0, 1):
+        optimizer.minimize(lambda scale=scale: scale * w.square().sum())
+    assert w.isfinite().all()
+
+
+def test_adanorm_s_correction_keeps_gradients_from_shrinking() -> None:
+    (w,) = parameters(1)
+    optimizer = optim_core.get("adanorm")([w], betas=(0.0, 0.999), r=0.5)
+    optimizer.minimize(lambda: 1e3 * w.sum())
+    optimizer.minimize(lambda: 1.0 * w.sum())
+    state = optimizer.state[w]
+    torch.testing.assert_close(state["exp_avg"].norm(), state["exp_grad_norm"])
+
+
+def test_amos_guesses_a_scale_from_the_shape() -> None:
+    shapes = {(): 0.5, (5,): 0.5, (3, 4): 0.5, (4, 2, 3, 3): 18**-0.5}
+    for shape, eta in shapes.items():
+        guessed, given = (Parameter(torch.full(shape, 0.3, dtype=torch.float64)) for _ in range(2))
+        for w, options in ((guessed, {}), (given, {"eta": eta})):
+            optimizer = optim_core.get("amos")([w], lr=0.1, **options)
+            for _ in range(3):
+                optimizer.minimize(lambda w=w: w.square().sum())
+        torch.testing.assert_close(guessed, given, rtol=1e-12, atol=0)

@@ -19,7 +19,21 @@ from optim_core.rules.graph import Graph, Home
 from optim_core.rules.schedule import schedule
 from optim_core.rules.step import run
 from optim_core.rules.values import Level, Trace, Value
-from optim_core.rules.vocabulary import clamp, dot, lerp, maximum, mean, norm, sample, sign, sqrt, square, total, where
+from optim_core.rules.vocabulary import (
+    amax,
+    clamp,
+    dot,
+    lerp,
+    maximum,
+    mean,
+    norm,
+    sample,
+    sign,
+    sqrt,
+    square,
+    total,
+    where,
+)
 
 NAMES = ("p", "g", "a", "b")
 #: Each word with its meaning in torch; the symbols of Level ELEMENT are x and y.
@@ -139,6 +153,36 @@ def test_a_branch_on_a_host_number_is_taken_anew() -> None:
         optimizer.minimize(w.sum)
         path.append(w.item())
     assert path == [-1.0, -2.0, -1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("scale", "shape", "moved"), [("element", (2, 2), 1.0), ("row", (2, 1), 0.75), ("tensor", (), 0.5625)]
+)
+def test_level_and_number_of_a_state_may_follow_from_options(scale: str, shape: Any, moved: float) -> None:
+    class Delayed(RuleOptimizer):
+        lr: float = hyper(1.0, "step size", ge=0)
+        delay: int = hyper(2, "steps that a gradient waits", ge=1)
+        scale: str = hyper("tensor", "what has a scale of its own", choices=("element", "row", "tensor"))
+
+        waiting = state("gradients of the last steps, the oldest first", copies="delay")
+        largest = state("largest |g| so far", level=lambda group: group["scale"])
+
+        @staticmethod
+        def rule(
+            p: Value, g: Value, waiting: list[Value], largest: Value, *, lr: Value, scale: str
+        ) -> tuple[Value | list[Value], ...]:
+            now = abs(g) if scale == "element" else amax(abs(g), over="row" if scale == "row" else "tensor")
+            largest = maximum(largest, now)
+            return p - lr * waiting[0] / largest, [*waiting[1:], g], largest
+
+    w, g = Parameter(torch.zeros(2, 2)), torch.tensor([[1.0, 2.0], [2.0, 4.0]])
+    optimizer = Delayed([w], delay=3, scale=scale)
+    for _ in range(4):
+        optimizer.minimize(lambda: torch.sum(w * g))
+    assert w.mean().item() == -moved
+    assert len(optimizer.state[w]["waiting"]) == 3
+    assert optimizer.state[w]["largest"].shape == shape
+    assert optimizer.state_bytes() == 3 * w.nbytes + optimizer.state[w]["largest"].nbytes
 
 
 def symbols() -> tuple[Value, Value]:

@@ -7,26 +7,54 @@ from typing import TYPE_CHECKING
 from optim_core.exports import exports
 
 if TYPE_CHECKING:
+    from optim_core_adaptive.a2grad import A2Grad
     from optim_core_adaptive.adabelief import AdaBelief
+    from optim_core_adaptive.adabound import AdaBound
+    from optim_core_adaptive.adadelta import AdaDelta
     from optim_core_adaptive.adafactor import AdaFactor
+    from optim_core_adaptive.adai import Adai
+    from optim_core_adaptive.adaiv2 import AdaiV2
     from optim_core_adaptive.adam import Adam
+    from optim_core_adaptive.adamd import AdamD
+    from optim_core_adaptive.adamod import AdaMod
     from optim_core_adaptive.adamp import AdamP
     from optim_core_adaptive.adamw import AdamW
     from optim_core_adaptive.adan import Adan
+    from optim_core_adaptive.adanorm import AdaNorm
+    from optim_core_adaptive.adapnm import AdaPNM
+    from optim_core_adaptive.adashift import AdaShift
+    from optim_core_adaptive.adasmooth import AdaSmooth
+    from optim_core_adaptive.amos import Amos
     from optim_core_adaptive.amsgrad import AMSGrad
+    from optim_core_adaptive.avagrad import AvaGrad
+    from optim_core_adaptive.diffgrad import DiffGrad
     from optim_core_adaptive.lamb import LAMB
     from optim_core_adaptive.prodigy import Prodigy
     from optim_core_adaptive.radam import RAdam
 
 __all__ = [
     "LAMB",
+    "A2Grad",
     "AMSGrad",
     "AdaBelief",
+    "AdaBound",
+    "AdaDelta",
     "AdaFactor",
+    "AdaMod",
+    "AdaNorm",
+    "AdaPNM",
+    "AdaShift",
+    "AdaSmooth",
+    "Adai",
+    "AdaiV2",
     "Adam",
+    "AdamD",
     "AdamP",
     "AdamW",
     "Adan",
+    "Amos",
+    "AvaGrad",
+    "DiffGrad",
     "Prodigy",
     "RAdam",
 ]

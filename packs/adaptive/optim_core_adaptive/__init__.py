@@ -9,26 +9,42 @@ from optim_core.exports import exports
 if TYPE_CHECKING:
     from optim_core_adaptive.adabelief import AdaBelief
     from optim_core_adaptive.adafactor import AdaFactor
+    from optim_core_adaptive.adagrad import Adagrad
     from optim_core_adaptive.adam import Adam
+    from optim_core_adaptive.adamax import Adamax
     from optim_core_adaptive.adamp import AdamP
     from optim_core_adaptive.adamw import AdamW
     from optim_core_adaptive.adan import Adan
     from optim_core_adaptive.amsgrad import AMSGrad
     from optim_core_adaptive.lamb import LAMB
+    from optim_core_adaptive.madgrad import MADGRAD
+    from optim_core_adaptive.nadam import NAdam
+    from optim_core_adaptive.novograd import NovoGrad
     from optim_core_adaptive.prodigy import Prodigy
+    from optim_core_adaptive.qhadam import QHAdam
     from optim_core_adaptive.radam import RAdam
+    from optim_core_adaptive.rmsprop import RMSprop
+    from optim_core_adaptive.yogi import Yogi
 
 __all__ = [
     "LAMB",
+    "MADGRAD",
     "AMSGrad",
     "AdaBelief",
     "AdaFactor",
+    "Adagrad",
     "Adam",
     "AdamP",
     "AdamW",
+    "Adamax",
     "Adan",
+    "NAdam",
+    "NovoGrad",
     "Prodigy",
+    "QHAdam",
     "RAdam",
+    "RMSprop",
+    "Yogi",
 ]
 
 __getattr__, __dir__ = exports(__name__)

@@ -38,6 +38,8 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "prodigy": ("prodigy", "optimizer", "adaptive"),
     "qhadam": ("qhadam", "optimizer", "adaptive"),
     "radam": ("radam", "optimizer", "adaptive"),
+    "ranger": ("ranger", "optimizer", "adaptive"),
+    "ranger21": ("ranger21", "optimizer", "adaptive"),
     "rmsprop": ("rmsprop", "optimizer", "adaptive"),
     "sam": ("sam", "wrapper", "sharpness"),
     "sgd": ("sgd", "optimizer", "momentum"),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from optim_core_adaptive.prodigy import Prodigy
     from optim_core_adaptive.qhadam import QHAdam
     from optim_core_adaptive.radam import RAdam
+    from optim_core_adaptive.ranger import Ranger
+    from optim_core_adaptive.ranger21 import Ranger21
     from optim_core_adaptive.rmsprop import RMSprop
     from optim_core_adaptive.yogi import Yogi
 
@@ -44,6 +46,8 @@ __all__ = [
     "QHAdam",
     "RAdam",
     "RMSprop",
+    "Ranger",
+    "Ranger21",
     "Yogi",
 ]
 

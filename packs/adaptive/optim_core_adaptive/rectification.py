@@ -7,14 +7,14 @@ import warnings
 from optim_core.rules import Value, sqrt
 
 
-def rectification(beta2: Value, step: Value) -> Value | None:
-    """The factor r_t, or None in the first steps (rho_t < 5), in which the variance of 1/sqrt(v) is not tractable.
+def rectification(beta2: Value, step: Value, threshold: Value | float = 5) -> Value | None:
+    """The factor r_t, or None in the first steps (rho_t < threshold): there the variance of 1/sqrt(v) is not tractable.
 
     The paper's theory needs rho_t > 4; its authors' code takes 5.
     """
     longest = 2 / (1 - beta2) - 1
     length = longest - 2 * step * beta2**step / (1 - beta2**step)
-    if length < 5:
+    if length < threshold:
         return None
     return sqrt((length - 4) / (longest - 4) * (length - 2) / length * longest / (longest - 2))
 

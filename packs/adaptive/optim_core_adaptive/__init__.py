@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from optim_core_adaptive.adamw import AdamW
     from optim_core_adaptive.adan import Adan
     from optim_core_adaptive.amsgrad import AMSGrad
+    from optim_core_adaptive.dadaptadagrad import DAdaptAdaGrad
+    from optim_core_adaptive.dadaptadam import DAdaptAdam
+    from optim_core_adaptive.dadaptadan import DAdaptAdan
+    from optim_core_adaptive.dadaptlion import DAdaptLion
+    from optim_core_adaptive.dadaptsgd import DAdaptSGD
     from optim_core_adaptive.lamb import LAMB
     from optim_core_adaptive.madgrad import MADGRAD
     from optim_core_adaptive.nadam import NAdam
@@ -40,6 +45,11 @@ __all__ = [
     "AdamW",
     "Adamax",
     "Adan",
+    "DAdaptAdaGrad",
+    "DAdaptAdam",
+    "DAdaptAdan",
+    "DAdaptLion",
+    "DAdaptSGD",
     "NAdam",
     "NovoGrad",
     "Prodigy",

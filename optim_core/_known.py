@@ -52,8 +52,10 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "shampoo": ("shampoo", "optimizer", "second_order"),
     "signsgd": ("signsgd", "optimizer", "sign"),
     "signum": ("signsgd", "optimizer", "sign"),
+    "sm3": ("sm3", "optimizer", "adaptive"),
     "sophia": ("sophiah", "optimizer", "second_order"),
     "sophiah": ("sophiah", "optimizer", "second_order"),
+    "swats": ("swats", "optimizer", "adaptive"),
     "untunedlinearwarmup": ("untuned_linear_warmup", "scheduler", "schedulers"),
     "yogi": ("yogi", "optimizer", "adaptive"),
 }

@@ -31,11 +31,15 @@ if TYPE_CHECKING:
     from optim_core_adaptive.ranger import Ranger
     from optim_core_adaptive.ranger21 import Ranger21
     from optim_core_adaptive.rmsprop import RMSprop
+    from optim_core_adaptive.sm3 import SM3
+    from optim_core_adaptive.swats import SWATS
     from optim_core_adaptive.yogi import Yogi
 
 __all__ = [
     "LAMB",
     "MADGRAD",
+    "SM3",
+    "SWATS",
     "AMSGrad",
     "AdaBelief",
     "AdaFactor",

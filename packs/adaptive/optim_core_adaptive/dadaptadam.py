@@ -34,7 +34,7 @@ class DAdaptAdam(RuleOptimizer):
     Example:
         >>> import torch
         >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
-        >>> optimizer = DAdaptAdam([w], d0=1e-2)
+        >>> optimizer = DAdaptAdam([w], d0=1e-2, growth_rate=1.1)
         >>> losses = [float(optimizer.minimize(lambda: w.square().sum())) for _ in range(50)]
         >>> losses[-1] < 0.1 * losses[0]
         True

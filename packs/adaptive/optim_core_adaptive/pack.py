@@ -396,6 +396,38 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             state={"square_avg": "element"},
         ),
         OptimizerSpec(
+            name="sm3",
+            target="optim_core_adaptive.sm3:SM3",
+            summary="AdaGrad whose sums are kept as one vector for each axis: hardly any memory.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Memory-Efficient Adaptive Optimization",
+                url="https://arxiv.org/abs/1901.11150",
+                year=2019,
+            ),
+            code="https://github.com/google-research/google-research/tree/master/sm3",
+            code_license="Apache-2.0",
+            state={"accumulator": "axis_vectors"},
+        ),
+        OptimizerSpec(
+            name="swats",
+            target="optim_core_adaptive.swats:SWATS",
+            summary="Adam that finds a step size for SGD, and switches to it when that has settled.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Improving Generalization Performance by Switching from Adam to SGD",
+                url="https://arxiv.org/abs/1712.07628",
+                year=2017,
+            ),
+            state={
+                "exp_avg": "element",
+                "exp_avg_sq": "element",
+                "exp_avg_lr": "whole",
+                "sgd_lr": "whole",
+                "lr_at_switch": "whole",
+            },
+        ),
+        OptimizerSpec(
             name="yogi",
             target="optim_core_adaptive.yogi:Yogi",
             summary="Adam whose second moment changes by little at a time, so that rates rise slowly.",

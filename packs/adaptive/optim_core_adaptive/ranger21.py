@@ -38,8 +38,8 @@ class Ranger21(RuleOptimizer):
     Example:
         >>> import torch
         >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0, 3.0]))
-        >>> optimizer = Ranger21([w], lr=0.1, total_steps=60)
-        >>> losses = [float(optimizer.minimize(lambda: w.square().sum())) for _ in range(60)]
+        >>> optimizer = Ranger21([w], lr=0.1, total_steps=200)
+        >>> losses = [float(optimizer.minimize(lambda: w.square().sum())) for _ in range(200)]
         >>> losses[-1] < 0.1 * losses[0]
         True
 

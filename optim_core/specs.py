@@ -12,7 +12,9 @@ from optim_core.errors import SpecError
 from optim_core.names import did_you_mean, normalise
 
 Kind: TypeAlias = Literal["optimizer", "scheduler", "wrapper"]
-Need: TypeAlias = Literal["closure", "create_graph", "multi_loss", "loss", "total_steps", "betas", "named_params"]
+Need: TypeAlias = Literal[
+    "closure", "create_graph", "multi_loss", "loss", "total_steps", "betas", "named_params", "train_eval_mode"
+]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -25,6 +27,7 @@ NEEDS: Mapping[Need, str] = {
     "total_steps": "the number of steps of the whole run",
     "betas": "an optimizer whose groups have betas",
     "named_params": "parameters with their names: model.named_parameters()",
+    "train_eval_mode": "optimizer.eval() before validating and saving, optimizer.train() (or minimize) to go on",
 }
 
 #: How large a state is for one parameter of a given shape; "3 element" stands for three of that size.

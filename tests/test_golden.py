@@ -112,6 +112,12 @@ BEYOND = {"minimize": set(), "step": {"closure"}, "closure": {"multi_loss"}}
 UNNOTICED = {"minimize": set(), "step": {"multi_loss"}, "closure": set()}
 
 
+def turn(optimizer: Any, case: Mapping[str, Any], mode: str) -> None:
+    """Where a case is recorded in eval mode, go to that mode."""
+    if "optimizer.eval()" in case.get("how", ""):
+        getattr(optimizer, mode)()
+
+
 def deviation(got: Tensor, wanted: Sequence[float]) -> float:
     """Largest difference, as a share of the tensor's largest magnitude."""
     expected = torch.tensor(wanted, dtype=torch.float64)
@@ -129,8 +135,10 @@ def follow(name: str, case: Mapping[str, Any], drive: str, foreach: bool | None,
     for n, loss in enumerate(case["losses"], start=1):
         got = DRIVES[drive](optimizer, problem.closure(params, n - 1))
         worst = max(worst, deviation(got, [loss]))
+        turn(optimizer, case, "eval")
         for p, wanted in zip(params, case["params"].get(str(n), ()), strict=False):
             worst = max(worst, deviation(p, wanted))
+        turn(optimizer, case, "train")
     return worst
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.ranger import Ranger
     from optim_core_adaptive.ranger21 import Ranger21
     from optim_core_adaptive.rmsprop import RMSprop
+    from optim_core_adaptive.schedulefreeadamw import ScheduleFreeAdamW
     from optim_core_adaptive.sm3 import SM3
     from optim_core_adaptive.swats import SWATS
     from optim_core_adaptive.yogi import Yogi
@@ -62,6 +63,7 @@ __all__ = [
     "RMSprop",
     "Ranger",
     "Ranger21",
+    "ScheduleFreeAdamW",
     "Yogi",
 ]
 

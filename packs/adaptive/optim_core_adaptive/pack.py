@@ -396,6 +396,22 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             state={"square_avg": "element"},
         ),
         OptimizerSpec(
+            name="schedulefreeadamw",
+            aliases=("adamwschedulefree",),
+            target="optim_core_adaptive.schedulefreeadamw:ScheduleFreeAdamW",
+            summary="AdamW without a schedule: an average of all steps, kept apart, takes its place.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="The Road Less Scheduled",
+                url="https://arxiv.org/abs/2405.15682",
+                year=2024,
+            ),
+            code="https://github.com/facebookresearch/schedule_free",
+            code_license="Apache-2.0",
+            needs=("train_eval_mode",),
+            state={"exp_avg_sq": "element", "z": "element", "weight_sum": "tensor", "lr_max": "tensor"},
+        ),
+        OptimizerSpec(
             name="sm3",
             target="optim_core_adaptive.sm3:SM3",
             summary="AdaGrad whose sums are kept as one vector for each axis: hardly any memory.",

@@ -86,7 +86,7 @@ class Ranger21(RuleOptimizer):
         steps = options["total_steps"]
         if options["warmdown_active"] and steps is None:
             raise InvalidOption(
-                f"{cls.__name__}: warmdown_active=True needs the length of the run: add total_steps=..."
+                f"{cls.__name__}: warmdown_active=True needs the length of the run: add total_steps=1000, say"
             )
         warmup = options["num_warmup_steps"]
         if warmup is None:

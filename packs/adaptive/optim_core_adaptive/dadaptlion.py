@@ -19,8 +19,10 @@ class DAdaptLion(RuleOptimizer):
         s = b s + (1 - b) a u
         d = max(d, N / ((1 - b) |s|))                  used from the next step on
 
-    Leave lr at 1. Highly experimental, the authors say, and slow to start: d0 may well be larger. m holds gradients
-    times a, but u mixes it with the bare g: as long as d is small u is the sign of g, and the momentum has no say.
+    Leave lr at 1. Highly experimental, the authors say. It is slow to start (d0 may well be larger) and ends with steps
+    that are too long for a constant lr: on a small classification of digits it stays near 89 % at its best lr where
+    DAdaptAdam reaches 99 %. m holds gradients times a, but u mixes it with the bare g: as long as d is small u is the
+    sign of g, and the momentum has no say.
     Groups with lr = 0 stand still and count for nothing (in the authors' code they move).
 
     Raises:
@@ -38,7 +40,7 @@ class DAdaptLion(RuleOptimizer):
     https://arxiv.org/abs/2301.07733; Lion as in the authors' package, version 3.2.
     """
 
-    lr: float = hyper(1.0, "factor on the step size found; one value for all groups, or 0", ge=0, search=(0.1, 10.0))
+    lr: float = hyper(1.0, "factor on the step size found; one value for all groups, or 0", ge=0, search=(0.1, 1.0))
     betas: tuple[float, float] = hyper((0.9, 0.99), "mix for the step, decay of the average", ge=0, lt=1, common=True)
     weight_decay: float = hyper(0.0, "decoupled decay, times the step size found", ge=0)
     d0: float = hyper(1e-6, "first d", gt=0, common=True)

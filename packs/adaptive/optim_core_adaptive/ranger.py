@@ -40,7 +40,7 @@ class Ranger(RuleOptimizer):
     (https://arxiv.org/abs/2004.01461).
     """
 
-    lr: float = hyper(1e-3, "step size", ge=0, search=(1e-4, 1e-1))
+    lr: float = hyper(1e-3, "step size", ge=0, search=(1e-3, 1e-1))
     alpha: float = hyper(0.5, "share of the way that the slow weights go", gt=0, le=1)
     k: int = hyper(6, "steps between two synchronisations with the slow weights", ge=1)
     n_sma_threshold: float = hyper(5.0, "least rho for a rectified step", ge=4)

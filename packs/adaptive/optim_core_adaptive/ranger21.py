@@ -47,7 +47,7 @@ class Ranger21(RuleOptimizer):
     https://arxiv.org/abs/2106.13731; softplus, standard deviation and the weights of m as in the authors' code.
     """
 
-    lr: float = hyper(1e-3, "step size at its highest", ge=0, search=(1e-4, 1e-1))
+    lr: float = hyper(1e-3, "step size at its highest", ge=0, search=(1e-3, 3e-1))
     total_steps: int | None = hyper(None, "steps of the whole run; None: no warm-down", ge=1, common=True)
     betas: tuple[float, float] = hyper((0.9, 0.999), "decay of m (squared) and v", ge=0, lt=1)
     eps: float = hyper(1e-8, "added to the root and to norms", gt=0)

@@ -43,7 +43,7 @@ class Ranger(RuleOptimizer):
     lr: float = hyper(1e-3, "step size", ge=0, search=(1e-3, 1e-1))
     alpha: float = hyper(0.5, "share of the way that the slow weights go", gt=0, le=1)
     k: int = hyper(6, "steps between two synchronisations with the slow weights", ge=1)
-    n_sma_threshold: float = hyper(5.0, "least rho for a rectified step", ge=4)
+    n_sma_threshold: int = hyper(5, "least rho for a rectified step", ge=4)
     betas: tuple[float, float] = hyper((0.95, 0.999), "decay of the averages of g and of its square", ge=0, lt=1)
     eps: float = hyper(1e-5, "added to the uncorrected root", ge=0)
     weight_decay: float = decoupled(0.0)
@@ -58,7 +58,8 @@ class Ranger(RuleOptimizer):
     def resolve(cls, options: dict[str, Any], given: frozenset[str]) -> dict[str, Any]:
         """Warn of betas without rectification."""
         if "betas" in given:
-            warn_if_never_rectified(cls.__name__, options["betas"], "every step is a momentum step")
+            least = options["n_sma_threshold"]
+            warn_if_never_rectified(cls.__name__, options["betas"], "every step is a momentum step", least=least)
         return options
 
     @staticmethod
@@ -86,7 +87,7 @@ class Ranger(RuleOptimizer):
         exp_avg = lerp(g, exp_avg, beta1)
         exp_avg_sq = lerp(square(g), exp_avg_sq, beta2)
         lr = lr / (1 - beta1**step)
-        r = rectification(beta2, step, n_sma_threshold)
+        r = rectification(beta2, step, least=n_sma_threshold)
         direction = exp_avg if r is None else r * sqrt(1 - beta2**step) * exp_avg / (sqrt(exp_avg_sq) + eps)
         p = p - lr * direction
         if step % k == 0:

@@ -7,24 +7,25 @@ import warnings
 from optim_core.rules import Value, sqrt
 
 
-def rectification(beta2: Value, step: Value, threshold: Value | float = 5) -> Value | None:
-    """The factor r_t, or None in the first steps (rho_t < threshold): there the variance of 1/sqrt(v) is not tractable.
+def rectification(beta2: Value, step: Value, *, least: Value | int = 5) -> Value | None:
+    """The factor r_t, or None in the first steps (rho_t < least), in which the variance of 1/sqrt(v) is not tractable.
 
-    The paper's theory needs rho_t > 4; its authors' code takes 5.
+    The paper's theory needs rho_t > 4, where r_t begins to be a number above 0; its authors' code takes 5.
     """
     longest = 2 / (1 - beta2) - 1
     length = longest - 2 * step * beta2**step / (1 - beta2**step)
-    if length < threshold:
+    if length < least or length <= 4:
         return None
     return sqrt((length - 4) / (longest - 4) * (length - 2) / length * longest / (longest - 2))
 
 
-def warn_if_never_rectified(name: str, betas: tuple[float, float], consequence: str) -> None:
-    """Warn of a beta2 so small that rho_t never reaches 5."""
-    if betas[1] <= 2 / 3:
+def warn_if_never_rectified(name: str, betas: tuple[float, float], consequence: str, *, least: int = 5) -> None:
+    """Warn of a beta2 so small that rho_t never reaches ``least``."""
+    needed = 1 - 2 / (least + 1)
+    if betas[1] <= needed:
         warnings.warn(
-            f"{name}: with betas={betas} the rectification never sets in (it needs betas[1] > 2/3), so {consequence}; "
-            f"raise betas[1], for instance betas=({betas[0]:g}, 0.99)",
+            f"{name}: with betas={betas} the rectification never sets in (it needs betas[1] > {needed:.3g}), so "
+            f"{consequence}; raise betas[1], for instance betas=({betas[0]:g}, 0.99)",
             UserWarning,
             stacklevel=4,
         )

@@ -86,6 +86,10 @@ class LossMissing(OptimCoreError, RuntimeError):
     """A method that uses the value of the loss was stepped without it."""
 
 
+class NotTraining(OptimCoreError, RuntimeError):
+    """A step was asked for while the parameters hold the point at which they are evaluated."""
+
+
 class ClosureError(OptimCoreError, RuntimeError):
     """A closure is missing, or does something else than it should."""
 

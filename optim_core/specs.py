@@ -12,7 +12,9 @@ from optim_core.errors import SpecError
 from optim_core.names import did_you_mean, normalise
 
 Kind: TypeAlias = Literal["optimizer", "scheduler", "wrapper"]
-Need: TypeAlias = Literal["closure", "create_graph", "multi_loss", "loss", "total_steps", "betas", "named_params"]
+Need: TypeAlias = Literal[
+    "closure", "create_graph", "multi_loss", "loss", "total_steps", "betas", "named_params", "train_eval_mode"
+]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -25,6 +27,7 @@ NEEDS: Mapping[Need, str] = {
     "total_steps": "the number of steps of the whole run",
     "betas": "an optimizer whose groups have betas",
     "named_params": "parameters with their names: model.named_parameters()",
+    "train_eval_mode": "optimizer.eval() before validating and saving, optimizer.train() (or minimize) to go on",
 }
 
 #: How large a state is for one parameter of a given shape; "3 element" stands for three of that size.
@@ -34,6 +37,7 @@ SIZES: Mapping[str, str] = {
     "tensor": "one number a parameter",
     "whole": "one number for the model",
     "axes": "a d x d matrix for each axis of length d",
+    "axis_vectors": "d numbers for each axis of length d",
     "all_but_last": "without the last dimension (2 dimensions and more)",
     "all_but_second_last": "without the last but one dimension (2 dimensions and more)",
     "element_below_2d": "as the parameter (fewer than 2 dimensions)",
@@ -190,6 +194,7 @@ def state_numbers(size: str, shape: tuple[int, ...]) -> int:
         "tensor": 1,
         "whole": 0,
         "axes": sum(d * d for d in shape),
+        "axis_vectors": sum(shape) if shape else 1,
         "all_but_last": math.prod(shape[:-1]) if matrix else 0,
         "all_but_second_last": math.prod((*shape[:-2], shape[-1])) if matrix else 0,
         "element_below_2d": 0 if matrix else math.prod(shape),

@@ -163,6 +163,19 @@ class Wrapper(_Declared):
                 self.param_groups.pop()
                 raise
 
+    def train(self) -> None:
+        """Have the parameters hold the base's training point, where it has one of its own (schedule-free methods)."""
+        self._turn("train")
+
+    def eval(self) -> None:
+        """Have the parameters hold the base's point for evaluation, where it has one of its own."""
+        self._turn("eval")
+
+    def _turn(self, mode: str) -> None:
+        turn = getattr(self.base, mode, None)
+        if turn is not None:
+            turn()
+
     # stepping -----------------------------------------------------------------------------------------------
     def collect(self, run: Callable[[], Any]) -> Any:
         """Leave the gradients of a step in the parameters.

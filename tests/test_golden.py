@@ -144,6 +144,12 @@ def rescaled(case: Mapping[str, Any], step: int) -> float:
     return math.prod(float(factor) for at, factor in re.findall(text, case["how"]) if int(at) == step)
 
 
+def turn(optimizer: Any, case: Mapping[str, Any], mode: str) -> None:
+    """Where a case is recorded in eval mode, go to that mode."""
+    if "optimizer.eval()" in case.get("how", ""):
+        getattr(optimizer, mode)()
+
+
 def deviation(got: Tensor, wanted: Sequence[float]) -> float:
     """Largest difference, as a share of the tensor's largest magnitude."""
     expected = torch.tensor(wanted, dtype=torch.float64)
@@ -172,8 +178,10 @@ def follow(
             group["lr"] *= rescaled(case, n)
         got = DRIVES[drive](optimizer, problem.closure(params, n - 1))
         worst = max(worst, deviation(got, [loss]))
+        turn(optimizer, case, "eval")
         for p, wanted in zip(params, case["params"].get(str(n), ()), strict=False):
             worst = max(worst, deviation(p, wanted))
+        turn(optimizer, case, "train")
     return worst
 
 

@@ -7,6 +7,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,20 @@ def minimize(optimizer: Optimizer, closure: Closure) -> None:
     import optim_core
 
     optim_core.minimize(optimizer, closure)
+
+
+@contextmanager
+def evaluating(optimizer: Optimizer) -> Iterator[None]:
+    """Have the weights that are to be evaluated, where a method trains at others (schedule-free ones)."""
+    turn: Callable[[], None] | None = getattr(optimizer, "eval", None)
+    if turn is not None:
+        turn()
+    try:
+        yield
+    finally:
+        back: Callable[[], None] | None = getattr(optimizer, "train", None)
+        if back is not None:
+            back()
 
 
 def needs(contender: Contender) -> dict[str, str]:

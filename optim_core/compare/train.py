@@ -115,7 +115,8 @@ def _train(
                     break
             if record.steps == before:
                 raise TaskError(f"task {task.name!r}: batches({entry.seed}, {epoch}) is empty")
-            _evaluate(task, model, record)
+            with build.evaluating(optimizer):
+                _evaluate(task, model, record)
             watch(record.steps, record.losses[-1], record.evaluations[-1][2])
             if record.steps == steps:
                 break

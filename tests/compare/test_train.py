@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+import optim_core
 from optim_core.compare import build, plan
 from optim_core.compare.contender import parse
 from optim_core.compare.errors import PlanError
@@ -191,3 +192,23 @@ def test_a_wrapper_in_the_place_of_an_optimizer() -> None:
     pytest.importorskip("optim_core_sharpness")
     with pytest.raises(PlanError, match=r"A wrapper goes around an optimizer: sgd,momentum=0.9\+sam"):
         plan.named(["sam"])
+
+
+def test_what_has_a_point_for_evaluation_is_evaluated_there(tiny: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = optim_core.find(needs="train_eval_mode")[0].name
+    made: list[Any] = []
+    modes: list[bool] = []
+    make = build.build
+
+    def kept(*args: Any) -> Any:
+        made.append(make(*args))
+        return made[-1]
+
+    def evaluate(model: torch.nn.Module) -> float:
+        modes.append(made[0].training)
+        return tiny.evaluate(model)
+
+    monkeypatch.setattr(build, "build", kept)
+    train(dataclasses.replace(tiny, evaluate=evaluate), entry(name), epochs=2)
+    assert modes == [True, False, False]  # before the first step there is one point only
+    assert made[0].training

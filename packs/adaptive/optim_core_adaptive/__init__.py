@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from optim_core_adaptive.adabound import AdaBound
     from optim_core_adaptive.adadelta import AdaDelta
     from optim_core_adaptive.adafactor import AdaFactor
+    from optim_core_adaptive.adagrad import Adagrad
     from optim_core_adaptive.adai import Adai
     from optim_core_adaptive.adaiv2 import AdaiV2
     from optim_core_adaptive.adam import Adam
+    from optim_core_adaptive.adamax import Adamax
     from optim_core_adaptive.adamd import AdamD
     from optim_core_adaptive.adamod import AdaMod
     from optim_core_adaptive.adamp import AdamP
@@ -27,13 +29,32 @@ if TYPE_CHECKING:
     from optim_core_adaptive.amos import Amos
     from optim_core_adaptive.amsgrad import AMSGrad
     from optim_core_adaptive.avagrad import AvaGrad
+    from optim_core_adaptive.dadaptadagrad import DAdaptAdaGrad
+    from optim_core_adaptive.dadaptadam import DAdaptAdam
+    from optim_core_adaptive.dadaptadan import DAdaptAdan
+    from optim_core_adaptive.dadaptlion import DAdaptLion
+    from optim_core_adaptive.dadaptsgd import DAdaptSGD
     from optim_core_adaptive.diffgrad import DiffGrad
     from optim_core_adaptive.lamb import LAMB
+    from optim_core_adaptive.madgrad import MADGRAD
+    from optim_core_adaptive.nadam import NAdam
+    from optim_core_adaptive.novograd import NovoGrad
     from optim_core_adaptive.prodigy import Prodigy
+    from optim_core_adaptive.qhadam import QHAdam
     from optim_core_adaptive.radam import RAdam
+    from optim_core_adaptive.ranger import Ranger
+    from optim_core_adaptive.ranger21 import Ranger21
+    from optim_core_adaptive.rmsprop import RMSprop
+    from optim_core_adaptive.schedulefreeadamw import ScheduleFreeAdamW
+    from optim_core_adaptive.sm3 import SM3
+    from optim_core_adaptive.swats import SWATS
+    from optim_core_adaptive.yogi import Yogi
 
 __all__ = [
     "LAMB",
+    "MADGRAD",
+    "SM3",
+    "SWATS",
     "A2Grad",
     "AMSGrad",
     "AdaBelief",
@@ -45,18 +66,33 @@ __all__ = [
     "AdaPNM",
     "AdaShift",
     "AdaSmooth",
+    "Adagrad",
     "Adai",
     "AdaiV2",
     "Adam",
     "AdamD",
     "AdamP",
     "AdamW",
+    "Adamax",
     "Adan",
     "Amos",
     "AvaGrad",
+    "DAdaptAdaGrad",
+    "DAdaptAdam",
+    "DAdaptAdan",
+    "DAdaptLion",
+    "DAdaptSGD",
     "DiffGrad",
+    "NAdam",
+    "NovoGrad",
     "Prodigy",
+    "QHAdam",
     "RAdam",
+    "RMSprop",
+    "Ranger",
+    "Ranger21",
+    "ScheduleFreeAdamW",
+    "Yogi",
 ]
 
 __getattr__, __dir__ = exports(__name__)

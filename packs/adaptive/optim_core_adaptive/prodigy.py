@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.errors import InvalidOption
 from optim_core.rules import Value, dot, lerp, maximum, minimum, sample, sqrt, square, total, where
+from optim_core_adaptive.dadaptation import check_one_lr
 
 
 class Prodigy(RuleOptimizer):
@@ -92,10 +92,7 @@ class Prodigy(RuleOptimizer):
         largest_lr: Value,
     ) -> tuple[Value, ...]:
         """The update above."""
-        if 0 < lr < largest_lr:
-            raise InvalidOption(
-                f"Prodigy has one step size: give all groups lr={float(largest_lr):g}, or 0 to freeze one"
-            )
+        check_one_lr("Prodigy", lr, largest_lr)
         beta1, beta2 = betas
         beta3 = sqrt(beta2) if beta3 is None else beta3
         if weight_decay and not decoupled_weight_decay:

@@ -7,7 +7,7 @@ import warnings
 from optim_core.rules import Value, sqrt
 
 
-def rectification(beta2: Value, step: Value, *, least: int = 5) -> Value | None:
+def rectification(beta2: Value, step: Value, *, least: Value | int = 5) -> Value | None:
     """The factor r_t, or None in the first steps (rho_t < least), in which the variance of 1/sqrt(v) is not tractable.
 
     The paper's theory needs rho_t > 4, where r_t begins to be a number above 0; its authors' code takes 5.

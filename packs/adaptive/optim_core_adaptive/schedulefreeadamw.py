@@ -1,0 +1,103 @@
+"""ScheduleFreeAdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from optim_core import hyper, state
+from optim_core.rules import Value, lerp, sqrt, square
+from optim_core.schedule_free import ScheduleFree
+
+
+class ScheduleFreeAdamW(ScheduleFree):
+    """AdamW without a schedule: an average of all steps takes its place, and that of the momentum.
+
+    With b = betas[0] and g taken at y::
+
+        v = beta2 v + (1 - beta2) g^2
+        u = g / (sqrt(v / (1 - beta2^t)) + eps) + weight_decay y
+        a = lr min(1, t / warmup_steps)
+        w = t^r (largest a so far)^weight_lr_power;   c = w / (sum of all w so far)
+        z = z - a u
+        x = (1 - c) x + c z
+        y = b x + (1 - b) z
+
+    Train at y, validate and save at x: call ``optimizer.eval()`` before, and ``optimizer.train()`` after; ``minimize``
+    goes back to training by itself, ``step()`` raises until then. It starts in train mode; the authors' package starts
+    in eval mode. x is not stored, it follows from y and z.
+
+    lr is 1 to 10 times AdamW's under a schedule; a warm-up helps, and for long runs b = 0.95 to 0.98. No scheduler is
+    needed, and one that lowers lr does not lower the weights of new steps in x. Each parameter has its own count and
+    weights, so that one which joins late starts its average then (in the authors' code it joins its group's). Versions
+    before 1.3 of their package multiplied lr by the bias correction instead, and so weighed the steps otherwise.
+
+    Raises:
+        NotTraining: by step(), in eval mode.
+
+    Example:
+        >>> import torch
+        >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+        >>> optimizer = ScheduleFreeAdamW([w], lr=0.1)
+        >>> losses = [float(optimizer.minimize(lambda: w.square().sum())) for _ in range(50)]
+        >>> optimizer.eval()  # now w holds x
+        >>> w.square().sum().item() < 0.1 * losses[0], optimizer.training
+        (True, False)
+
+    Source: Defazio et al., The Road Less Scheduled, 2024, Algorithm 1, https://arxiv.org/abs/2405.15682; in the form of
+    the authors' package, version 1.4.
+    """
+
+    lr: float = hyper(2.5e-3, "step size", ge=0, search=(1e-3, 1e-1))
+    betas: tuple[float, float] = hyper((0.9, 0.999), "share of x in y, decay of the average of g squared", gt=0, lt=1)
+    eps: float = hyper(1e-8, "added to the root", ge=0)
+    weight_decay: float = hyper(0.0, "decay, added to the direction at y", ge=0)
+    warmup_steps: int = hyper(0, "steps over which the step size rises to lr", ge=0)
+    r: float = hyper(0.0, "exponent of the step count in the weights of x", ge=0)
+    weight_lr_power: float = hyper(2.0, "exponent of the largest step size in the weights of x", ge=0)
+
+    exp_avg_sq = state("average of g squared")
+
+    @classmethod
+    def interpolation(cls, group: Mapping[str, Any]) -> float:
+        """betas[0]."""
+        return float(group["betas"][0])
+
+    @staticmethod
+    def rule(
+        p: Value,
+        g: Value,
+        exp_avg_sq: Value,
+        z: Value,
+        weight_sum: Value,
+        lr_max: Value,
+        *,
+        lr: Value,
+        betas: tuple[Value, Value],
+        eps: Value,
+        weight_decay: Value,
+        warmup_steps: Value,
+        r: Value,
+        weight_lr_power: Value,
+        step: Value,
+    ) -> tuple[Value, ...]:
+        """The update above; p is y."""
+        b, beta2 = betas
+        exp_avg_sq = lerp(square(g), exp_avg_sq, beta2)
+        u = g / (sqrt(exp_avg_sq / (1 - beta2**step)) + eps)
+        if weight_decay:
+            u = u + weight_decay * p
+        y, z, weight_sum, lr_max = ScheduleFree.average(
+            p,
+            z,
+            u,
+            weight_sum,
+            lr_max,
+            b=b,
+            lr=lr,
+            warmup_steps=warmup_steps,
+            r=r,
+            weight_lr_power=weight_lr_power,
+            step=step,
+        )
+        return y, exp_avg_sq, z, weight_sum, lr_max

@@ -1,0 +1,81 @@
+"""SM3."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optim_core import RuleOptimizer, hyper, state
+
+
+def _accumulators(shape: tuple[int, ...], group: Any) -> list[tuple[int, ...]]:
+    """A vector along each axis, with axes of length 1 in the place of the others; one number for a 0-d parameter."""
+    del group
+    return [tuple(d if i == axis else 1 for i, d in enumerate(shape)) for axis in range(len(shape))] or [()]
+
+
+class SM3(RuleOptimizer):
+    """AdaGrad whose sums of squares are kept as one vector for each axis: hardly any memory.
+
+    A_i has a number for each index of axis i; all start at 0::
+
+        v = min over i of A_i, for each element
+        v = v + g^2                           beta > 0:  v = beta v + (1 - beta) g^2
+        A_i = max of v over all other axes    beta > 0:  never below the A_i before
+        u = g / sqrt(v + eps)
+        p = p - lr u                          momentum:  m = momentum m + (1 - momentum) u,  p = p - lr m
+
+    So v is never below the sum that AdaGrad keeps, whose first step, the sign of g, it shares; of vectors and single
+    numbers AdaGrad itself is left. Nothing is forgotten, so the authors advise a warm-up that grows with the square of
+    the step, with momentum=0.9. beta is an addition, and no true average: as the A_i never shrink, old gradients stay.
+
+    Example:
+        >>> import torch
+        >>> w = torch.nn.Parameter(torch.tensor([[1.0, -2.0], [3.0, -4.0]]))
+        >>> optimizer = SM3([w], lr=0.5)
+        >>> loss = optimizer.minimize(lambda: w.square().sum())
+        >>> w.tolist(), [x.flatten().tolist() for x in optimizer.state[w]["accumulator"]]
+        ([[0.5, -1.5], [2.5, -3.5]], [[16.0, 64.0], [36.0, 64.0]])
+
+    Source: Anil, Gupta, Koren and Singer, Memory-Efficient Adaptive Optimization, 2019, SM3-II,
+    https://arxiv.org/abs/1901.11150; momentum as in the authors' code, which has no decay of weights either.
+    """
+
+    lr: float = hyper(0.1, "step size", ge=0, search=(1e-3, 1.0))
+    momentum: float = hyper(0.0, "decay of an average of u; 0 for none", ge=0, lt=1)
+    beta: float = hyper(0.0, "decay of v, 0 for sums", ge=0, lt=1)
+    eps: float = hyper(1e-30, "added to v in the root", gt=0)
+
+    accumulator = state("A_1, A_2, ...", shape=_accumulators)
+    momentum_buffer = state("average of u", when="momentum")
+
+    @staticmethod
+    def batched_rule(
+        p: Tensor,
+        g: Tensor,
+        accumulator: list[Tensor],
+        momentum_buffer: Tensor | None,
+        *,
+        lr: float,
+        momentum: float,
+        beta: float,
+        eps: float,
+    ) -> tuple[Tensor | list[Tensor] | None, ...]:
+        """The update above, on a stack: dimension 0 counts parameters."""
+        v = reduce(torch.minimum, accumulator)
+        v = beta * v + (1 - beta) * g.square() if beta else v + g.square()
+        largest = [_largest(v, axis) for axis, _ in enumerate(accumulator, start=1)]
+        accumulator = [torch.maximum(A, new) for A, new in zip(accumulator, largest, strict=True)] if beta else largest
+        u = g / (v + eps).sqrt()
+        if momentum_buffer is not None:
+            u = momentum_buffer = torch.lerp(u, momentum_buffer, momentum)
+        return p - lr * u, accumulator, momentum_buffer
+
+
+def _largest(v: Tensor, axis: int) -> Tensor:
+    """The maximum over all axes but this one and that of the stack."""
+    others = [i for i in range(1, v.ndim) if i != axis]
+    return v.amax(others, keepdim=True) if others else v

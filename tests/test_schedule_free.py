@@ -1,0 +1,199 @@
+"""Methods that train at one point and are evaluated at another: when the parameters hold which."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+import optim_core
+from optim_core.errors import NotTraining
+
+SPECS = optim_core.find(kind="optimizer", needs="train_eval_mode")
+
+
+@pytest.fixture(params=SPECS, ids=lambda spec: spec.name)
+def cls(request: pytest.FixtureRequest) -> Any:
+    return optim_core.get(request.param.name)
+
+
+def parameters() -> list[Parameter]:
+    k = torch.arange(12, dtype=torch.float64)
+    return [Parameter(torch.sin(k).reshape(3, 4)), Parameter(torch.cos(k[:3]))]
+
+
+def closure(params: list[Parameter]) -> Callable[[], Tensor]:
+    a, b = params
+    return lambda: (a.sum(1) - b).square().mean() + (a.square().sum(1) + b).square().mean()
+
+
+def values(params: list[Parameter]) -> list[Tensor]:
+    return [p.detach().clone() for p in params]
+
+
+def run(optimizer: Any, params: list[Parameter], steps: int) -> None:
+    for _ in range(steps):
+        optimizer.minimize(closure(params))
+
+
+def assert_equal(a: list[Any], b: list[Any], rtol: float = 1e-13) -> None:
+    torch.testing.assert_close(a, b, rtol=rtol, atol=rtol, check_dtype=False)
+
+
+def test_begins_in_training_and_says_so(cls: Any) -> None:
+    optimizer = cls(parameters())
+    assert optimizer.training
+    assert "training: True" in repr(optimizer)
+    assert "training=True" in str(optimizer.explain())
+    optimizer.eval()
+    assert not optimizer.training
+    assert "training=False" in str(optimizer.explain())
+
+
+def test_modes_without_steps_move_nothing(cls: Any) -> None:
+    params = parameters()
+    optimizer = cls(params)
+    before = values(params)
+    optimizer.eval()
+    optimizer.train()
+    assert all(torch.equal(a, b) for a, b in zip(before, params, strict=True))
+
+
+def test_there_and_back(cls: Any) -> None:
+    params = parameters()
+    optimizer = cls(params, lr=0.1)
+    run(optimizer, params, 5)
+    y = values(params)
+    optimizer.eval()
+    x = values(params)
+    optimizer.eval()
+    assert all(torch.equal(a, b) for a, b in zip(x, params, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(x, y, strict=True))
+    optimizer.train()
+    optimizer.train()
+    assert_equal(values(params), y)
+
+
+def test_x_is_the_average_of_z(cls: Any) -> None:
+    params = parameters()
+    optimizer = cls(params, lr=0.1, r=1.0, weight_lr_power=0.0)
+    z = []
+    for _ in range(6):
+        run(optimizer, params, 1)
+        z.append([optimizer.state[p]["z"].clone() for p in params])
+    optimizer.eval()
+    weights = torch.arange(1.0, 7.0, dtype=torch.float64) / 21
+    for p, points in zip(params, zip(*z, strict=True), strict=True):
+        torch.testing.assert_close(p.detach(), torch.tensordot(weights, torch.stack(points), 1), rtol=1e-12, atol=1e-12)
+
+
+def test_a_step_at_x_is_refused(cls: Any) -> None:
+    params = parameters()
+    optimizer = cls(params)
+    run(optimizer, params, 2)
+    optimizer.eval()
+    optimizer.zero_grad()
+    closure(params)().backward()
+    before = values(params)
+    text = (
+        rf"{cls.__name__}: step\(\) after eval\(\).*optimizer\.train\(\) before the forward pass.*minimize\(closure\)"
+    )
+    with pytest.raises(NotTraining, match=text):
+        optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(before, params, strict=True))
+
+
+def stepped(optimizer: Any, params: list[Parameter]) -> None:
+    def full() -> Tensor:
+        optimizer.zero_grad()
+        loss = closure(params)()
+        loss.backward()
+        return loss
+
+    optimizer.step(full)
+
+
+@pytest.mark.parametrize("one", [lambda o, params: o.minimize(closure(params)), stepped], ids=["minimize", "closure"])
+def test_steps_with_a_closure_go_back_by_themselves(cls: Any, one: Callable[[Any, list[Parameter]], None]) -> None:
+    switching, staying = parameters(), parameters()
+    first, second = cls(switching, lr=0.1), cls(staying, lr=0.1)
+    for _ in range(5):
+        first.eval()
+        one(first, switching)
+        one(second, staying)
+        assert first.training
+    assert_equal(values(switching), values(staying))
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_checkpoints_know_the_mode(cls: Any, mode: str) -> None:
+    params = parameters()
+    optimizer = cls(params, lr=0.1)
+    run(optimizer, params, 3)
+    getattr(optimizer, mode)()
+    file = io.BytesIO()
+    torch.save(optimizer.state_dict(), file)
+    file.seek(0)
+    others = [Parameter(p.detach().clone()) for p in params]
+    resumed = cls(others, lr=0.1)
+    resumed.load_state_dict(torch.load(file, weights_only=True))
+    assert resumed.training is optimizer.training
+    for _ in range(3):
+        run(optimizer, params, 1)
+        run(resumed, others, 1)
+        assert all(torch.equal(a, b) for a, b in zip(params, others, strict=True))
+
+
+def test_a_group_may_join_in_either_mode(cls: Any) -> None:
+    params = parameters()
+    optimizer = cls(params[:1])
+    optimizer.eval()
+    optimizer.add_param_group({"params": params[1:]})
+    assert [group["training"] for group in optimizer.param_groups] == [False, False]
+    run(optimizer, params, 2)
+    assert [group["training"] for group in optimizer.param_groups] == [True, True]
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in optim_core.find(kind="wrapper") if not spec.needs])
+def test_wrappers_pass_the_mode_on(cls: Any, name: str) -> None:
+    params = parameters()
+    base = cls(params, lr=0.1)
+    optimizer = optim_core.get_wrapper(name)(base)
+    run(optimizer, params, 3)
+    optimizer.eval()
+    assert not base.training
+    with pytest.raises(NotTraining):
+        optimizer.step()
+    run(optimizer, params, 1)
+    assert base.training
+    optimizer.eval()
+    optimizer.train()
+    assert base.training
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in optim_core.find(kind="wrapper")])
+def test_around_other_methods_modes_have_no_effect(name: str) -> None:
+    params = parameters()
+    optimizer = optim_core.get_wrapper(name)(torch.optim.SGD(params, lr=0.1))
+    before = values(params)
+    optimizer.eval()
+    optimizer.train()
+    assert all(torch.equal(a, b) for a, b in zip(before, params, strict=True))
+
+
+def test_complex_and_low_precision_parameters_move_too(cls: Any) -> None:
+    params = [Parameter(torch.tensor([1 + 2j, -1j])), Parameter(torch.tensor([1.0, -2.0], dtype=torch.bfloat16))]
+    optimizer = cls(params, lr=0.1)
+    for _ in range(5):
+        optimizer.minimize(lambda: sum(p.abs().square().sum().float() for p in params))
+    y = values(params)
+    optimizer.eval()
+    assert not any(torch.equal(a, b) for a, b in zip(y, params, strict=True))
+    optimizer.train()
+    for a, b in zip(y, params, strict=True):
+        torch.testing.assert_close(b.detach(), a, rtol=2e-2, atol=1e-2)

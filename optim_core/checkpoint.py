@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -98,13 +98,13 @@ def in_order(state_dict: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [state_dict["state"].get(k, {}) for g in state_dict["param_groups"] for k in g["params"]]
 
 
-def restored(saved: Mapping[str, Any], p: Tensor, dtype: torch.dtype) -> dict[str, Any]:
-    """A parameter's state on its device, in the type that states have, in memory of its own."""
+def restored(saved: Mapping[str, Any], p: Tensor, dtype_of: Callable[[str], torch.dtype]) -> dict[str, Any]:
+    """A parameter's state on its device, in the types that its states have, in memory of its own."""
 
-    def tensor(x: Any) -> Any:
-        return x.to(device=p.device, dtype=dtype, copy=True) if isinstance(x, Tensor) else x
+    def tensor(x: Any, name: str) -> Any:
+        return x.to(device=p.device, dtype=dtype_of(name), copy=True) if isinstance(x, Tensor) else x
 
-    result = {k: [tensor(x) for x in v] if isinstance(v, list) else tensor(v) for k, v in saved.items()}
+    result = {k: [tensor(x, k) for x in v] if isinstance(v, list) else tensor(v, k) for k, v in saved.items()}
     return result | {"step": int(saved.get("step", 0))}
 
 

@@ -162,7 +162,8 @@ def decoupled(default: float) -> Any:
 class State:
     """A buffer that a method keeps, for each parameter or for the whole model.
 
-    Attributes: as the arguments of :func:`state`.
+    Attributes: as the arguments of :func:`state`; and ``rounds`` for what the core keeps to round bfloat16
+    parameters by, in their type.
     """
 
     doc: str
@@ -173,6 +174,7 @@ class State:
     every: str | None = None
     copies: str | None = None
     shape: Callable[[tuple[int, ...], Group], Any] | None = None
+    rounds: bool = False
 
     def level_in(self, group: Group) -> Level:
         """The level on which a group's parameters have the state."""
@@ -275,3 +277,21 @@ def named(declaration: Any, name: str, annotation: Any) -> Any:
         result.check(result.default, "default")
         return result
     return replace(declaration, name=name)
+
+
+#: What the core keeps beside a method's own states, for bfloat16 parameters only.
+ROUNDING_STATES = {
+    "compensation": State(
+        name="compensation",
+        doc="what rounding has cut off p",
+        when=lambda group: bool(group["rounding"] == "kahan"),
+        rounds=True,
+    ),
+    "salt": State(
+        name="salt",
+        doc="tells parameters apart in random draws",
+        level=Level.TENSOR,
+        when=lambda group: bool(group["rounding"] == "stochastic"),
+        rounds=True,
+    ),
+}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from optim_core.declarations import Extra, Group, Hyper, State, named
+import torch
+from torch import Tensor
+
+from optim_core.declarations import ROUNDING_STATES, Extra, Group, Hyper, State, named
 from optim_core.errors import InvalidOption, RuleError, UnknownOption
 from optim_core.names import nearest
 from optim_core.rules.compose import Buffer, Settings, Transform
@@ -20,6 +23,8 @@ GIVEN = {
     "first": "1.0 if the parameter's states begin with this step, else 0.0",
     "whole_step": "how many steps the optimizer has done, this one included: 1, 2, ...",
     "largest_lr": "the largest lr among all groups",
+    "grad_scale": "what a GradScaler has multiplied the gradients by, which the core divides by; or None",
+    "seed": "a new random number below 2^24, if some parameters are rounded at random; or None",
 }
 
 
@@ -52,8 +57,9 @@ class Method:
 
     @cached_property
     def local(self) -> dict[str, State]:
-        """The states that every parameter has."""
-        return {n: s for n, s in self.states.items() if s.level is not Level.WHOLE}
+        """The states of single parameters, the method's own and those that rounding needs."""
+        own = {n: s for n, s in self.states.items() if s.level is not Level.WHOLE}
+        return own if self.rule is None else own | ROUNDING_STATES
 
     @property
     def counts_whole(self) -> bool:
@@ -104,13 +110,32 @@ class Method:
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         return f"{self.name} has no option {name!r}.{hint} It takes: {', '.join(self.hypers)}"
 
-    def settings(self, group: Group, transforms: tuple[Transform, ...]) -> Settings:
-        """What the composition needs of a group's options."""
+    def settings(self, group: Group, transforms: tuple[Transform, ...], *, rounds: bool = False) -> Settings:
+        """What the composition needs of a group's options; ``rounds``: whether they are bfloat16 parameters."""
         weight_decay = self.hypers.get("weight_decay")
         decay = weight_decay.decay if weight_decay else None
         if decay and "decoupled_weight_decay" in self.hypers:
             decay = "decoupled" if group["decoupled_weight_decay"] else "l2"
-        return Settings(decay, bool(group.get("fixed_decay", False)), bool(group["maximize"]), transforms)
+        rounding = group["rounding"] if rounds else "nearest"
+        return Settings(decay, bool(group.get("fixed_decay", False)), bool(group["maximize"]), transforms, rounding)
+
+    def check_rounding(self, group: Group, params: Sequence[Tensor]) -> None:
+        """Refuse a way of rounding that cannot be had for some parameters.
+
+        Raises:
+            InvalidOption: with the remedy.
+        """
+        way = group["rounding"]
+        if way != "nearest" and self.rule is None:
+            raise InvalidOption(
+                f"{self.name}: rounding={way!r} goes with methods that work element by element; this one works on "
+                "matrices: keep its parameters in float32"
+            )
+        if way != "nearest" and any(p.dtype is torch.float16 for p in params):
+            raise InvalidOption(
+                f"{self.name}: rounding={way!r} is for bfloat16 parameters, not for float16: put those into a group "
+                "with rounding='nearest'"
+            )
 
     def buffers(self, group: Group, available: frozenset[str]) -> list[Buffer]:
         """What stands behind each position of the rule; ``available``: the extras at hand in this step."""

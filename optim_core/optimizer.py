@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,13 +15,14 @@ from torch.optim.optimizer import Optimizer, ParamsT
 from optim_core import checkpoint
 from optim_core.closures import check_dense, drop_graph, evaluate, parameters
 from optim_core.declarations import Hyper, State, hyper, required, setting
-from optim_core.errors import GraphMissing, UnknownOption, UnsupportedParameter
+from optim_core.errors import GraphMissing, InvalidOption, UnknownOption, UnsupportedParameter
 from optim_core.explanation import Explanation, decay_text, explained
 from optim_core.method import Method, read_class
 from optim_core.rules.bucket import total_dtype
 from optim_core.rules.compose import Transform
 from optim_core.rules.engines import checked
 from optim_core.rules.step import run
+from optim_core.rules.values import Level
 from optim_core.standing import Standing
 from optim_core.update import Entry, Update, compute_dtype, real
 
@@ -48,6 +50,8 @@ class RuleOptimizer(_Declared):
     Args:
         params: parameters, named parameters or groups, as for every torch optimizer.
         maximize: ascend instead of descend.
+        rounding: how bfloat16 parameters take their new values: ``"nearest"``, ``"stochastic"`` (at random, right on
+            average), ``"kahan"`` (what is cut off is kept in a second tensor of bfloat16). Others are left alone.
         engine: what runs the update: ``"auto"`` for the fastest that can, ``"eager"`` (torch operations), ``"native"``
             (one compiled kernel; on a CPU).
         foreach: True for lists of tensors, False for tensor by tensor, None to choose by size and device.
@@ -74,6 +78,14 @@ class RuleOptimizer(_Declared):
 
     params: ParamsT = required()
     maximize: bool = setting(default=hyper(False, "ascend instead of descend"), kw_only=True)
+    rounding: str = setting(
+        default=hyper(
+            "nearest",
+            "how bfloat16 parameters take their new values; 'stochastic' and 'kahan' keep small steps from being lost",
+            choices=("nearest", "stochastic", "kahan"),
+        ),
+        kw_only=True,
+    )
     engine: Literal["auto", "eager", "native"] = setting(default="auto", kw_only=True)
     foreach: bool | None = setting(default=None, kw_only=True)
 
@@ -141,6 +153,11 @@ class RuleOptimizer(_Declared):
             given |= self.resolve(own | given, frozenset(given))
         self.method.check_common(given, self.defaults)
         super().add_param_group(dict(param_group) | given)
+        try:
+            self.method.check_rounding(self.param_groups[-1], self.param_groups[-1]["params"])
+        except InvalidOption:
+            self.param_groups.pop()
+            raise
         for p in self.param_groups[-1]["params"]:
             if not (p.is_floating_point() or p.is_complex()):
                 self.param_groups.pop()
@@ -180,14 +197,16 @@ class RuleOptimizer(_Declared):
     def start_state(self, p: Tensor, group: Mapping[str, Any]) -> bool:
         """Create the states that a parameter should have and has not; True if it keeps none from before."""
         mine = self.state[p]
-        kept = any(name in mine for name in self.method.local)
+        kept = any(name in mine for name, declared in self.method.local.items() if not declared.rounds)
         started = False
         for name, declared in self.method.local.items():
-            if name not in mine:
+            if name not in mine and not (declared.rounds and p.dtype is not torch.bfloat16):
                 value = _start(declared, p, group)
                 if value is not None:
                     mine[name] = value
                     started = True
+                    if name == "salt":
+                        value.fill_(len(self.state))
         return not kept and (started or not mine.setdefault("step", 0))
 
     def state_bytes(self) -> int:
@@ -196,12 +215,19 @@ class RuleOptimizer(_Declared):
 
     def state_bytes_of(self, p: Tensor, group: Mapping[str, Any]) -> int:
         """The same for one parameter."""
-        numbers = 0
-        for declared in self.method.local.values():
+        size = 0
+        for name, declared in self.method.local.items():
+            if declared.rounds and p.dtype is not torch.bfloat16:
+                continue
             shapes = declared.shapes(tuple(real(p).shape), group)
             for shape in shapes if isinstance(shapes, list) else [shapes]:
-                numbers += torch.Size(shape).numel() if shape is not None else 0
-        return numbers * compute_dtype(real(p)).itemsize
+                size += torch.Size(shape).numel() * self._state_dtype(name, p).itemsize if shape is not None else 0
+        return size
+
+    def _state_dtype(self, name: str, p: Tensor) -> torch.dtype:
+        declared = self.method.local.get(name)
+        rounds = declared is not None and declared.rounds and declared.level is Level.ELEMENT
+        return p.dtype if rounds else compute_dtype(real(p))
 
     def explain(self) -> Explanation:
         """What is in force for each parameter, and why; print it."""
@@ -278,23 +304,34 @@ class RuleOptimizer(_Declared):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        found_inf = getattr(self, "found_inf", None)  # GradScaler sets it, and grad_scale, for the time of the call
+        if found_inf is not None and float(found_inf):
+            return loss
         if not self._step_as_before():
             self._step_anew()
         if self.method.counts_whole:
             self.whole["step"] = self.whole_step + 1
         return loss
 
+    @property
+    def _step_supports_amp_scaling(self) -> bool:
+        """Tells GradScaler that gradients may stay scaled: the rule divides, and a step with inf or nan is left out.
+
+        What a method derives from the gradients itself would be scaled, so one with extra inputs has them unscaled.
+        """
+        return not self.method.extras
+
     def _step_as_before(self) -> bool:
         """Step with what the last step has left assembled; False if that does not fit any more."""
         standing = self._update.standing
         if standing is None:
             return False
-        largest_lr = self._largest_lr()
+        given = self._given()
         buckets = standing.buckets(
             self.param_groups,
             self._present(),
             self.state,
-            lambda group, step: self._options(group, step, first=False, largest_lr=largest_lr),
+            lambda group, step: self._options(group, step, given, first=False),
         )
         if buckets is None:
             self._update.standing = None
@@ -324,13 +361,21 @@ class RuleOptimizer(_Declared):
         """Which states each group's options ask for."""
         return [tuple(declared.present(g) for declared in self.method.local.values()) for g in self.param_groups]
 
-    def _largest_lr(self) -> float:
-        return max((float(g["lr"]) for g in self.param_groups if g.get("lr") is not None), default=0.0)
+    def _given(self) -> dict[str, Any]:
+        """The numbers that the core gives to rules and that are the same for all groups."""
+        grad_scale = getattr(self, "grad_scale", None)
+        at_random = any(group["rounding"] == "stochastic" for group in self.param_groups)
+        draws = self.generator(torch.device("cpu")) if at_random else None
+        return {
+            "whole_step": self.whole_step + 1,
+            "largest_lr": max((float(g["lr"]) for g in self.param_groups if g.get("lr") is not None), default=0.0),
+            "grad_scale": None if grad_scale is None else float(grad_scale),
+            "seed": int(torch.randint(1 << 24, (), generator=draws)) if at_random else None,
+        }
 
-    def _options(self, group: Mapping[str, Any], step: int, *, first: bool, largest_lr: float) -> dict[str, Any]:
+    def _options(self, group: Mapping[str, Any], step: int, given: dict[str, Any], *, first: bool) -> dict[str, Any]:
         """A group's options and the given numbers, by name."""
-        given = {"step": step, "first": float(first), "whole_step": self.whole_step + 1, "largest_lr": largest_lr}
-        return {name: group[name] for name in self.hypers} | given
+        return {name: group[name] for name in self.hypers} | given | {"step": step, "first": float(first)}
 
     def _check_gradient(self, p: Tensor) -> None:
         g = p.grad
@@ -372,7 +417,7 @@ class RuleOptimizer(_Declared):
     def _entries(
         self, pairs: Iterable[tuple[Tensor, dict[str, Any]]], extras: Mapping[int, Mapping[str, Tensor]]
     ) -> Iterable[Entry]:
-        largest_lr = self._largest_lr()
+        given = self._given()
         shared: dict[Any, dict[str, Any]] = {}
         for p, group in pairs:
             first = self.start_state(p, group)
@@ -380,7 +425,7 @@ class RuleOptimizer(_Declared):
             step = states.setdefault("step", 0) + 1
             key = id(group), step, first
             if key not in shared:
-                shared[key] = self._options(group, step, first=first, largest_lr=largest_lr)
+                shared[key] = self._options(group, step, given, first=first)
             g = p.grad
             if g is not None:
                 yield Entry(real(p.detach()), real(g.detach()), shared[key], key, states, extras[id(p)], group, p)
@@ -407,7 +452,7 @@ class RuleOptimizer(_Declared):
         # torch gives states the parameter's dtype and may share memory with the dict: neither is wanted
         for p, saved in zip(parameters(self), checkpoint.in_order(state_dict), strict=True):
             if saved:
-                self.state[p] = checkpoint.restored(saved, p, compute_dtype(real(p)))
+                self.state[p] = checkpoint.restored(saved, p, functools.partial(self._state_dtype, p=p))
         if "whole" in state_dict["state"]:
             entries: dict[Any, Any] = self.state
             entries["whole"] = checkpoint.copied(state_dict["state"]["whole"])
@@ -457,7 +502,7 @@ def _declare(cls: type[RuleOptimizer]) -> None:
     cls.__signature__ = inspect.Signature(in_order)  # type: ignore[attr-defined]
 
 
-_KEYWORD_ONLY = frozenset({"maximize"})
+_KEYWORD_ONLY = frozenset({"maximize", "rounding"})
 
 
 def _bind(cls: type[RuleOptimizer], args: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -487,7 +532,7 @@ def _start(declared: State, p: Tensor, group: Mapping[str, Any]) -> Any:
 
 
 def _first_value(declared: State, shape: tuple[int, ...], like: Tensor, group: Mapping[str, Any]) -> Tensor:
-    dtype = compute_dtype(like)
+    dtype = like.dtype if declared.rounds else compute_dtype(like)
     if declared.start == "p":
         every = int(group[declared.every]) if declared.every else 1
         value = like if every == 1 else like.reshape(-1)[::every]

@@ -125,7 +125,7 @@ class Update:
     ) -> Iterator[tuple[Bucket, Sequence[Entry]]]:
         first = members[0]
         host, fixed = split(first.options)
-        settings = self.method.settings(first.options, transforms)
+        settings = self.method.settings(first.options, transforms, rounds=first.p.dtype is torch.bfloat16)
         buffers = self.method.buffers(first.options, frozenset(first.extras))
         rule = typing.cast("Callable[..., Any]", self.method.rule)
 

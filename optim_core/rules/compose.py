@@ -3,7 +3,7 @@
 Weight decay, ``maximize`` and transforms (gradient centralisation ...) join the rule before it is traced, so
 they cost no pass over memory of their own::
 
-    g  ->  -g (maximize)  ->  g + weight_decay * p (L2)  ->  transforms of the gradient  ->  rule
+    g  ->  g / grad_scale (AMP)  ->  -g (maximize)  ->  g + weight_decay * p (L2)  ->  transforms  ->  rule
     p  ->  p * (1 - lr * weight_decay) (decoupled)       ->  rule  ->  transforms of the update
 """
 
@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from optim_core.errors import RuleError
 from optim_core.rules.graph import Graph, Home
+from optim_core.rules.rounding import Rounding, rounded, whole_parameter
 from optim_core.rules.values import Level, Trace, Value
 
 
@@ -43,6 +44,7 @@ class Settings:
     fixed_decay: bool
     maximize: bool
     transforms: tuple[Transform, ...]
+    rounding: Rounding = "nearest"
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,10 @@ class Buffer:
 
 
 def gradient(trace: Trace, p: Value, settings: Settings, scalars: Mapping[str, Any]) -> Value:
-    """The gradient after maximize, L2 and the transforms."""
+    """The gradient after unscaling, maximize, L2 and the transforms."""
     g: Value = trace.input("g", Level.ELEMENT)
+    if scalars.get("grad_scale") is not None:
+        g = g * (1 / scalars["grad_scale"])
     if settings.maximize:
         g = -g
     if settings.decay == "l2" and scalars["weight_decay"]:
@@ -122,7 +126,7 @@ def compose(
     Raises:
         RuleError: the rule returns something else than p and its states.
     """
-    p = trace.input("p", Level.ELEMENT)
+    p = whole_parameter(trace, trace.input("p", Level.ELEMENT), settings.rounding)
     g = gradient(trace, p, settings, scalars)
     p_in = decayed(p, settings, scalars)
     result = rule(p_in, g, *(b.symbols(trace) for b in buffers), **{name: scalars[name] for name in wanted})
@@ -132,7 +136,8 @@ def compose(
         raise RuleError(f"{rule.__qualname__} returns {len(new)} values instead of p and {len(states)} states")
     who = rule.__qualname__
     new_p = _checked(who, Buffer("p", Level.ELEMENT, written=True), "p", new[0], trace)
-    outputs: dict[str, Value] = {"p": transformed(p_in, new_p, g, settings)}
+    outputs = rounded(trace, transformed(p_in, new_p, g, settings), settings.rounding)
+    homes = dict.fromkeys(outputs, Home(Level.ELEMENT))
     for buffer, value in zip(states, new[1:], strict=True):
         if buffer.present:
             values = [value] if buffer.copies is None else value
@@ -141,7 +146,7 @@ def compose(
             pairs = zip(buffer.names, values, strict=True)
             outputs |= {name: _checked(who, buffer, name, v, trace) for name, v in pairs}
     whole = {b.name for b in states if b.level is Level.WHOLE}
-    homes = {"p": Home(Level.ELEMENT)} | {name: Home(b.level, b.every) for b in states for name in b.names}
+    homes |= {name: Home(b.level, b.every) for b in states for name in b.names}
     changed = {name: v for name, v in outputs.items() if not (v.op == "input" and v.name == name)}
     return Graph(
         outputs={name: v for name, v in changed.items() if name not in whole},

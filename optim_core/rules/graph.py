@@ -58,8 +58,11 @@ class Graph:
 
     @cached_property
     def sliceable(self) -> bool:
-        """Whether elements can be worked on in any portions: no rows, no tensors, no samples."""
-        return all(v.level in (Level.ELEMENT, Level.WHOLE, Level.HOST) and v.every == 1 for v in self.values)
+        """Whether elements can be worked on in any portions: no rows, no tensors, no samples, no places."""
+        return all(
+            v.level in (Level.ELEMENT, Level.WHOLE, Level.HOST) and v.every == 1 and v.op != "uniform"
+            for v in self.values
+        )
 
     @cached_property
     def buffers(self) -> dict[str, Home]:

@@ -43,6 +43,31 @@ _TORCH: dict[str, Callable[..., Tensor]] = {
     "or": torch.logical_or,
     "not": torch.logical_not,
 }
+
+
+def _stochastic_bfloat16(x: Tensor, draw: Tensor) -> Tensor:
+    single = x.to(torch.float32)
+    bits = single.view(torch.int32) + (draw * 0x10000).to(torch.int32) & -0x10000
+    return torch.where(single.isfinite(), bits.view(torch.float32), single).to(x.dtype)
+
+
+def _uniform(like: Tensor, seed: Tensor, salt: Tensor) -> Tensor:
+    """`optim_core.rules.values.uniform` for every element."""
+    low = 0xFFFFFFFF
+    x = torch.arange(like.numel(), device=like.device).reshape(like.shape) * 0x9E3779B9
+    x = (x + salt.long() * 0x85EBCA6B + seed.long() * 0xC2B2AE35) & low
+    x = ((x ^ (x >> 16)) * 0x7FEB352D) & low
+    x = ((x ^ (x >> 15)) * 0x846CA68B) & low
+    return (((x ^ (x >> 16)) >> 16) / 0x10000).to(like.dtype)
+
+
+#: Operations that have no form with `out`.
+_WITHOUT_OUT: dict[str, Callable[..., Tensor]] = {
+    "bfloat16": lambda x: x.to(torch.bfloat16).to(x.dtype),
+    "stochastic_bfloat16": _stochastic_bfloat16,
+    "uniform": _uniform,
+    "copy": torch.clone,
+}
 #: Operations that take a host number as their last operand as it is; elsewhere it becomes a 0-d tensor.
 _LAST_MAY_BE_NUMBER = frozenset({"add", "sub", "mul", "div", "pow", "lerp", "lt", "le", "gt", "ge", "eq", "ne"})
 
@@ -57,8 +82,6 @@ def on_tensor(value: Value, operands: Sequence[Any], over: int | None, dtype: to
     """Compute ``value`` from its operands, in the memory of operand ``over`` if given."""
     if value.op in REDUCTIONS:
         return _reduce(value, operands)
-    if value.op == "copy":
-        return operands[0].clone()  # type: ignore[no-any-return]
     if value.op == "sample":
         return operands[0].reshape(-1)[:: value.every].clone()  # type: ignore[no-any-return]
     out: Tensor | None = None if over is None else operands[over]
@@ -68,6 +91,8 @@ def on_tensor(value: Value, operands: Sequence[Any], over: int | None, dtype: to
     plain = value.op in _LAST_MAY_BE_NUMBER
     end = len(operands) - 1
     args = [x if plain and i == end else _tensor(x, device, dtype) for i, x in enumerate(operands)]
+    if value.op in _WITHOUT_OUT:
+        return _WITHOUT_OUT[value.op](*args)
     if value.op == "where" and args[0].dtype is not torch.bool:
         args[0] = args[0] != 0
     return _TORCH[value.op](*args) if out is None else _TORCH[value.op](*args, out=out)

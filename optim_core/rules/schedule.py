@@ -93,7 +93,7 @@ def _towards(roots: Mapping[str, Value]) -> dict[int, int]:
 
 
 def _over(value: Value, dying: Sequence[int], towards: int | None) -> int | None:
-    if value.is_mask or value.op in ("copy", "sample"):
+    if value.is_mask or value.op in _OF_THEIR_OWN:
         return None
     for i in sorted(dying, key=lambda i: i != towards):
         a = value.args[i]
@@ -101,3 +101,7 @@ def _over(value: Value, dying: Sequence[int], towards: int | None) -> int | None
         if same_shape and (a.op != "input" or i == towards):
             return i
     return None
+
+
+#: Operations whose result needs memory of its own.
+_OF_THEIR_OWN = frozenset({"copy", "sample", "bfloat16", "stochastic_bfloat16", "uniform"})

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 import operator
+import struct
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -77,6 +78,26 @@ def _lerp(start: float, end: float, weight: float) -> float:
 _exp = _or_nan(math.exp)
 
 
+def _bfloat16(x: float) -> float:
+    return _stochastic_bfloat16(x, 0.5) if math.isfinite(x) else x
+
+
+def _stochastic_bfloat16(x: float, draw: float) -> float:
+    if not math.isfinite(x):
+        return x
+    (bits,) = struct.unpack("<I", struct.pack("<f", x))
+    above = (bits + int(draw * 0x10000)) & 0xFFFF0000
+    return float(struct.unpack("<f", struct.pack("<I", above))[0])
+
+
+def uniform(place: int, seed: int, salt: int) -> float:
+    """A number in [0, 1) of 16 bits, that of an element in one step: a hash, the same in every engine."""
+    x = (place * 0x9E3779B9 + salt * 0x85EBCA6B + seed * 0xC2B2AE35) & 0xFFFFFFFF
+    x = ((x ^ (x >> 16)) * 0x7FEB352D) & 0xFFFFFFFF
+    x = ((x ^ (x >> 15)) * 0x846CA68B) & 0xFFFFFFFF
+    return ((x ^ (x >> 16)) >> 16) / 0x10000
+
+
 #: Every elementwise operation, with its meaning on host floats. Engines hold a table with the same keys.
 HOST_OPERATIONS: dict[str, Callable[..., float]] = {
     "add": operator.add,
@@ -107,6 +128,9 @@ HOST_OPERATIONS: dict[str, Callable[..., float]] = {
     "or": lambda a, b: bool(a) or bool(b),
     "not": operator.not_,
     "mod": lambda a, b: a % b if b else math.nan,
+    "bfloat16": _bfloat16,
+    "stochastic_bfloat16": _stochastic_bfloat16,
+    "uniform": lambda _, seed, salt: uniform(0, int(seed), int(salt)),
 }
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
 LOGICAL = frozenset({"and", "or", "not"})

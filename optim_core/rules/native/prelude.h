@@ -56,10 +56,31 @@ static inline float from_bits(uint32_t bits)
     return x;
 }
 
-/* to the nearest, ties to even */
-static inline uint16_t to_bf16(float x)
+static inline uint32_t to_bits(float x)
 {
     uint32_t bits;
     __builtin_memcpy(&bits, &x, sizeof x);
+    return bits;
+}
+
+/* to the nearest, ties to even */
+static inline uint16_t to_bf16(float x)
+{
+    const uint32_t bits = to_bits(x);
     return x != x ? (uint16_t)0x7fc0 : (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+static inline float stochastic_bf16(float x, float draw)
+{
+    const uint32_t bits = (to_bits(x) + (uint32_t)(draw * 0x10000)) & 0xffff0000;
+    return (to_bits(x) & 0x7f800000) == 0x7f800000 ? x : from_bits(bits);
+}
+
+/* rules.values.uniform */
+static inline float uniform(uint64_t place, uint64_t seed, uint64_t salt)
+{
+    uint32_t x = (uint32_t)(place * 0x9e3779b9u + salt * 0x85ebca6bu + seed * 0xc2b2ae35u);
+    x = (x ^ (x >> 16)) * 0x7feb352du;
+    x = (x ^ (x >> 15)) * 0x846ca68bu;
+    return (float)((x ^ (x >> 16)) >> 16) / 0x10000;
 }

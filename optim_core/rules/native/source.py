@@ -59,6 +59,8 @@ _EXPRESSIONS: Mapping[str, str] = {
     "or": "{} || {}",
     "not": "!{}",
     "copy": "{}",
+    "bfloat16": "(real)from_bits((uint32_t)to_bf16((float){}) << 16)",
+    "stochastic_bfloat16": "(real)stochastic_bf16((float){}, (float){})",
     "sample": "{}",  # the loop runs over the sampled elements
 }
 _TRANSCENDENTAL = frozenset({"exp", "log", "tanh", "sigmoid", "pow"})
@@ -264,6 +266,8 @@ class _Writer:
         if value.op == "size":
             return f"(real)({_count(value)})"
         names = [_name(a) for a in value.args]
+        if value.op == "uniform":
+            return f"(real)uniform((uint64_t){at}, (uint64_t){names[1]}, (uint64_t){names[2]})"
         if value.op == "lerp" and not is_local(value.args[2]):
             weight = f"v{value.args[2].index}"
             return f"LERP_FROM({weight}_near, {names[0]}, {names[1]}, {weight}_step)"

@@ -15,6 +15,7 @@ from optim_core.declarations import ROUNDING_STATES, Extra, Group, Hyper, State,
 from optim_core.errors import InvalidOption, RuleError, UnknownOption
 from optim_core.names import nearest
 from optim_core.rules.compose import Buffer, Settings, Transform
+from optim_core.rules.rounding import Rounding
 from optim_core.rules.values import Level, Trace
 
 #: Numbers that the core gives to every rule that asks, beside the method's own options.
@@ -116,7 +117,7 @@ class Method:
         decay = weight_decay.decay if weight_decay else None
         if decay and "decoupled_weight_decay" in self.hypers:
             decay = "decoupled" if group["decoupled_weight_decay"] else "l2"
-        rounding = group["rounding"] if rounds else "nearest"
+        rounding: Rounding = group["rounding"] if rounds else "nearest"
         return Settings(decay, bool(group.get("fixed_decay", False)), bool(group["maximize"]), transforms, rounding)
 
     def check_rounding(self, group: Group, params: Sequence[Tensor]) -> None:

@@ -17,6 +17,8 @@ from torch import Tensor
 from optim_core.method import split
 from optim_core.rules.bucket import Bucket
 
+#: From here on, what a crew compares are addresses.
+_ADDRESSES = 4
 _kind = operator.attrgetter("__class__", "dtype", "device", "layout")
 
 
@@ -41,11 +43,13 @@ class Crew:
     places: Mapping[str, tuple[str, int | None]]
     _seen: list[list[Any]] = field(init=False)
     _kinds: list[Any] = field(init=False)
+    _places: set[int] = field(init=False)
 
     def __post_init__(self) -> None:
         gradients = [p.grad for p in self.params]
         self._kinds = list(map(_kind, gradients))
         self._seen = self._look(gradients, self._buffers())
+        self._places = {address for addresses in self._seen[_ADDRESSES:] for address in addresses}
 
     def step(self) -> int | None:
         """How many steps the parameters have done, if all of them have done the same number."""
@@ -65,11 +69,12 @@ class Crew:
         buffers = self._buffers()
         if self._look(gradients, buffers) != self._seen or any(map(Tensor.is_neg, gradients)):
             return False
-        if not self.bucket.graph.trace.holds(host):
+        addresses = list(map(Tensor.data_ptr, gradients))
+        if not self._places.isdisjoint(addresses) or not self.bucket.graph.trace.holds(host):
             return False
         self.bucket.host = host
         self.bucket.buffers = {"p": self.params, "g": gradients, **buffers}
-        self.bucket.addresses.pop("g", None)
+        self.bucket.addresses["g"] = addresses
         return True
 
     def _buffers(self) -> dict[str, list[Tensor]]:

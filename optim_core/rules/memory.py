@@ -36,6 +36,8 @@ def _of_kind(buffers: Mapping[str, Tensor], dtypes: Collection[torch.dtype]) -> 
 def _of_layout(buffers: Mapping[str, Tensor], homes: Mapping[str, Home]) -> Iterator[str]:
     p = buffers["p"]
     kinds = set(homes.values())
+    if not _is_dense(p):
+        yield "it has gaps in memory"
     for name, home in homes.items():
         x = buffers[name]
         if home == (Level.ELEMENT, 1):
@@ -43,8 +45,6 @@ def _of_layout(buffers: Mapping[str, Tensor], homes: Mapping[str, Home]) -> Iter
                 yield "its tensors are laid out in memory in different ways"
         elif not x.is_contiguous():
             yield f"{name} is not contiguous"
-    if not _is_dense(p):
-        yield "it has gaps in memory"
     if any(home.every > 1 for home in kinds) and not p.is_contiguous():
         yield "its elements are sampled, and not in order in memory"
     if any(home.level is Level.ROW for home in kinds) and p.ndim > 1 and p.stride(0) * p.shape[0] != p.numel():

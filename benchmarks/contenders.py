@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import torch
-from torch.nn import Parameter, ParameterList
+from torch.nn import Linear, Parameter, Sequential
 
 import optim_core
 from benchmarks import peers
@@ -118,10 +118,10 @@ def contenders(spec: Spec, engines: Sequence[str], *, compiled: bool) -> list[Co
         if other is None:
             continue
         for way in peers.settings(other):
-            start = partial(_started, partial(other, **way), spec)
+            start = partial(_started, partial(_theirs, namespace, other, way), spec)
             found.append(Contender(spec.name, library, peers.described(way), start))
         if compiled and getattr(other, "_supports_compiled_foreach", False):
-            start = partial(_started, partial(_compiled, namespace, other), spec)
+            start = partial(_started, partial(_by_factory, namespace, other, {"compile": True}), spec)
             found.append(Contender(spec.name, library, COMPILED, start))
     return found
 
@@ -154,13 +154,30 @@ def _with_extras_given(cls: type[RuleOptimizer]) -> Any:
     return type(cls.__name__, (cls,), body)
 
 
-def _compiled(package: Any, cls: Any, params: list[Parameter]) -> Any:
-    """pytorch-optimizer's own way to torch.compile: its factory, which wants a model."""
+def _theirs(package: Any, cls: Any, way: Mapping[str, Any], params: list[Parameter]) -> Any:
+    try:
+        return cls(params, **way)
+    except Exception:
+        if not hasattr(package, "create_optimizer"):
+            raise
+        return _by_factory(package, cls, way, params)  # knows how to tell matrices from biases, for Muon
+
+
+def _by_factory(package: Any, cls: Any, way: Mapping[str, Any], params: list[Parameter]) -> Any:
+    """pytorch-optimizer's own way to construct and compile, which wants a model (Muon: with linear layers)."""
     taken = inspect.signature(cls).parameters
     lr = taken["lr"].default if "lr" in taken else None
     options = {"lr": lr} if isinstance(lr, float) else {}
-    needed = {name: value for way in peers.settings(cls) for name, value in way.items() if name in peers.REQUIRED}
-    return package.create_optimizer(ParameterList(params), cls.__name__.lower(), compile=True, **options, **needed)
+    needed = {name: value for name, value in peers.settings(cls)[0].items() if name in peers.REQUIRED}
+    layers = [_layer(*params[i : i + 2]) for i in range(0, len(params), 2)]
+    return package.create_optimizer(Sequential(*layers), cls.__name__.lower(), **(options | needed | dict(way)))
+
+
+def _layer(weight: Parameter, bias: Parameter) -> Linear:
+    """A linear layer around parameters that exist."""
+    layer = Linear(1, 1, device="meta")
+    layer.weight, layer.bias = weight, bias
+    return layer
 
 
 def _started(make: Callable[[list[Parameter]], Any], spec: Spec | None, params: list[Parameter]) -> Started:

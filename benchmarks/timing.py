@@ -25,9 +25,9 @@ Clock = Callable[[], float]
 TURN = 0.02
 #: Between turns: threads that wait for work spin for a while, and would take the next contender's cores.
 PAUSE = 0.005
-#: Steps before the first round: the first allocates, traces and compiles, the second may do it again for a branch
-#: that the first did not take, the third is for good measure and is left out where the second took LONG seconds.
-WARM_UP, LONG = 3, 5.0
+#: Steps before the first round: the first allocates, traces and compiles; in the next ones some methods do less than
+#: later (RAdam in five, AdaShift in ten), and the least time would be theirs. They end where one takes LONG seconds.
+WARM_UP, LONG = 12, 5.0
 #: So many rounds everyone makes, however slow.
 LEAST = 3
 

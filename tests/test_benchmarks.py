@@ -156,6 +156,25 @@ def test_contenders_of_a_method() -> None:
         assert not all(map(torch.equal, before, params))
 
 
+def test_a_factory_helps_where_a_constructor_wants_more() -> None:
+    class Picky(torch.optim.SGD):
+        def __init__(self, params: Any, lr: float = 0.5, foreach: bool | None = None) -> None:
+            super().__init__(params, lr, foreach=foreach)
+            if len(self.param_groups) == 1:
+                raise ValueError("matrices and biases, please")
+
+    def create_optimizer(model: Any, name: str, **options: Any) -> Any:
+        assert (name, options) == ("picky", {"lr": 0.5, "foreach": True})
+        linear = [m for m in model if isinstance(m, torch.nn.Linear)]
+        return Picky([{"params": [m.weight for m in linear]}, {"params": [m.bias for m in linear]}], **options)
+
+    params = ShapeSet("two", layers=2, width=3).parameters()
+    made = contenders._theirs(SimpleNamespace(create_optimizer=create_optimizer), Picky, {"foreach": True}, params)
+    assert [[p.ndim for p in group["params"]] for group in made.param_groups] == [[2, 2], [1, 1]]
+    with pytest.raises(ValueError, match="please"):
+        contenders._theirs(SimpleNamespace(), Picky, {}, params)
+
+
 @pytest.mark.parametrize("need", ["create_graph", "loss", "closure", "named_params"])
 def test_methods_that_need_more_than_gradients_are_handed_it(need: Any) -> None:
     for spec in optim_core.find(kind="optimizer", needs=need):

@@ -114,6 +114,17 @@ def wheels(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Time, memory and first step of every method beside torch's and pytorch_optimizer's; writes docs/benchmarks.*.
+
+    It takes an hour or two and wants a quiet machine. What stands after `--` goes to benchmarks/run.py instead:
+    `nox -s bench -- --only adamw,lion --shapes small` is a quick look, and leaves docs/ alone.
+    """
+    install(session, "pytorch_optimizer")
+    session.run("python", "benchmarks/run.py", *(session.posargs or ["--write-docs"]))
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """The main job: optimizers from five packs learn handwritten digits; a report says which did best."""
     install(session)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, ParamsT
 
 from optim_core import checkpoint
@@ -43,7 +43,7 @@ class RuleOptimizer(_Declared):
     Beside options a rule may take what :data:`optim_core.method.GIVEN` lists (``step``, ``first``, ...).
 
     Args:
-        params: parameters, named parameters or groups, as for every torch optimizer.
+        params: parameters, named parameters or groups, as for every torch optimizer; or a whole model.
         maximize: ascend instead of descend.
         engine: ``"auto"`` or ``"eager"``.
         foreach: True for lists of tensors, False for tensor by tensor, None to choose by size and device.
@@ -68,7 +68,7 @@ class RuleOptimizer(_Declared):
         [0.0, 0.0]
     """
 
-    params: ParamsT = required()
+    params: ParamsT | nn.Module = required()
     maximize: bool = setting(default=hyper(False, "ascend instead of descend"), kw_only=True)
     engine: Literal["auto", "eager"] = setting(default="auto", kw_only=True)
     foreach: bool | None = setting(default=None, kw_only=True)
@@ -92,7 +92,8 @@ class RuleOptimizer(_Declared):
             self._transforms = ()
             self._prepare()
             defaults = {name: h.default for name, h in self.hypers.items()} | given
-            super().__init__(params, self.resolve(defaults, frozenset(given)))
+            groups = self.groups_of(params) if isinstance(params, nn.Module) else params
+            super().__init__(groups, self.resolve(defaults, frozenset(given)))
 
     @classmethod
     def resolve(cls, options: dict[str, Any], given: frozenset[str]) -> dict[str, Any]:
@@ -107,6 +108,14 @@ class RuleOptimizer(_Declared):
         """
         del given
         return options
+
+    @classmethod
+    def groups_of(cls, model: nn.Module) -> list[dict[str, Any]]:
+        """Parameter groups, with names, for a whole model.
+
+        A method that is not meant for all layers alike sorts them here.
+        """
+        return [{"params": [(name, p) for name, p in model.named_parameters() if p.requires_grad]}]
 
     def _checksettings(self) -> None:
         if self.engine not in ("auto", "eager"):
@@ -397,7 +406,7 @@ def _declare(cls: type[RuleOptimizer]) -> None:
         parameter("engine", parameter.KEYWORD_ONLY, default="auto", annotation=Literal["auto", "eager"]),
         parameter("foreach", parameter.KEYWORD_ONLY, default=None, annotation=bool | None),
     ]
-    first = parameter("params", parameter.POSITIONAL_OR_KEYWORD, annotation=ParamsT)
+    first = parameter("params", parameter.POSITIONAL_OR_KEYWORD, annotation=ParamsT | nn.Module)
     in_order = sorted([first, *options, *settings], key=lambda q: q.kind)
     cls.__signature__ = inspect.Signature(in_order)  # type: ignore[attr-defined]
 

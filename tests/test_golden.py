@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,12 @@ BEYOND = {"minimize": set(), "step": {"closure"}, "closure": {"multi_loss"}}
 UNNOTICED = {"minimize": set(), "step": {"multi_loss"}, "closure": set()}
 
 
+def rescaled(case: Mapping[str, Any], step: int) -> float:
+    """What the lrs of all groups are multiplied by just before a step, as a scheduler would."""
+    text = r"before optimizer\.step\(\) of step (\d+) every param_group\['lr'\] is multiplied by ([\d.]+)"
+    return math.prod(float(factor) for at, factor in re.findall(text, case["how"]) if int(at) == step)
+
+
 def deviation(got: Tensor, wanted: Sequence[float]) -> float:
     """Largest difference, as a share of the tensor's largest magnitude."""
     expected = torch.tensor(wanted, dtype=torch.float64)
@@ -127,6 +135,8 @@ def follow(name: str, case: Mapping[str, Any], drive: str, foreach: bool | None,
     innermost(optimizer).foreach = foreach
     worst = 0.0
     for n, loss in enumerate(case["losses"], start=1):
+        for group in optimizer.param_groups:
+            group["lr"] *= rescaled(case, n)
         got = DRIVES[drive](optimizer, problem.closure(params, n - 1))
         worst = max(worst, deviation(got, [loss]))
         for p, wanted in zip(params, case["params"].get(str(n), ()), strict=False):

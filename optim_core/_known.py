@@ -28,6 +28,7 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "lamb": ("lamb", "optimizer", "adaptive"),
     "lion": ("lion", "optimizer", "sign"),
     "lookahead": ("lookahead", "wrapper", "wrappers"),
+    "muon": ("muon", "optimizer", "second_order"),
     "nero": ("nero", "optimizer", "noncommercial"),
     "pcgrad": ("pcgrad", "wrapper", "multitask"),
     "prodigy": ("prodigy", "optimizer", "adaptive"),

@@ -104,6 +104,7 @@ PROBLEMS: Mapping[str, Problem] = {
     "diag-3tasks-disjoint": Problem(_DIAG, _diag_3tasks_disjoint),
     "diag4b": Problem(((12, 1, 3, 3), (6, 4), (5,)), _diag),
     "diags": Problem(((4, 2, 3, 3), (4, 4), (9, 3), (5,)), _diag),
+    "diagm": Problem(((12, 1, 3, 3), (6, 4), (4, 6), (5,)), _diag),
 }
 
 

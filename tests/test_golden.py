@@ -58,9 +58,10 @@ def cases(holding: str) -> list[Any]:
 
 
 # building ------------------------------------------------------------------------------------------------------
-def build(name: str, params: Sequence[Tensor], kwargs: Mapping[str, Any]) -> Any:
+def build(name: str, params: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """The optimizer or wrapper of a case, from its spec."""
     spec = optim_core.info(name)
+    kwargs = spread(kwargs)
     if spec.kind == "wrapper":
         own = {k: v for k, v in kwargs.items() if k not in ("base", "base_kwargs")}
         return optim_core.get_wrapper(name)(build(kwargs["base"], params, kwargs["base_kwargs"]), **own)
@@ -68,6 +69,22 @@ def build(name: str, params: Sequence[Tensor], kwargs: Mapping[str, Any]) -> Any
     constructors = [cls, *(getattr(cls, other) for other in spec.constructors)]
     fitting = [make for make in constructors if set(kwargs) <= set(inspect.signature(make).parameters)]
     return fitting[0](params, **kwargs) if fitting else cls(params, **kwargs)
+
+
+def spread(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a part of a method, such as ``{"adam": {"lr": 0.1}}``, under their own names: ``adam_lr``."""
+    flat: dict[str, Any] = {}
+    for name, value in kwargs.items():
+        inner = isinstance(value, Mapping) and name != "base_kwargs"
+        flat |= {f"{name}_{key}": x for key, x in value.items()} if inner else {name: value}
+    return flat
+
+
+def grouped(params: Sequence[Tensor], case: Mapping[str, Any]) -> list[Any]:
+    """The parameters in the groups that a case asks for."""
+    if "groups" not in case:
+        return list(params)
+    return [{**group, "params": [params[i] for i in group["params"]]} for group in case["groups"]]
 
 
 def innermost(optimizer: Any) -> Any:
@@ -131,7 +148,7 @@ def follow(name: str, case: Mapping[str, Any], drive: str, foreach: bool | None,
     """Run a case; the largest deviation of any loss or parameter."""
     problem = problem_of(case)
     params = problem.parameters(dtype)
-    optimizer = build(name, params, case["kwargs"])
+    optimizer = build(name, grouped(params, case), case["kwargs"])
     innermost(optimizer).foreach = foreach
     worst = 0.0
     for n, loss in enumerate(case["losses"], start=1):

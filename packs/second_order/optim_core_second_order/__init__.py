@@ -8,11 +8,13 @@ from optim_core.exports import exports
 
 if TYPE_CHECKING:
     from optim_core_second_order.adahessian import AdaHessian
+    from optim_core_second_order.muon import Muon
     from optim_core_second_order.shampoo import Shampoo
     from optim_core_second_order.sophiah import SophiaH
 
 __all__ = [
     "AdaHessian",
+    "Muon",
     "Shampoo",
     "SophiaH",
 ]

@@ -57,4 +57,22 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             code_license="none found",
             state={"statistics": "axes", "inverse_roots": "axes"},
         ),
+        OptimizerSpec(
+            name="muon",
+            target="optim_core_second_order.muon:Muon",
+            summary="Momentum made orthogonal, for hidden matrices; AdamW for everything else.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Muon: An optimizer for hidden layers in neural networks",
+                url="https://kellerjordan.github.io/posts/muon/",
+                year=2024,
+            ),
+            code="https://github.com/KellerJordan/Muon",
+            code_license="MIT",
+            state={
+                "momentum_buffer": "element_from_2d",
+                "exp_avg": "element_below_2d",
+                "exp_avg_sq": "element_below_2d",
+            },
+        ),
     ]

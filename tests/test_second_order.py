@@ -1,0 +1,128 @@
+"""What the matrix methods promise beyond the tests that every optimizer passes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import Parameter
+
+import optim_core
+from optim_core.errors import InvalidOption
+
+pytest.importorskip("optim_core_second_order")
+
+from optim_core_second_order import Muon
+from optim_core_second_order.newton_schulz import orthogonalised
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+
+
+# Newton-Schulz -------------------------------------------------------------------------------------------------
+def plainly(X: Tensor, steps: int) -> Tensor:
+    a, b, c = COEFFICIENTS
+    for _ in range(steps):
+        A = X @ X.mT
+        X = a * X + b * A @ X + c * A @ A @ X
+    return X
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 8])
+@pytest.mark.parametrize("shape", [(3, 8, 8), (2, 6, 40), (2, 40, 6), (1, 1, 7), (2, 8, 9)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-11), (torch.float32, 1e-4)])
+def test_newton_schulz_on_the_gram_matrix(
+    shape: tuple[int, ...], steps: int, dtype: torch.dtype, tolerance: float
+) -> None:
+    torch.manual_seed(0)
+    X = torch.randn(shape, dtype=torch.float64)
+    X[0, 0] = 1e-6 * X[0, 0]  # small singular values are where rounding grows
+    X = X / torch.linalg.matrix_norm(X, keepdim=True)
+    got = orthogonalised(X.to(dtype), steps, COEFFICIENTS)
+    assert got.dtype is dtype
+    torch.testing.assert_close(got.double(), plainly(X, steps), rtol=0, atol=tolerance)
+
+
+# Muon: what goes where -----------------------------------------------------------------------------------------
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.multihead_attn = nn.MultiheadAttention(4, 2)
+        self.norm = nn.LayerNorm((2, 4))
+        self.head_proj = nn.Linear(4, 4)
+
+
+class Model(nn.Module):
+    def __init__(self, *, tied: bool = False) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(5, 4)
+        self.position = Parameter(torch.ones(3, 4))
+        self.conv = nn.Conv1d(4, 4, 3)
+        self.block = Block()
+        self.output = nn.Linear(4, 5)
+        self.frozen = Parameter(torch.ones(2, 2), requires_grad=False)
+        if tied:
+            self.output.weight = self.embedding.weight
+
+
+HIDDEN = {
+    "conv.weight",
+    "block.multihead_attn.in_proj_weight",
+    "block.multihead_attn.out_proj.weight",
+    "block.head_proj.weight",
+}
+
+
+def hidden(optimizer: Any) -> set[str]:
+    return {row.name for row in optim_core.explain(optimizer) if row.method == "Muon"}
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_muon_gets_the_hidden_matrices(tied: bool) -> None:
+    model = Model(tied=tied)
+    assert hidden(Muon(model)) == HIDDEN
+    assert hidden(optim_core.create_optimizer(model, "muon", weight_decay=0.1)) == HIDDEN
+    rows = {row.name: row for row in Muon(model).explain()}
+    assert set(rows) == {name for name, p in model.named_parameters() if p.requires_grad}
+    assert rows["embedding.weight"].method == "AdamW in Muon: an embedding"
+    assert rows["position"].method == "AdamW in Muon: beside submodules, such as a position embedding"
+    assert rows["block.norm.weight"].method == "AdamW in Muon: a normalisation layer"
+    assert rows["output.bias"].method == "AdamW in Muon: fewer than two dimensions"
+    if not tied:
+        assert rows["output.weight"].method == "AdamW in Muon: the last layer, taken for the head"
+
+
+def test_muon_s_routing_can_be_changed() -> None:
+    groups = Muon.groups_of(Model(), hidden=lambda name, module, p: isinstance(module, nn.Conv1d) and p.ndim > 1)
+    assert hidden(Muon(groups)) == {"conv.weight"}
+    assert hidden(optim_core.create_optimizer(groups, "muon")) == {"conv.weight"}
+    matrix, vector = Parameter(torch.ones(2, 2)), Parameter(torch.ones(2))
+    assert hidden(Muon([("m", matrix), ("v", vector)])) == {"m"}
+    assert not hidden(Muon([{"params": [matrix, vector], "use_muon": False}]))
+    with pytest.raises(InvalidOption, match=r"use_muon=True in a group with a parameter of shape \(2,\)"):
+        Muon([{"params": [matrix, vector], "use_muon": True}])
+
+
+def test_muon_s_step_sizes() -> None:
+    matrix, vector, own = Parameter(torch.ones(2, 2)), Parameter(torch.ones(2)), Parameter(torch.ones(3))
+
+    def rates(**options: Any) -> list[tuple[float, float]]:
+        groups = [{"params": [matrix, vector]}, {"params": [own], "use_muon": False, "lr": 0.5, "weight_decay": 0.25}]
+        return [(group["lr"], group["weight_decay"]) for group in Muon(groups, **options).param_groups]
+
+    assert rates() == [(0.02, 0.0), (pytest.approx(3e-4), 0.0), (0.5, 0.25)]
+    assert rates(lr=0.2, weight_decay=0.1) == [(0.2, 0.1), (pytest.approx(3e-3), 0.0), (0.5, 0.25)]
+    assert rates(adam_lr=0.7, adam_weight_decay=0.3) == [(0.02, 0.0), (0.7, 0.3), (0.5, 0.25)]
+
+
+def test_muon_moves_all_directions_alike() -> None:
+    w = Parameter(torch.diag(torch.tensor([1.0, 0.5, 0.1])))
+    before = w.detach().clone()
+    Muon([w], lr=1.0, ns_dtype="float32").minimize(lambda: w.square().sum())
+    moved = torch.linalg.svdvals(before - w.detach())
+    assert 0.6 < float(moved.min()) <= float(moved.max()) < 1.3
+    wide = Parameter(torch.ones(1, 4))
+    Muon([wide], lr=1.0, ns_dtype="float32", adjust_lr_fn="match_rms_adamw").minimize(wide.sum)
+    assert 0.6 < float((1 - wide.detach()).norm()) / (0.2 * math.sqrt(4)) < 1.3

@@ -39,6 +39,7 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "shampoo": ("shampoo", "optimizer", "second_order"),
     "signsgd": ("signsgd", "optimizer", "sign"),
     "signum": ("signsgd", "optimizer", "sign"),
+    "soap": ("soap", "optimizer", "second_order"),
     "sophia": ("sophiah", "optimizer", "second_order"),
     "sophiah": ("sophiah", "optimizer", "second_order"),
     "untunedlinearwarmup": ("untuned_linear_warmup", "scheduler", "schedulers"),

@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from optim_core_second_order.adahessian import AdaHessian
     from optim_core_second_order.muon import Muon
     from optim_core_second_order.shampoo import Shampoo
+    from optim_core_second_order.soap import SOAP
     from optim_core_second_order.sophiah import SophiaH
 
 __all__ = [
+    "SOAP",
     "AdaHessian",
     "Muon",
     "Shampoo",

@@ -75,4 +75,18 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
                 "exp_avg_sq": "element_below_2d",
             },
         ),
+        OptimizerSpec(
+            name="soap",
+            target="optim_core_second_order.soap:SOAP",
+            summary="Adam in the basis in which Shampoo's matrices are diagonal.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="SOAP: Improving and Stabilizing Shampoo using Adam",
+                url="https://arxiv.org/abs/2409.11321",
+                year=2024,
+            ),
+            code="https://github.com/nikhilvyas/SOAP",
+            code_license="MIT",
+            state={"exp_avg": "element", "exp_avg_sq": "element", "GG": "axes_from_2d", "Q": "axes_from_2d"},
+        ),
     ]

@@ -41,6 +41,7 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "signum": ("signsgd", "optimizer", "sign"),
     "soap": ("soap", "optimizer", "second_order"),
     "sophia": ("sophiah", "optimizer", "second_order"),
+    "sophiag": ("sophiag", "optimizer", "second_order"),
     "sophiah": ("sophiah", "optimizer", "second_order"),
     "untunedlinearwarmup": ("untuned_linear_warmup", "scheduler", "schedulers"),
 }

@@ -30,10 +30,6 @@ class Problem:
             values[-1] = values[-1] + 1
         return [Parameter(v.to(dtype)) for v in values]
 
-    def closure(self, params: Sequence[Tensor], batch: int) -> Callable[[], Losses]:
-        """What an optimizer minimises in one step."""
-        return lambda: self.loss(params, batch)
-
 
 def wave(shape: Sequence[int], frequency: float, phase: float) -> Tensor:
     """sin(frequency*k + phase), k the flat index."""

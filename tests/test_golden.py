@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from problems import problem_of
+from problems import Problem, problem_of
 from torch import Tensor
 from torch.optim import lr_scheduler
 
@@ -104,8 +104,19 @@ def minimized(optimizer: Any, closure: Closure) -> Tensor:
     return total(optimizer.minimize(closure))
 
 
+def sampled(optimizer: Any, closure: Closure) -> None:
+    """What a loop of one's own does for a method that wants gradients on labels drawn from the model."""
+    if getattr(optimizer, "needs_sample", False):
+        optimizer.sampling = True
+        optimizer.zero_grad()
+        closure().backward()
+        optimizer.update_hessian()
+        optimizer.sampling = False
+
+
 def stepped(optimizer: Any, closure: Closure) -> Tensor:
     """torch's own way: zero_grad, backward, step."""
+    sampled(optimizer, closure)
     optimizer.zero_grad()
     loss = total(closure())
     closures.backward(loss, create_graph=optimizer.needs_graph)
@@ -122,6 +133,7 @@ def stepped_with_closure(optimizer: Any, closure: Closure) -> Tensor:
         closures.backward(loss, create_graph=optimizer.needs_graph)
         return loss
 
+    sampled(optimizer, closure)
     return optimizer.step(evaluated).detach()
 
 
@@ -144,6 +156,11 @@ def deviation(got: Tensor, wanted: Sequence[float]) -> float:
     return float(difference / expected.abs().max().clamp(min=1e-30))
 
 
+def batch(problem: Problem, params: Sequence[Tensor], n: int, optimizer: Any) -> Closure:
+    """The loss of step n; while labels are drawn, the batch that stands for them after step n - 1."""
+    return lambda: problem.loss(params, n + 998 if getattr(innermost(optimizer), "sampling", False) else n - 1)
+
+
 def follow(name: str, case: Mapping[str, Any], drive: str, foreach: bool | None, dtype: torch.dtype) -> float:
     """Run a case; the largest deviation of any loss or parameter."""
     problem = problem_of(case)
@@ -154,7 +171,7 @@ def follow(name: str, case: Mapping[str, Any], drive: str, foreach: bool | None,
     for n, loss in enumerate(case["losses"], start=1):
         for group in optimizer.param_groups:
             group["lr"] *= rescaled(case, n)
-        got = DRIVES[drive](optimizer, problem.closure(params, n - 1))
+        got = DRIVES[drive](optimizer, batch(problem, params, n, optimizer))
         worst = max(worst, deviation(got, [loss]))
         for p, wanted in zip(params, case["params"].get(str(n), ()), strict=False):
             worst = max(worst, deviation(p, wanted))

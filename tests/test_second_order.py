@@ -15,7 +15,7 @@ from optim_core.errors import InvalidOption
 
 pytest.importorskip("optim_core_second_order")
 
-from optim_core_second_order import Muon
+from optim_core_second_order import Muon, SophiaG
 from optim_core_second_order.newton_schulz import orthogonalised
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -126,3 +126,50 @@ def test_muon_moves_all_directions_alike() -> None:
     wide = Parameter(torch.ones(1, 4))
     Muon([wide], lr=1.0, ns_dtype="float32", adjust_lr_fn="match_rms_adamw").minimize(wide.sum)
     assert 0.6 < float((1 - wide.detach()).norm()) / (0.2 * math.sqrt(4)) < 1.3
+
+
+# Sophia-G: drawn labels ----------------------------------------------------------------------------------------
+def test_labels_are_drawn_for_estimates_only() -> None:
+    w = Parameter(torch.zeros(2, 3))
+    y = torch.tensor([0, 2, -100, 1])
+    seen = []
+
+    def closure() -> Tensor:
+        logits = torch.eye(2)[[0, 1, 1, 0]] @ w + torch.tensor([0.0, 0.0, -1e9])  # the last class is never drawn
+        labels = optimizer.labels(logits, y)
+        seen.append(labels.tolist())
+        return nn.functional.cross_entropy(logits, labels)
+
+    optimizer = SophiaG([w], lr=0.1, update_period=2, bs=4)
+    for _ in range(5):
+        optimizer.minimize(closure)
+    given = y.tolist()
+    assert [labels == given for labels in seen] == [True, True, False, True, True, False, True]
+    assert all(labels[2] == -100 and 2 not in labels for labels in seen if labels != given)
+    # the draws come from the saved generator
+    twin = SophiaG([Parameter(w.detach().clone())], update_period=2)
+    twin.load_state_dict(optimizer.state_dict())
+    optimizer.sampling = twin.sampling = True
+    logits, many = torch.zeros(500, 3), torch.zeros(500, dtype=torch.long)
+    first = optimizer.labels(logits, many)
+    assert torch.equal(first, twin.labels(logits, many))
+    assert not torch.equal(first, optimizer.labels(logits, many))
+    sequences = optimizer.labels(torch.zeros(2, 3, 5), torch.zeros(2, 5, dtype=torch.long))
+    assert sequences.shape == (2, 5)
+
+
+@pytest.mark.parametrize("wrapper", ["lookahead", "gc", "sam"])
+def test_estimates_are_taken_inside_wrappers(wrapper: str) -> None:
+    w = Parameter(torch.ones(2, 3))
+    inner = SophiaG([w], update_period=1)
+    optimizer = optim_core.get_wrapper(wrapper)(inner)
+    samples = []
+
+    def closure() -> Tensor:
+        samples.append(inner.sampling)
+        return w.square().sum()
+
+    for _ in range(3):
+        optimizer.minimize(closure)
+    assert sum(samples) == 2
+    assert bool((inner.state[w]["hessian"] > 0).all())

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from optim_core_second_order.muon import Muon
     from optim_core_second_order.shampoo import Shampoo
     from optim_core_second_order.soap import SOAP
+    from optim_core_second_order.sophiag import SophiaG
     from optim_core_second_order.sophiah import SophiaH
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "AdaHessian",
     "Muon",
     "Shampoo",
+    "SophiaG",
     "SophiaH",
 ]
 

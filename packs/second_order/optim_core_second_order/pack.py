@@ -89,4 +89,18 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             code_license="MIT",
             state={"exp_avg": "element", "exp_avg_sq": "element", "GG": "axes_from_2d", "Q": "axes_from_2d"},
         ),
+        OptimizerSpec(
+            name="sophiag",
+            target="optim_core_second_order.sophiag:SophiaG",
+            summary="Sophia with the curvature of a cross-entropy, from labels that the model draws.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Sophia: A Scalable Stochastic Second-order Optimizer for Language Model Pre-training",
+                url="https://arxiv.org/abs/2305.14342",
+                year=2023,
+            ),
+            code="https://github.com/Liuhong99/Sophia",
+            code_license="MIT",
+            state={"exp_avg": "element", "hessian": "element", "last_estimate": "whole"},
+        ),
     ]

@@ -34,6 +34,7 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "prodigy": ("prodigy", "optimizer", "adaptive"),
     "radam": ("radam", "optimizer", "adaptive"),
     "sam": ("sam", "wrapper", "sharpness"),
+    "scalableshampoo": ("scalableshampoo", "optimizer", "second_order"),
     "sgd": ("sgd", "optimizer", "momentum"),
     "sgdw": ("sgdw", "optimizer", "momentum"),
     "shampoo": ("shampoo", "optimizer", "second_order"),

@@ -12,10 +12,12 @@ from torch.nn import Parameter
 
 import optim_core
 from optim_core.errors import InvalidOption
+from optim_core.specs import OptimizerSpec, state_numbers
 
 pytest.importorskip("optim_core_second_order")
 
 from optim_core_second_order import Muon, SophiaG
+from optim_core_second_order.blocks import cut, joined
 from optim_core_second_order.newton_schulz import orthogonalised
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -43,6 +45,29 @@ def test_newton_schulz_on_the_gram_matrix(
     got = orthogonalised(X.to(dtype), steps, COEFFICIENTS)
     assert got.dtype is dtype
     torch.testing.assert_close(got.double(), plainly(X, steps), rtol=0, atol=tolerance)
+
+
+# blocks --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("longest", [0, 1, 2, 3, 4, 100])
+@pytest.mark.parametrize("shape", [(2, 7), (3, 4, 6), (1, 5, 4, 3), (2, 1)])
+def test_blocks_put_together_again(shape: tuple[int, ...], longest: int) -> None:
+    x = torch.arange(math.prod(shape), dtype=torch.float64).reshape(shape)
+    blocks = cut(x, longest)
+    assert torch.equal(joined(blocks, x, longest), x)
+    assert sum(b.numel() for b in blocks) == x.numel()
+    assert all(d <= (longest or d) for b in blocks for d in b.shape[1:])
+    assert len({b.shape[1:] for b in blocks}) == len(blocks)  # those of one shape are stacked
+
+
+OWN = [s for s in optim_core.find(pack="second_order") if isinstance(s, OptimizerSpec)]
+
+
+@pytest.mark.parametrize("spec", OWN, ids=lambda spec: spec.name)
+@pytest.mark.parametrize("shape", [(), (300,), (150, 20), (300, 130), (40, 7, 3, 3)])
+def test_memory_of_large_tensors(spec: OptimizerSpec, shape: tuple[int, ...]) -> None:
+    p = Parameter(torch.empty(shape))
+    announced = optim_core.get(spec.name)([p]).state_bytes()
+    assert announced == 4 * sum(state_numbers(size, shape) for size in spec.state.values())
 
 
 # Muon: what goes where -----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from optim_core.exports import exports
 if TYPE_CHECKING:
     from optim_core_second_order.adahessian import AdaHessian
     from optim_core_second_order.muon import Muon
+    from optim_core_second_order.scalableshampoo import ScalableShampoo
     from optim_core_second_order.shampoo import Shampoo
     from optim_core_second_order.soap import SOAP
     from optim_core_second_order.sophiag import SophiaG
@@ -18,6 +19,7 @@ __all__ = [
     "SOAP",
     "AdaHessian",
     "Muon",
+    "ScalableShampoo",
     "Shampoo",
     "SophiaG",
     "SophiaH",

@@ -103,4 +103,22 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             code_license="MIT",
             state={"exp_avg": "element", "hessian": "element", "last_estimate": "whole"},
         ),
+        OptimizerSpec(
+            name="scalableshampoo",
+            target="optim_core_second_order.scalableshampoo:ScalableShampoo",
+            summary="Shampoo on blocks, with the length of its steps from SGD or AdaGrad.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Scalable Second Order Optimization for Deep Learning",
+                url="https://arxiv.org/abs/2002.09018",
+                year=2020,
+            ),
+            code="https://github.com/google-research/google-research/tree/master/scalable_shampoo",
+            code_license="Apache-2.0",
+            state={
+                "momentum_buffer": "element",
+                "statistics": "optim_core_second_order.shapes:scalable_size",
+                "inverse_roots": "optim_core_second_order.shapes:scalable_size",
+            },
+        ),
     ]

@@ -17,6 +17,7 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "amsgrad": ("amsgrad", "optimizer", "adaptive"),
     "chebyshev": ("chebyshev", "scheduler", "schedulers"),
     "chebyshevlr": ("chebyshev", "scheduler", "schedulers"),
+    "distributedshampoo": ("distributedshampoo", "optimizer", "second_order"),
     "exploreexploit": ("explore_exploit", "scheduler", "schedulers"),
     "exploreexploitlr": ("explore_exploit", "scheduler", "schedulers"),
     "fractal": ("chebyshev", "scheduler", "schedulers"),

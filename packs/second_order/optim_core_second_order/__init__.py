@@ -8,6 +8,7 @@ from optim_core.exports import exports
 
 if TYPE_CHECKING:
     from optim_core_second_order.adahessian import AdaHessian
+    from optim_core_second_order.distributedshampoo import DistributedShampoo
     from optim_core_second_order.muon import Muon
     from optim_core_second_order.scalableshampoo import ScalableShampoo
     from optim_core_second_order.shampoo import Shampoo
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SOAP",
     "AdaHessian",
+    "DistributedShampoo",
     "Muon",
     "ScalableShampoo",
     "Shampoo",

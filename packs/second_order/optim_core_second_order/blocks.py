@@ -50,6 +50,8 @@ def turned(blocks: Sequence[Tensor], matrices: Sequence[Tensor]) -> list[Tensor]
 
 def grafted(x: Tensor, a: Tensor) -> Tensor:
     """The direction of x with the length of a, for each tensor of a stack."""
+    own: Tensor
+    wanted: Tensor
     own, wanted = (torch.linalg.vector_norm(y.reshape(len(y), -1), dim=1) for y in (x, a))
     return x * (wanted / (own + 1e-16)).reshape(-1, *(1 for _ in x.shape[1:]))
 

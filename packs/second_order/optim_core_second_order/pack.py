@@ -121,4 +121,23 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
                 "inverse_roots": "optim_core_second_order.shapes:scalable_size",
             },
         ),
+        OptimizerSpec(
+            name="distributedshampoo",
+            target="optim_core_second_order.distributedshampoo:DistributedShampoo",
+            summary="Shampoo on blocks of an averaged gradient, with grafting block by block.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="A Distributed Data-Parallel PyTorch Implementation of the Distributed Shampoo Optimizer for "
+                "Training Neural Networks At-Scale",
+                url="https://arxiv.org/abs/2309.06497",
+                year=2023,
+            ),
+            code="https://github.com/facebookresearch/optimizers",
+            code_license="BSD-3-Clause",
+            state={
+                "exp_avg": "element",
+                "statistics": "optim_core_second_order.shapes:distributed_size",
+                "inverse_roots": "optim_core_second_order.shapes:distributed_size",
+            },
+        ),
     ]

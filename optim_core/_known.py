@@ -15,6 +15,8 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "adan": ("adan", "optimizer", "adaptive"),
     "aggmo": ("aggmo", "optimizer", "momentum"),
     "amsgrad": ("amsgrad", "optimizer", "adaptive"),
+    "apollo": ("apollo", "optimizer", "second_order"),
+    "apollodqn": ("apollo", "optimizer", "second_order"),
     "chebyshev": ("chebyshev", "scheduler", "schedulers"),
     "chebyshevlr": ("chebyshev", "scheduler", "schedulers"),
     "distributedshampoo": ("distributedshampoo", "optimizer", "second_order"),

@@ -156,13 +156,25 @@ def deviation(got: Tensor, wanted: Sequence[float]) -> float:
     return float(difference / expected.abs().max().clamp(min=1e-30))
 
 
-def batch(problem: Problem, params: Sequence[Tensor], n: int, optimizer: Any) -> Closure:
+def batch(problem: Problem, params: Sequence[Tensor], n: int, optimizer: Any, dtype: torch.dtype) -> Closure:
     """The loss of step n; while labels are drawn, the batch that stands for them after step n - 1."""
-    return lambda: problem.loss(params, n + 998 if getattr(innermost(optimizer), "sampling", False) else n - 1)
+
+    def closure() -> Any:
+        drawn = getattr(innermost(optimizer), "sampling", False)
+        return problem.loss([p.to(dtype) for p in params], n + 998 if drawn else n - 1)
+
+    return closure
 
 
-def follow(name: str, case: Mapping[str, Any], drive: str, foreach: bool | None, dtype: torch.dtype) -> float:
-    """Run a case; the largest deviation of any loss or parameter."""
+def follow(
+    name: str,
+    case: Mapping[str, Any],
+    drive: str,
+    foreach: bool | None,
+    dtype: torch.dtype,
+    losses: torch.dtype | None = None,
+) -> float:
+    """Run a case, its losses in a type of their own if one is given; the largest deviation of any loss or parameter."""
     problem = problem_of(case)
     params = problem.parameters(dtype)
     optimizer = build(name, grouped(params, case), case["kwargs"])
@@ -171,7 +183,7 @@ def follow(name: str, case: Mapping[str, Any], drive: str, foreach: bool | None,
     for n, loss in enumerate(case["losses"], start=1):
         for group in optimizer.param_groups:
             group["lr"] *= rescaled(case, n)
-        got = DRIVES[drive](optimizer, batch(problem, params, n, optimizer))
+        got = DRIVES[drive](optimizer, batch(problem, params, n, optimizer, losses or dtype))
         worst = max(worst, deviation(got, [loss]))
         for p, wanted in zip(params, case["params"].get(str(n), ()), strict=False):
             worst = max(worst, deviation(p, wanted))
@@ -198,7 +210,9 @@ def test_trajectory_in_float32(name: str, case: Mapping[str, Any]) -> None:
     moved = max(deviation(p, wanted) for p, wanted in zip(first, second, strict=True))
     # Steps that float32 resolves in coarse grains only (Prodigy's first ones) cannot be followed more finely than that.
     grain = torch.finfo(torch.float32).eps / moved
-    assert follow(name, case, "minimize", None, torch.float32) < max(3e-4, grain)
+    deviates = follow(name, case, "minimize", None, torch.float32)
+    if deviates >= max(3e-4, grain):  # unless the trajectory itself magnifies the rounding of the gradients
+        assert deviates < 3 * follow(name, case, "minimize", None, torch.float64, losses=torch.float32)
 
 
 # schedules -----------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from optim_core.exports import exports
 
 if TYPE_CHECKING:
     from optim_core_second_order.adahessian import AdaHessian
+    from optim_core_second_order.apollo import Apollo
     from optim_core_second_order.distributedshampoo import DistributedShampoo
     from optim_core_second_order.muon import Muon
     from optim_core_second_order.scalableshampoo import ScalableShampoo
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SOAP",
     "AdaHessian",
+    "Apollo",
     "DistributedShampoo",
     "Muon",
     "ScalableShampoo",

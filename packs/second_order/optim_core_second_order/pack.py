@@ -140,4 +140,20 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
                 "inverse_roots": "optim_core_second_order.shapes:distributed_size",
             },
         ),
+        OptimizerSpec(
+            name="apollo",
+            aliases=("apollodqn",),
+            target="optim_core_second_order.apollo:Apollo",
+            summary="Diagonal quasi-Newton steps, the curvature from changes of the average gradient.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Apollo: An Adaptive Parameter-wise Diagonal Quasi-Newton Method for Nonconvex Stochastic "
+                "Optimization",
+                url="https://arxiv.org/abs/2009.13586",
+                year=2020,
+            ),
+            code="https://github.com/XuezheMax/apollo",
+            code_license="Apache-2.0",
+            state={"exp_avg_grad": "element", "approx_hessian": "element", "update": "element"},
+        ),
     ]

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from problems import Problem, problem_of
+from problems import Problem, problem_of, wave
 from torch import Tensor
 from torch.optim import lr_scheduler
 
@@ -156,6 +156,19 @@ def deviation(got: Tensor, wanted: Sequence[float]) -> float:
     return float(difference / expected.abs().max().clamp(min=1e-30))
 
 
+def drawn(params: Sequence[Tensor]) -> Callable[[Tensor], Tensor]:
+    """sqrt(2)*cos(1.3*k + 0.7*n + i) in the place of noise: n the draws that parameter i has had before."""
+    index = {p: i for i, p in enumerate(params)}
+    before = dict.fromkeys(index, 0)
+
+    def draw(p: Tensor) -> Tensor:
+        before[p] += 1
+        phase = 0.7 * (before[p] - 1) + index[p] + math.pi / 2
+        return (math.sqrt(2) * wave(p.shape, 1.3, phase)).to(p.dtype)
+
+    return draw
+
+
 def batch(problem: Problem, params: Sequence[Tensor], n: int, optimizer: Any, dtype: torch.dtype) -> Closure:
     """The loss of step n; while labels are drawn, the batch that stands for them after step n - 1."""
 
@@ -179,6 +192,8 @@ def follow(
     params = problem.parameters(dtype)
     optimizer = build(name, grouped(params, case), case["kwargs"])
     innermost(optimizer).foreach = foreach
+    if "draws" in case:
+        innermost(optimizer).draw = drawn(params)
     worst = 0.0
     for n, loss in enumerate(case["losses"], start=1):
         for group in optimizer.param_groups:

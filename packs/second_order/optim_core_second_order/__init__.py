@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from optim_core_second_order.adahessian import AdaHessian
     from optim_core_second_order.apollo import Apollo
     from optim_core_second_order.distributedshampoo import DistributedShampoo
+    from optim_core_second_order.kron import Kron
     from optim_core_second_order.muon import Muon
     from optim_core_second_order.scalableshampoo import ScalableShampoo
     from optim_core_second_order.shampoo import Shampoo
@@ -22,6 +23,7 @@ __all__ = [
     "AdaHessian",
     "Apollo",
     "DistributedShampoo",
+    "Kron",
     "Muon",
     "ScalableShampoo",
     "Shampoo",

@@ -156,4 +156,23 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             code_license="Apache-2.0",
             state={"exp_avg_grad": "element", "approx_hessian": "element", "update": "element"},
         ),
+        OptimizerSpec(
+            name="kron",
+            aliases=("psgdkron",),
+            target="optim_core_second_order.kron:Kron",
+            summary="PSGD: a triangular factor for each axis, fitted so that they whiten the gradient.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Curvature-Informed SGD via General Purpose Lie-Group Preconditioners",
+                url="https://arxiv.org/abs/2402.04553",
+                year=2024,
+            ),
+            code="https://github.com/evanatyourservice/kron_torch",
+            code_license="CC-BY-4.0",
+            state={
+                "momentum_buffer": "element",
+                "Q": "optim_core_second_order.shapes:kron_size",
+                "waited": "whole",
+            },
+        ),
     ]

@@ -82,3 +82,35 @@ def scalable_size(shape: Shape) -> int:
 def distributed_size(shape: Shape) -> int:
     """A d x d matrix for each axis of each block of at most 1024, after merging."""
     return sum(map(math.prod, squares(distributed_view(shape, 1024), 1024)))
+
+
+def kron_view(shape: Shape, *, merge: bool) -> Shape:
+    """The shape in which Kron preconditions: a matrix, rather a tall one, for more than two dimensions.
+
+    Example:
+        >>> kron_view((4, 2, 3, 3), merge=True)
+        (24, 3)
+    """
+    if len(shape) > 2 and merge:
+        tall, wide = (math.prod(shape[:-1]), shape[-1]), (shape[0], math.prod(shape[1:]))
+        return tall if tall[1] - tall[0] <= wide[1] - wide[0] else wide
+    return shape or (1,)
+
+
+def kron_factors(view: Shape, max_size: int, min_ndim: int, memory_save_mode: str | None) -> list[Shape]:
+    """For every axis the shape of its factor: a square one, or its diagonal."""
+    by_length = sorted(range(len(view)), key=lambda axis: view[axis])
+    tied = len(view) < 2 or view[by_length[-1]] == view[by_length[-2]]
+    spared = {
+        "all_diag": by_length,
+        "one_diag": by_length[-1:],
+        "smart_one_diag": [] if tied else by_length[-1:],
+    }.get(memory_save_mode or "", [])
+    if len(view) < min_ndim:
+        spared = by_length
+    return [(d,) if d == 1 or d > max_size or axis in spared else (d, d) for axis, d in enumerate(view)]
+
+
+def kron_size(shape: Shape) -> int:
+    """A d x d matrix for each axis of the merged matrix, a diagonal for axes of 1 or more than 8192 and for vectors."""
+    return sum(map(math.prod, kron_factors(kron_view(shape, merge=True), 8192, 2, None)))

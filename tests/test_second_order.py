@@ -19,6 +19,7 @@ pytest.importorskip("optim_core_second_order")
 from optim_core_second_order import Muon, SophiaG
 from optim_core_second_order.blocks import cut, joined
 from optim_core_second_order.newton_schulz import orthogonalised
+from optim_core_second_order.roots import inverse_roots
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
@@ -68,6 +69,30 @@ def test_memory_of_large_tensors(spec: OptimizerSpec, shape: tuple[int, ...]) ->
     p = Parameter(torch.empty(shape))
     announced = optim_core.get(spec.name)([p]).state_bytes()
     assert announced == 4 * sum(state_numbers(size, shape) for size in spec.state.values())
+
+
+# eigenvectors --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", [spec.name for spec in OWN])
+def test_a_gradient_that_is_not_finite_raises_no_error(name: str) -> None:
+    w = Parameter(torch.ones(3, 4))
+    optimizer = optim_core.get(name)([w])
+    for factor in (math.nan, 1.0, math.inf):
+        optimizer.minimize(lambda factor=factor: factor * w.square().sum())
+
+
+def test_what_lapack_gives_up_in_float32_gets_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = torch.linalg.eigh
+
+    def stubborn(H: Tensor) -> Any:
+        if H.dtype is torch.float32:
+            raise torch.linalg.LinAlgError("failed to converge")
+        return plain(H)
+
+    monkeypatch.setattr(torch.linalg, "eigh", stubborn)
+    H = torch.tensor([[[4.0, 0.0], [0.0, 16.0]]])
+    (root,) = inverse_roots([H], 2, 0.0)
+    assert root.dtype is torch.float32
+    torch.testing.assert_close(root[0], torch.diag(torch.tensor([0.5, 0.25])))
 
 
 # Muon: what goes where -----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Inverse roots of symmetric matrices."""
+"""Eigenvectors and inverse roots of symmetric matrices."""
 
 from __future__ import annotations
 
@@ -29,10 +29,25 @@ def inverse_roots(matrices: Sequence[Tensor], root: float, ridge: float, *, rela
     return [found[i] for i in range(len(matrices))]
 
 
+def eigh(H: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, ascending, and eigenvectors of a stack of symmetric matrices.
+
+    Where LAPACK gives up in float32 it gets float64; what is not finite gives NaN, as in any other method, instead of
+    an error in the middle of a step.
+    """
+    try:
+        values, vectors = torch.linalg.eigh(H)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # exported, but not to type checkers
+        if not bool(H.isfinite().all()):
+            return torch.full_like(H[..., 0], torch.nan), torch.full_like(H, torch.nan)
+        values, vectors = torch.linalg.eigh(H.double())
+    return values.to(H.dtype), vectors.to(H.dtype)
+
+
 def _inverse_root(H: Tensor, root: float, ridge: float, *, relative: bool) -> Tensor:
     values: Tensor
     vectors: Tensor | None
-    values, vectors = torch.linalg.eigh(H) if H.ndim == 3 else (H, None)
+    values, vectors = eigh(H) if H.ndim == 3 else (H, None)
     # a sum of G G^T has no negative eigenvalue: those are rounding
     values = values.clamp(min=0)
     powers: Tensor = (values + (ridge * values.amax(1, keepdim=True) if relative else ridge)).pow(-1 / root)

@@ -12,6 +12,7 @@ from torch import Tensor
 from optim_core import hyper, state
 from optim_core.optimizer import RuleOptimizer
 from optim_core_second_order.axes import along, gram
+from optim_core_second_order.roots import eigh
 from optim_core_second_order.shapes import Shape, merged
 
 
@@ -130,7 +131,7 @@ class SOAP(RuleOptimizer):
         G = viewed(g).contiguous()
         GG = [torch.lerp(gram(G, axis), M, beta) for axis, M in zip(axes, GG, strict=True)]
         if step == 1:
-            return p, exp_avg, exp_avg_sq, GG, [torch.linalg.eigh(M).eigenvectors.flip(2) for M in GG]
+            return p, exp_avg, exp_avg_sq, GG, [eigh(M)[1].flip(2) for M in GG]
         t = step - 1
         G = _rot(G, axes, Q)
         m = torch.lerp(G, viewed(exp_avg), beta1)

@@ -170,10 +170,10 @@ class Muon(RuleOptimizer):
         X = u.flatten(2)
         rows, columns = X.shape[1:]
         size = torch.linalg.matrix_norm(X, keepdim=True)
-        X = X / (size + eps if norm_eps_mode == "add" else size.clamp(min=eps))
-        X = orthogonalised(X.to(getattr(torch, ns_dtype)), ns_steps, ns_coefficients)
+        size = size + eps if norm_eps_mode == "add" else size.clamp(min=eps)
+        X = orthogonalised((X / size).to(getattr(torch, ns_dtype)), ns_steps, ns_coefficients)
         r = 0.2 * math.sqrt(max(rows, columns)) if adjust_lr_fn == "match_rms_adamw" else max(1, rows / columns) ** 0.5
-        return p - lr * r * X.to(p.dtype).reshape(p.shape), M, None, None
+        return torch.sub(p, X.to(p.dtype).reshape(p.shape), alpha=lr * r), M, None, None
 
 
 def _tensor(x: Any) -> Tensor:

@@ -17,8 +17,8 @@ from benchmarks.shapes import Shape
 from optim_core import RuleOptimizer
 from optim_core.method import scalars, split
 from optim_core.rules.compose import compose
-from optim_core.rules.graph import Graph
-from optim_core.rules.values import REDUCTIONS, Level, Trace, Value
+from optim_core.rules.graph import Graph, Home
+from optim_core.rules.values import REDUCTIONS, Level, Trace
 
 #: ``elementwise``: every element by itself; ``reductions``: sums over rows, tensors or the model as well;
 #: ``matrices``: torch operations on stacks of matrices (or a class that is no RuleOptimizer), where arithmetic counts
@@ -37,7 +37,13 @@ def graph_of(optimizer: RuleOptimizer, shape: Shape) -> Graph | None:
     method, group = optimizer.method, optimizer.param_groups[0]
     if method.rule is None:
         return None
-    given = {"step": STEP, "first": 0.0, "whole_step": STEP, "largest_lr": group.get("lr") or 0.0}
+    given: dict[str, float | None] = {
+        "step": STEP,
+        "first": 0.0,
+        "whole_step": STEP,
+        "largest_lr": group.get("lr") or 0.0,
+    }
+    given |= {"grad_scale": None, "seed": None}
     options = {name: group[name] for name in method.hypers} | given
     host, _ = split(options)
     trace = Trace(host, shape)
@@ -72,14 +78,8 @@ def bytes_moved(optimizer: object, shapes: Iterable[Shape]) -> int:
 
 
 def _touched(graph: Graph, shape: Shape) -> int:
-    read = [v for v in graph.values if v.op == "input" and v.level <= Level.TENSOR]
-    every = {v.name: v.every for v in read}
-    written = ((graph.buffers[name], every.get(name, _every(v))) for name, v in graph.outputs.items())
-    return sum(numbers(level, shape, n) for level, n in [*((v.level, v.every) for v in read), *written])
-
-
-def _every(value: Value) -> int:
-    return value.every
+    read = [Home(v.level, v.every) for v in graph.values if v.op == "input" and v.level <= Level.TENSOR]
+    return sum(numbers(home.level, shape, home.every) for home in (*read, *graph.homes.values()))
 
 
 def _declared(optimizer: RuleOptimizer, shape: Shape) -> int:

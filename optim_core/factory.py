@@ -83,7 +83,7 @@ def create_optimizer(
     given: dict[str, Any] = {
         key: value for key, value in {"lr": lr, "weight_decay": weight_decay}.items() if value is not None
     }
-    optimizer = cls(_groups(model, no_decay, decays="weight_decay" in taken), **given, **options)
+    optimizer = cls(_groups(cls, model, no_decay, decays="weight_decay" in taken), **given, **options)
     for choice in choices:
         optimizer = _wrap(optimizer, choice)
     return optimizer
@@ -102,19 +102,24 @@ def _check_no_decay(no_decay: object, name: str, *, decays: bool) -> None:
         raise InvalidOption(f"{name} has no weight_decay from which no_decay could spare anything: leave no_decay out")
 
 
-def _groups(model: nn.Module | Iterable[Any], no_decay: NoDecay, *, decays: bool) -> Iterable[Any]:
+def _groups(
+    cls: type[Optimizer], model: nn.Module | Iterable[Any], no_decay: NoDecay, *, decays: bool
+) -> Iterable[Any]:
+    """The method's own groups of a model, each cut in two: what is decayed, what is spared."""
     if not isinstance(model, nn.Module):
         if no_decay not in ("auto", None):
             raise InvalidOption("no_decay decides by module, so create_optimizer needs the model, not its parameters")
         return model
-    decayed: list[tuple[str, nn.Parameter]] = []
-    spared: list[tuple[str, nn.Parameter]] = []
-    for name, module, p in _trainable(model):
-        target = spared if decays and _is_spared(name, module, p, no_decay) else decayed
-        target.append((name, p))
-    why = _SPARED if no_decay == "auto" else _CHOSEN
-    groups: list[Any] = [{"params": decayed}, {"params": spared, "weight_decay": 0.0, "why": why}]
-    return [group for group in groups if group["params"]]
+    spared = {p for name, module, p in _trainable(model) if decays and _is_spared(name, module, p, no_decay)}
+    without = {"weight_decay": 0.0, "why": _SPARED if no_decay == "auto" else _CHOSEN}
+    own = (cls if issubclass(cls, RuleOptimizer) else RuleOptimizer).groups_of(model)
+    groups = []
+    for group in own:
+        for more, chosen in (({}, False), (without, True)):
+            params = [(name, p) for name, p in group["params"] if (p in spared) is chosen]
+            if params:
+                groups.append({**group, **more, "params": params})
+    return groups
 
 
 def _trainable(model: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Parameter]]:

@@ -226,7 +226,7 @@ def _check_rule(method: Method) -> None:
     for name in method.positions:
         if name not in method.states and name not in method.extras:
             raise RuleError(f"{method.name}: the rule takes {name!r}, which is neither a state nor an extra")
-        if method.batched_rule and (name not in method.states or method.states[name].level is Level.WHOLE):
+        if method.batched_rule and name in method.whole:
             raise RuleError(f"{method.name}: a batched_rule takes states of single parameters only, not {name!r}")
     for name in method.keywords:
         if name not in method.hypers and name not in GIVEN:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, ParamsT
 
 from optim_core import checkpoint
@@ -48,7 +48,7 @@ class RuleOptimizer(_Declared):
     Beside options a rule may take what :data:`optim_core.method.GIVEN` lists (``step``, ``first``, ...).
 
     Args:
-        params: parameters, named parameters or groups, as for every torch optimizer.
+        params: parameters, named parameters or groups, as for every torch optimizer; or a whole model.
         maximize: ascend instead of descend.
         rounding: how bfloat16 parameters take their new values: ``"nearest"``, ``"stochastic"`` (at random, right on
             average), ``"kahan"`` (what is cut off is kept in a second tensor of bfloat16). Others are left alone.
@@ -76,7 +76,7 @@ class RuleOptimizer(_Declared):
         [0.0, 0.0]
     """
 
-    params: ParamsT = required()
+    params: ParamsT | nn.Module = required()
     maximize: bool = setting(default=hyper(False, "ascend instead of descend"), kw_only=True)
     rounding: str = setting(
         default=hyper(
@@ -106,7 +106,8 @@ class RuleOptimizer(_Declared):
             self._transforms = ()
             self._generators = {}
             defaults = {name: h.default for name, h in self.hypers.items()} | given
-            super().__init__(params, self.resolve(defaults, frozenset(given)))
+            groups = self.groups_of(params) if isinstance(params, nn.Module) else params
+            super().__init__(groups, self.resolve(defaults, frozenset(given)))
 
         @property
         def engine(self):
@@ -143,6 +144,14 @@ class RuleOptimizer(_Declared):
         """
         del given
         return options
+
+    @classmethod
+    def groups_of(cls, model: nn.Module) -> list[dict[str, Any]]:
+        """Parameter groups, with names, for a whole model.
+
+        A method that is not meant for all layers alike sorts them here.
+        """
+        return [{"params": [(name, p) for name, p in model.named_parameters() if p.requires_grad]}]
 
     # groups and states --------------------------------------------------------------------------------------
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -497,7 +506,7 @@ def _declare(cls: type[RuleOptimizer]) -> None:
         parameter("engine", parameter.KEYWORD_ONLY, default="auto", annotation=Literal["auto", "eager", "native"]),
         parameter("foreach", parameter.KEYWORD_ONLY, default=None, annotation=bool | None),
     ]
-    first = parameter("params", parameter.POSITIONAL_OR_KEYWORD, annotation=ParamsT)
+    first = parameter("params", parameter.POSITIONAL_OR_KEYWORD, annotation=ParamsT | nn.Module)
     in_order = sorted([first, *options, *settings], key=lambda q: q.kind)
     cls.__signature__ = inspect.Signature(in_order)  # type: ignore[attr-defined]
 

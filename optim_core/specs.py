@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
@@ -41,6 +43,8 @@ SIZES: Mapping[str, str] = {
     "all_but_last": "without the last dimension (2 dimensions and more)",
     "all_but_second_last": "without the last but one dimension (2 dimensions and more)",
     "element_below_2d": "as the parameter (fewer than 2 dimensions)",
+    "element_from_2d": "as the parameter (2 dimensions and more)",
+    "axes_from_2d": "a d x d matrix for each axis of length d (2 dimensions and more)",
 }
 
 _ID = r"[A-Za-z0-9][A-Za-z0-9.\-]*\+?"
@@ -136,8 +140,9 @@ class OptimizerSpec(Spec):
     """An optimizer.
 
     Args:
-        state: for each state that it keeps with its default options, the size: a key of :data:`SIZES`, or several of
-            it (``"3 element"``).
+        state: for each state that it keeps with its default options, the size: a key of :data:`SIZES`, several of it
+            (``"3 element"``), or ``"module:function"``, a function of the parameter's shape in a module of the pack
+            that does not import torch (its docstring's first line is shown).
         constructors: names of class methods that construct it in another way.
     """
 
@@ -149,8 +154,9 @@ class OptimizerSpec(Spec):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, size in self.state.items():
-            if not (found := _SIZE.fullmatch(size)) or found[2] not in SIZES:
-                self._reject(f"state[{name!r}]", size, f"one of {', '.join(SIZES)}, or '3 element' for three")
+            if not _is_size(size):
+                wanted = f"one of {', '.join(SIZES)}, '3 element' for three, or 'module:function'"
+                self._reject(f"state[{name!r}]", size, wanted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,9 +190,11 @@ def state_numbers(size: str, shape: tuple[int, ...]) -> int:
         >>> [state_numbers(size, (4, 3)) for size in ("element", "2 element", "row", "axes", "all_but_last")]
         [12, 24, 4, 25, 4]
     """
-    found = _SIZE.fullmatch(size)
-    if found is None or found[2] not in SIZES:
+    if not _is_size(size):
         raise SpecError(f"{size!r} is no size of a state: {', '.join(SIZES)}")
+    if (own := _own_size(size)) is not None:
+        return int(own(shape))
+    count, _, kind = size.rpartition(" ")
     matrix = len(shape) >= 2
     each = {
         "element": math.prod(shape),
@@ -198,5 +206,31 @@ def state_numbers(size: str, shape: tuple[int, ...]) -> int:
         "all_but_last": math.prod(shape[:-1]) if matrix else 0,
         "all_but_second_last": math.prod((*shape[:-2], shape[-1])) if matrix else 0,
         "element_below_2d": 0 if matrix else math.prod(shape),
-    }[found[2]]
-    return int(found[1] or 1) * each
+        "element_from_2d": math.prod(shape) if matrix else 0,
+        "axes_from_2d": sum(d * d for d in shape) if matrix else 0,
+    }[kind]
+    return int(count or 1) * each
+
+
+def size_text(size: str) -> str:
+    """What a size means, in words.
+
+    Example:
+        >>> size_text("3 row")
+        '3 times: one number for each index of dimension 0'
+    """
+    if (own := _own_size(size)) is not None:
+        return (inspect.getdoc(own) or size).partition("\n")[0]
+    count, _, kind = size.rpartition(" ")
+    return f"{count} times: {SIZES[kind]}" if count else SIZES[kind]
+
+
+def _is_size(size: str) -> bool:
+    found = _SIZE.fullmatch(size)
+    return bool(_TARGET.fullmatch(size)) or (found is not None and found[2] in SIZES)
+
+
+def _own_size(size: str) -> Callable[[tuple[int, ...]], int] | None:
+    """The function behind ``"module:function"``; None for other sizes."""
+    module, _, name = size.partition(":")
+    return getattr(importlib.import_module(module), name) if name else None

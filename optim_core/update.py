@@ -216,11 +216,12 @@ class Update:
         if before.outputs:
             self._around(before, host, members, gradient=gradients)
         keywords = {name: members[0].options[name] for name in self.method.keywords}
-        states = [self._stacked(name, members) for name in self.method.positions]
+        inputs = [self._stacked(name, members) for name in self.method.positions]
+        states = [name for name in self.method.positions if name in self.method.states]
         rule = typing.cast("Callable[..., Any]", self.method.batched_rule)
         p = _stack([e.p.to(dtype) for e in members])
-        result = rule(p, _stack([g.to(dtype) for g in gradients]), *states, **keywords)
-        new_p, *new_states = _unshared(result if isinstance(result, tuple) else (result,), [p, *states])
+        result = rule(p, _stack([g.to(dtype) for g in gradients]), *inputs, **keywords)
+        new_p, *new_states = _unshared(result if isinstance(result, tuple) else (result,), [p, *inputs])
         if len(new_states) != len(states):
             raise RuleError(
                 f"{rule.__qualname__} returns {1 + len(new_states)} values instead of p and {len(states)} states"
@@ -229,7 +230,7 @@ class Update:
             _write([e.p for e in members], new_p)
         else:
             self._around(after, host, members, new_p=list(new_p), gradient=gradients)
-        for name, new in zip(self.method.positions, new_states, strict=True):
+        for name, new in zip(states, new_states, strict=True):
             self._write_state(name, members, new)
 
     def _around(self, graph: Graph, host: Mapping[str, float], members: Sequence[Entry], **more: Any) -> None:
@@ -237,7 +238,7 @@ class Update:
         run([bucket for bucket, _ in self._buckets(graph, host, members, **more)], {}, foreach=self.foreach)
 
     def _stacked(self, name: str, members: Sequence[Entry]) -> Any:
-        values = [e.states.get(name) for e in members]
+        values = [e.states.get(name, e.extras.get(name)) for e in members]
         if values[0] is None:
             return None
         if isinstance(values[0], list):

@@ -30,10 +30,6 @@ class Problem:
             values[-1] = values[-1] + 1
         return [Parameter(v.to(dtype)) for v in values]
 
-    def closure(self, params: Sequence[Tensor], batch: int) -> Callable[[], Losses]:
-        """What an optimizer minimises in one step."""
-        return lambda: self.loss(params, batch)
-
 
 def wave(shape: Sequence[int], frequency: float, phase: float) -> Tensor:
     """sin(frequency*k + phase), k the flat index."""
@@ -104,6 +100,7 @@ PROBLEMS: Mapping[str, Problem] = {
     "diag-3tasks-disjoint": Problem(_DIAG, _diag_3tasks_disjoint),
     "diag4b": Problem(((12, 1, 3, 3), (6, 4), (5,)), _diag),
     "diags": Problem(((4, 2, 3, 3), (4, 4), (9, 3), (5,)), _diag),
+    "diagm": Problem(((12, 1, 3, 3), (6, 4), (4, 6), (5,)), _diag),
 }
 
 

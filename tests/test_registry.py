@@ -121,7 +121,7 @@ def test_unknown_name(world):
 
 
 def test_unknown_name_that_is_near_one_of_ours_that_is_not_installed(world):
-    assert "Did you mean 'sophiah'?" in message(errors.UnknownName, optim_core.get, "sophiahh")
+    assert "Did you mean 'adahessian'?" in message(errors.UnknownName, optim_core.get, "adahesian")
 
 
 def test_unknown_name_in_a_pack(world, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from optim_core import RuleOptimizer, hyper, state
+from optim_core.declarations import extra
 from optim_core.errors import RuleError
 from optim_core.rules import eager
 from optim_core.rules.bucket import Bucket
@@ -227,6 +229,28 @@ def test_a_rule_that_does_not_fit_its_declarations() -> None:
     with pytest.raises(RuleError, match="returns 1 values instead of p and 1 states"):
         Short([w]).minimize(w.sum)
     assert w.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("foreach", [True, False])
+def test_a_batched_rule_takes_extras_too(foreach: bool) -> None:
+    class Pushed(RuleOptimizer):
+        lr: float = hyper(1.0, "step size", ge=0)
+        m = state("sum of what it was pushed by")
+        push = extra("added to the gradient in every other step")
+
+        def extras(self, params: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+            return {"push": [torch.full_like(p, p.numel()) for p in params]} if self.whole_step % 2 else {}
+
+        @staticmethod
+        def batched_rule(p: Tensor, g: Tensor, push: Tensor | None, m: Tensor, *, lr: float) -> tuple[Tensor, Tensor]:
+            return (p - lr * g, m) if push is None else (p - lr * (g + push), m + push)
+
+    params = [Parameter(torch.zeros(shape)) for shape in ((2,), (2,), (3, 1))]
+    optimizer = Pushed(params, foreach=foreach)
+    for _ in range(2):
+        optimizer.minimize(lambda: torch.stack([p.sum() for p in params]).sum())
+    assert [p.flatten().tolist() for p in params] == [[-4.0] * 2, [-4.0] * 2, [-5.0] * 3]
+    assert [optimizer.state[p]["m"].flatten().tolist() for p in params] == [[2.0] * 2, [2.0] * 2, [3.0] * 3]
 
 
 def test_low_precision_computes_in_float32() -> None:

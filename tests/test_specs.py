@@ -59,7 +59,7 @@ def test_a_spec_as_json():
         ({"needs": ("closur",)}, "needs='closur' should be one of closure, create_graph"),
         ({"needs": ("closur",)}, "Did you mean 'closure'?"),
         ({"state": {"m": "elements"}}, "spec 'lion': state['m']='elements' should be one of element, row"),
-        ({"state": {"m": "0 element"}}, "or '3 element' for three"),
+        ({"state": {"m": "0 element"}}, "'3 element' for three"),
     ],
 )
 def test_a_wrong_spec_says_what_is_wrong(fields, text):
@@ -100,6 +100,9 @@ def test_no_licences(text):
         ("all_but_last", 4, 0, 0),
         ("all_but_second_last", 3, 0, 0),
         ("element_below_2d", 0, 5, 1),
+        ("element_from_2d", 12, 0, 0),
+        ("axes_from_2d", 25, 0, 0),
+        ("math:prod", 12, 5, 1),
     ],
 )
 def test_sizes_of_states(size, matrix, vector, scalar):

@@ -67,6 +67,37 @@ def test_decay_as_asked() -> None:
         optim_core.create_optimizer(Model(), "signsgd", eps=1e-3)
 
 
+class Sorting(optim_core.RuleOptimizer):
+    """Descent that treats embeddings in their own way."""
+
+    lr: float = optim_core.hyper(0.1, "step size", ge=0)
+    weight_decay: float = optim_core.decoupled(0.1)
+    sparing: bool = optim_core.hyper(False, "a tenth of the step")
+
+    @classmethod
+    def groups_of(cls, model: nn.Module) -> list[dict[str, Any]]:
+        whole = super().groups_of(model)[0]["params"]
+        inside = [(name, p) for name, p in whole if "embedding" in name]
+        return [
+            {"params": [(name, p) for name, p in whole if "embedding" not in name]},
+            {"params": inside, "sparing": True},
+        ]
+
+    @staticmethod
+    def rule(p: Any, g: Any, *, lr: Any, sparing: bool) -> Any:
+        return p - (lr / 10 if sparing else lr) * g
+
+
+def test_a_method_sorts_a_whole_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {name for name, p in Model().named_parameters() if p.requires_grad}
+    assert {row.name for row in optim_core.explain(optim_core.get("adamw")(Model()))} == names
+    assert [len(group["params"]) for group in Sorting(Model()).param_groups] == [len(names) - 1, 1]
+    monkeypatch.setattr("optim_core.factory.get", lambda name: Sorting)
+    groups = optim_core.create_optimizer(Model(), "sorting").param_groups
+    got = [(group["sparing"], group["weight_decay"], len(group["params"])) for group in groups]
+    assert got == [(False, 0.1, len(DECAYED) - 1), (False, 0.0, len(names) - len(DECAYED)), (True, 0.1, 1)]
+
+
 def test_wrappers_by_flag_name_and_options() -> None:
     optimizer = optim_core.create_optimizer(
         nn.Linear(2, 2), "lion", use_gc=True, wrappers=["sam"], use_lookahead={"k": 3}

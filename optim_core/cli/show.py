@@ -13,7 +13,7 @@ from optim_core import licenses
 from optim_core.cli.output import console, entry_dict, print_json, table
 from optim_core.errors import PackBroken
 from optim_core.registry import Entry, load, registry
-from optim_core.specs import NEEDS, SIZES, OptimizerSpec, state_numbers
+from optim_core.specs import NEEDS, OptimizerSpec, size_text, state_numbers
 from optim_core.unresolved import GETTERS
 
 #: A model is taken to consist of square matrices of this side; states that are smaller than it depend on it.
@@ -102,17 +102,14 @@ def _print_memory(entry: Entry, parameters: float) -> None:
         click.echo("Keeps no state with its default options.")
         return
     sizes = {state: _bytes(size, parameters) for state, size in states.items()}
-    rows = [(state, size, _meaning(size), _readable(sizes[state])) for state, size in states.items()]
+    rows = [
+        (state, size.rpartition(":")[2], size_text(size), _readable(sizes[state])) for state, size in states.items()
+    ]
     console().print(table("state", "size", "which is", "memory", rows=rows, elastic="which is"))
     click.echo(
         f"{_readable(sum(sizes.values()))} of state for {parameters:,.0f} parameters in float32, "
         f"as square matrices of side {_SIDE}, with default options."
     )
-
-
-def _meaning(size: str) -> str:
-    count, _, kind = size.rpartition(" ")
-    return f"{count} times: {SIZES[kind]}" if count else SIZES[kind]
 
 
 def _bytes(size: str, parameters: float) -> int:

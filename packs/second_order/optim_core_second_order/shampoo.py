@@ -10,6 +10,8 @@ from torch import Tensor
 
 from optim_core import hyper, l2, state
 from optim_core.optimizer import RuleOptimizer
+from optim_core_second_order.axes import along, gram, unfolded
+from optim_core_second_order.roots import inverse_roots as powers
 
 
 def _axes(shape: tuple[int, ...], group: Mapping[str, Any]) -> list[tuple[int, ...]]:
@@ -70,36 +72,17 @@ class Shampoo(RuleOptimizer):
         step: int,
     ) -> tuple[Tensor | list[Tensor] | None, ...]:
         """The update above, on a stack: axis 0 counts parameters."""
-        statistics = [H + _outer(_in_front(g, axis), H) for axis, H in enumerate(statistics, start=1)]
+        statistics = [H + _outer(g, axis, H) for axis, H in enumerate(statistics, start=1)]
         if (step - 1) % update_freq == 0:
-            inverse_roots = [_power(H, epsilon, -0.5 / len(statistics)) for H in statistics]
+            inverse_roots = powers(statistics, 2 * len(statistics), epsilon)
         if momentum_buffer is not None:
             momentum_buffer = g if step == 1 else torch.lerp(g, momentum_buffer, momentum)
         x = g if momentum_buffer is None else momentum_buffer
         for axis, R in enumerate(inverse_roots, start=1):
-            moved = x.movedim(axis, 1)
-            X = _in_front(x, axis)
-            x = (R @ X if R.ndim == 3 else R.unsqueeze(2) * X).reshape(moved.shape).movedim(1, axis)
+            x = along(x, axis, R)
         return p - lr * x, momentum_buffer, statistics, inverse_roots
 
 
-def _in_front(x: Tensor, axis: int) -> Tensor:
-    """mat_i: (B, d_i, all other axes)."""
-    return x.movedim(axis, 1).reshape(x.shape[0], x.shape[axis], -1)
-
-
-def _outer(G: Tensor, H: Tensor) -> Tensor:
+def _outer(g: Tensor, axis: int, H: Tensor) -> Tensor:
     """G G^T, or its diagonal if that is what H is."""
-    return G @ G.mT if H.ndim == 3 else G.square().sum(2)
-
-
-def _power(H: Tensor, epsilon: float, exponent: float) -> Tensor:
-    """(H + epsilon I)^exponent of symmetric matrices, or of diagonals."""
-    if H.ndim == 2:
-        return (H + epsilon).pow(exponent)
-    values: Tensor
-    vectors: Tensor
-    values, vectors = torch.linalg.eigh(H)
-    # a sum of G G^T has no negative eigenvalue: those are rounding
-    powers: Tensor = (values.clamp(min=0) + epsilon).pow(exponent)
-    return (vectors * powers.unsqueeze(1)) @ vectors.mT
+    return gram(g, axis) if H.ndim == 3 else unfolded(g, axis).square().sum(2)

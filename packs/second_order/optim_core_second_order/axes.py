@@ -1,0 +1,25 @@
+"""Matrices that belong to the axes of tensors; dimension 0 of everything counts tensors in a stack."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def unfolded(x: Tensor, axis: int) -> Tensor:
+    """mat_i: the axis in front, all others flattened; (B, d, n)."""
+    return x.movedim(axis, 1).reshape(x.shape[0], x.shape[axis], -1)
+
+
+def gram(x: Tensor, axis: int) -> Tensor:
+    """mat_i(x) mat_i(x)^T."""
+    G = unfolded(x, axis)
+    return G @ G.mT
+
+
+def along(x: Tensor, axis: int, M: Tensor) -> Tensor:
+    """The matrix M, or the diagonal one of which it is the diagonal, applied along an axis."""
+    if M.ndim == 2:
+        return x * M.reshape(M.shape[0], *(M.shape[1] if i == axis else 1 for i in range(1, x.ndim)))
+    moved = x.movedim(axis, 1)
+    return torch.matmul(M, moved.reshape(*moved.shape[:2], -1)).reshape(moved.shape).movedim(1, axis)

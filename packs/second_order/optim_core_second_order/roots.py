@@ -1,0 +1,54 @@
+"""Eigenvectors and inverse roots of symmetric matrices."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def inverse_roots(matrices: Sequence[Tensor], root: float, ridge: float, *, relative: bool = False) -> list[Tensor]:
+    """(H + ridge I)^(-1/root) of positive semi-definite matrices, those of one size in one call.
+
+    Args:
+        matrices: stacks of matrices (B, d, d), or of the diagonals of diagonal ones (B, d).
+        root: which root.
+        ridge: what is added to the eigenvalues.
+        relative: whether the ridge is a share of the largest eigenvalue.
+    """
+    together: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for i, H in enumerate(matrices):
+        together[tuple(H.shape[1:])].append(i)
+    found: dict[int, Tensor] = {}
+    for members in together.values():
+        H = matrices[members[0]] if len(members) == 1 else torch.cat([matrices[i] for i in members])
+        roots = _inverse_root(H, root, ridge, relative=relative)
+        found |= zip(members, torch.split(roots, [len(matrices[i]) for i in members]), strict=True)
+    return [found[i] for i in range(len(matrices))]
+
+
+def eigh(H: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, ascending, and eigenvectors of a stack of symmetric matrices.
+
+    Where LAPACK gives up in float32 it gets float64; what is not finite gives NaN, as in any other method, instead of
+    an error in the middle of a step.
+    """
+    try:
+        values, vectors = torch.linalg.eigh(H)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # exported, but not to type checkers
+        if not bool(H.isfinite().all()):
+            return torch.full_like(H[..., 0], torch.nan), torch.full_like(H, torch.nan)
+        values, vectors = torch.linalg.eigh(H.double())
+    return values.to(H.dtype), vectors.to(H.dtype)
+
+
+def _inverse_root(H: Tensor, root: float, ridge: float, *, relative: bool) -> Tensor:
+    values: Tensor
+    vectors: Tensor | None
+    values, vectors = eigh(H) if H.ndim == 3 else (H, None)
+    # a sum of G G^T has no negative eigenvalue: those are rounding
+    values = values.clamp(min=0)
+    powers: Tensor = (values + (ridge * values.amax(1, keepdim=True) if relative else ridge)).pow(-1 / root)
+    return powers if vectors is None else (vectors * powers.unsqueeze(1)) @ vectors.mT

@@ -1,0 +1,174 @@
+"""SOAP."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optim_core import hyper, state
+from optim_core.optimizer import RuleOptimizer
+from optim_core_second_order.axes import along, gram
+from optim_core_second_order.roots import eigh
+from optim_core_second_order.shapes import Shape, merged
+
+
+def _layout(
+    shape: Shape, *, max_precond_dim: int, merge_dims: bool, precondition_1d: bool, data_format: str, **_: Any
+) -> tuple[Shape, list[int]]:
+    """The shape in which a parameter is rotated, and the axes of it that are, counted from 1."""
+    if len(shape) < 2 and not precondition_1d:
+        return shape, []
+    if merge_dims and len(shape) > 1:
+        shape = merged(_channels_first(shape) if data_format == "channels_last" else shape, max_precond_dim)
+    return shape, [axis for axis, d in enumerate(shape, start=1) if d <= max_precond_dim]
+
+
+def _channels_first(shape: Shape) -> Shape:
+    return (shape[0], shape[3], *shape[1:3]) if len(shape) == 4 else shape
+
+
+def _squares(shape: Shape, group: Mapping[str, Any]) -> list[Shape]:
+    view, axes = _layout(shape, **group)
+    return [(view[axis - 1], view[axis - 1]) for axis in axes]
+
+
+class SOAP(RuleOptimizer):
+    """Adam in the slowly turning basis in which Shampoo's matrices are diagonal.
+
+    G_i is the gradient with axis i in front and the others flattened; rot(x) applies Q_i^T along every axis, unrot(x)
+    Q_i; t counts from 0, and the gradient of t = 0 only starts GG and Q (its eigenvectors): p stays where it is::
+
+        GG_i = b GG_i + (1 - b) G_i G_i^T                     b is shampoo_beta, or beta2 if that is negative
+        m = beta1 m + (1 - beta1) rot(g)
+        v = beta2 v + (1 - beta2) rot(g)^2
+        p = p - lr sqrt(1 - beta2^t) / (1 - beta1^t) unrot(m / (sqrt(v) + eps))
+        p = p (1 - lr weight_decay)
+        Q_i = QR(GG_i Q_i)                                    every precondition_frequency steps
+
+    Before the QR the columns of Q_i, and v with them, are put in the order of the diagonal of Q_i^T GG_i Q_i; m is
+    turned into the new basis. Tensors of one dimension are not rotated, unless ``precondition_1d``; nor are axes longer
+    than ``max_precond_dim``. With ``merge_dims`` neighbouring axes are first merged while they stay below it.
+    ``normalize_grads`` divides the update by its root mean square.
+
+    A parameter that gets its first gradient late begins then. The first gradients rarely fill a Gram matrix; in what
+    they leave out the basis is arbitrary, so that two machines may well part there. The authors' code takes
+    eigenvectors in float32 whatever the parameters are.
+
+    Example:
+        >>> import torch
+        >>> w = torch.nn.Parameter(torch.eye(2))
+        >>> optimizer = SOAP([w], lr=0.1, weight_decay=0.0)
+        >>> [round(float(optimizer.minimize(lambda: w.square().sum())), 3) for _ in range(3)]
+        [2.0, 2.0, 1.62]
+
+    Source: Vyas et al., SOAP: Improving and Stabilizing Shampoo using Adam, 2024, Algorithm 3,
+    https://arxiv.org/abs/2409.11321; skipped first step and decay after the update as in the authors' code.
+    """
+
+    lr: float = hyper(3e-3, "step size", ge=0, search=(3e-4, 3e-2))
+    betas: tuple[float, float] = hyper((0.95, 0.95), "decay of the averages of rot(g) and of its square", ge=0, lt=1)
+    shampoo_beta: float = hyper(-1.0, "decay of the Gram matrices, negative for beta2", ge=-1, lt=1)
+    eps: float = hyper(1e-8, "added to the root", ge=0)
+    weight_decay: float = hyper(0.01, "decoupled decay, times lr, after the update", ge=0)
+    precondition_frequency: int = hyper(10, "steps from one basis to the next", ge=1)
+    max_precond_dim: int = hyper(10000, "longest axis that is rotated", ge=0)
+    merge_dims: bool = hyper(False, "merge short neighbouring axes first")
+    precondition_1d: bool = hyper(False, "rotate tensors of one dimension too")
+    normalize_grads: bool = hyper(False, "divide the update by its root mean square")
+    data_format: str = hyper("channels_first", "order of axes in merging", choices=("channels_first", "channels_last"))
+    correct_bias: bool = hyper(True, "correct the averages as Adam does")
+
+    exp_avg = state("average of rot(g), in the basis")
+    exp_avg_sq = state("average of rot(g) squared, in the basis")
+    GG = state("averages of G G^T", shape=_squares)
+    Q = state("bases", shape=_squares)
+
+    @staticmethod
+    def batched_rule(
+        p: Tensor,
+        g: Tensor,
+        exp_avg: Tensor,
+        exp_avg_sq: Tensor,
+        GG: list[Tensor],
+        Q: list[Tensor],
+        *,
+        lr: float,
+        betas: tuple[float, float],
+        shampoo_beta: float,
+        eps: float,
+        weight_decay: float,
+        precondition_frequency: int,
+        max_precond_dim: int,
+        merge_dims: bool,
+        precondition_1d: bool,
+        normalize_grads: bool,
+        data_format: str,
+        correct_bias: bool,
+        step: int,
+    ) -> tuple[Tensor | list[Tensor], ...]:
+        """The update above, on a stack: dimension 0 counts parameters."""
+        view, axes = _layout(
+            p.shape[1:],
+            max_precond_dim=max_precond_dim,
+            merge_dims=merge_dims,
+            precondition_1d=precondition_1d,
+            data_format=data_format,
+        )
+        channels = 2 if merge_dims and data_format == "channels_last" and p.ndim == 5 else -1
+
+        def viewed(x: Tensor) -> Tensor:
+            return x.movedim(-1, channels).reshape(len(x), *view)
+
+        def back(x: Tensor) -> Tensor:
+            return x.reshape(p.movedim(-1, channels).shape).movedim(channels, -1)
+
+        beta1, beta2 = betas
+        beta = beta2 if shampoo_beta < 0 else shampoo_beta
+        G = viewed(g).contiguous()
+        GG = [torch.lerp(gram(G, axis), M, beta) for axis, M in zip(axes, GG, strict=True)]
+        if step == 1:
+            return p, exp_avg, exp_avg_sq, GG, [eigh(M)[1].flip(2) for M in GG]
+        t = step - 1
+        G = _rot(G, axes, Q)
+        m = torch.lerp(G, viewed(exp_avg), beta1)
+        v = torch.lerp(G.square(), viewed(exp_avg_sq), beta2)
+        U = back(_unrot(m / (v.sqrt() + eps), axes, Q))
+        if normalize_grads:
+            rms = U.flatten(1).square().mean(1).sqrt() + 1e-30
+            U = U / rms.reshape(-1, *(1 for _ in p.shape[1:]))
+        size = lr * math.sqrt(1 - beta2**t) / (1 - beta1**t) if correct_bias else lr
+        p = (p - size * U) * (1 - lr * weight_decay)
+        if t % precondition_frequency == 0 and axes:
+            m = _unrot(m, axes, Q)
+            Q = list(Q)
+            for i, (axis, M) in enumerate(zip(axes, GG, strict=True)):
+                T = M @ Q[i]
+                order = (Q[i] * T).sum(1).argsort(descending=True)
+                v = _permuted(v, axis, order)
+                Q[i] = torch.linalg.qr(_permuted(T, 2, order)).Q
+            m = _rot(m, axes, Q)
+        return p, back(m), back(v), GG, Q
+
+
+def _rot(x: Tensor, axes: Sequence[int], Q: Sequence[Tensor]) -> Tensor:
+    """Q_i^T along every axis."""
+    for axis, B in zip(axes, Q, strict=True):
+        x = along(x, axis, B.mT)
+    return x
+
+
+def _unrot(x: Tensor, axes: Sequence[int], Q: Sequence[Tensor]) -> Tensor:
+    """Q_i along every axis."""
+    for axis, B in zip(axes, Q, strict=True):
+        x = along(x, axis, B)
+    return x
+
+
+def _permuted(x: Tensor, axis: int, order: Tensor) -> Tensor:
+    """Entries along an axis in the order given, one for each tensor of the stack."""
+    shape = [len(x), *(order.shape[1] if i == axis else 1 for i in range(1, x.ndim))]
+    return x.take_along_dim(order.reshape(shape), axis)

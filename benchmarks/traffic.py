@@ -43,7 +43,7 @@ def graph_of(optimizer: RuleOptimizer, shape: Shape) -> Graph | None:
         "whole_step": STEP,
         "largest_lr": group.get("lr") or 0.0,
     }
-    given |= {"grad_scale": None, "seed": None}
+    given |= {"grad_scale": None, "rounding_seed": None}
     options = {name: group[name] for name in method.hypers} | given
     host, _ = split(options)
     trace = Trace(host, shape)

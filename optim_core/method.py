@@ -25,7 +25,7 @@ GIVEN = {
     "whole_step": "how many steps the optimizer has done, this one included: 1, 2, ...",
     "largest_lr": "the largest lr among all groups",
     "grad_scale": "what a GradScaler has multiplied the gradients by, which the core divides by; or None",
-    "seed": "a new random number below 2^24, if some parameters are rounded at random; or None",
+    "rounding_seed": "a new random number below 2^24, if some parameters are rounded at random; or None",
 }
 
 

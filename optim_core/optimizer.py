@@ -379,7 +379,7 @@ class RuleOptimizer(_Declared):
             "whole_step": self.whole_step + 1,
             "largest_lr": max((float(g["lr"]) for g in self.param_groups if g.get("lr") is not None), default=0.0),
             "grad_scale": None if grad_scale is None else float(grad_scale),
-            "seed": int(torch.randint(1 << 24, (), generator=draws)) if at_random else None,
+            "rounding_seed": int(torch.randint(1 << 24, (), generator=draws)) if at_random else None,
         }
 
     def _options(self, group: Mapping[str, Any], step: int, given: dict[str, Any], *, first: bool) -> dict[str, Any]:

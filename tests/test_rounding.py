@@ -81,12 +81,13 @@ def test_compensated_weights_follow_float32(name: str) -> None:
 @pytest.mark.parametrize("way", WAYS, ids=str)
 @pytest.mark.parametrize("rounding", ["stochastic", "kahan"])
 def test_small_steps_are_not_lost(rounding: str, way: dict[str, Any]) -> None:
-    w = Parameter(torch.ones(4096, dtype=torch.bfloat16))
+    torch.manual_seed(5)
+    w = Parameter(torch.ones(1 << 16, dtype=torch.bfloat16))
     optimizer = optim_core.get("sgd")([w], lr=1e-4, rounding=rounding, **way)
     for _ in range(100):  # each step is a fortieth of what bfloat16 resolves at 1
         w.grad = torch.ones_like(w)
         optimizer.step()
-    assert float(w.double().mean()) == pytest.approx(0.99, abs=2e-4 if rounding == "stochastic" else 4e-3)
+    assert float(w.double().mean()) == pytest.approx(0.99, abs=1.5e-4 if rounding == "stochastic" else 4e-3)
     w = Parameter(torch.ones(4, dtype=torch.bfloat16))
     plain = optim_core.get("sgd")([w], lr=1e-4, **way)
     for _ in range(100):

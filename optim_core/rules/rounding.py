@@ -26,6 +26,6 @@ def rounded(trace: Trace, new_p: Value, rounding: Rounding) -> dict[str, Value]:
     if rounding == "stochastic":
         # a number for each element: of the element's place, the parameter's salt and the step's seed
         p, salt = trace.input("p", Level.ELEMENT), trace.input("salt", Level.TENSOR)
-        draw = trace.apply("uniform", p, trace.input("seed", Level.HOST), salt)
+        draw = trace.apply("uniform", p, trace.input("rounding_seed", Level.HOST), salt)
         return {"p": trace.apply("stochastic_bfloat16", new_p, draw)}
     return {"p": new_p}

@@ -3,6 +3,7 @@
 
 #if DOUBLE
 typedef double real;
+typedef uint64_t bits_t;
 #define SQRT sqrt
 #define EXP exp
 #define LOG log
@@ -11,6 +12,7 @@ typedef double real;
 #define POW pow
 #else
 typedef float real;
+typedef uint32_t bits_t;
 #define SQRT sqrtf
 #define EXP expf
 #define LOG logf
@@ -31,12 +33,25 @@ extern real TANH(real);
 extern real POW(real, real);
 #endif
 
+/* a ? b : c without a branch: GCC leaves a loop scalar if it finds branches in it that depend on each other */
+static inline real choose(int condition, real a, real b)
+{
+    bits_t x, y;
+    const bits_t mask = -(bits_t)(condition != 0);
+    __builtin_memcpy(&x, &a, sizeof x);
+    __builtin_memcpy(&y, &b, sizeof y);
+    x = (x & mask) | (y & ~mask);
+    __builtin_memcpy(&a, &x, sizeof a);
+    return a;
+}
+
 /* NaN if either is, as torch has it; fmin and fmax would drop it */
-#define SMALLER(a, b) ((a) < (b) || (a) != (a) ? (a) : (b))
-#define LARGER(a, b) ((a) > (b) || (a) != (a) ? (a) : (b))
+static inline real smaller(real a, real b) { return choose((a < b) | (a != a), a, b); }
+static inline real larger(real a, real b) { return choose((a > b) | (a != a), a, b); }
+
 /* from the nearer end, as torch has it */
-#define LERP(a, b, w) LERP_FROM(FABS(w) < (real)0.5, a, b, FABS(w) < (real)0.5 ? (w) : (w) - 1)
-#define LERP_FROM(near_a, a, b, step) (((near_a) ? (a) : (b)) + (step) * ((b) - (a)))
+#define LERP(a, b, w) LERP_FROM(FABS(w) < (real)0.5, a, b, choose(FABS(w) < (real)0.5, w, (w) - 1))
+#define LERP_FROM(near_a, a, b, step) (choose(near_a, a, b) + (step) * ((b) - (a)))
 
 #define LOAD_f64(a, i) ((real)((const double *)(a))[i])
 #define STORE_f64(a, i, x) (((double *)(a))[i] = (double)(x))

@@ -45,18 +45,18 @@ _EXPRESSIONS: Mapping[str, str] = {
     "log": "LOG({})",
     "tanh": "TANH({})",
     "sigmoid": "1 / (1 + EXP(-{}))",
-    "minimum": "SMALLER({}, {})",
-    "maximum": "LARGER({}, {})",
+    "minimum": "smaller({}, {})",
+    "maximum": "larger({}, {})",
     "lerp": "LERP({}, {}, {})",  # for a weight that differs from element to element
-    "where": "{} ? {} : {}",
+    "where": "choose({} != 0, {}, {})",
     "lt": "{} < {}",
     "le": "{} <= {}",
     "gt": "{} > {}",
     "ge": "{} >= {}",
     "eq": "{} == {}",
     "ne": "{} != {}",
-    "and": "{} && {}",
-    "or": "{} || {}",
+    "and": "({} != 0) & ({} != 0)",
+    "or": "({} != 0) | ({} != 0)",
     "not": "!{}",
     "copy": "{}",
     "bfloat16": "(real)from_bits((uint32_t)to_bf16((float){}) << 16)",
@@ -134,7 +134,7 @@ class _Writer:
         """A reduction over a tensor, from what its chunks have left."""
         k, at = value.index, self.partial[value.index]
         part = f"c->partials[k * N_REDUCTIONS + {at}]"
-        joined = f"LARGER(x{k}, {part})" if value.op == "amax" else f"x{k} + {part}"
+        joined = f"larger((real)x{k}, (real){part})" if value.op == "amax" else f"x{k} + {part}"
         return [
             f"double x{k} = {_START[value.op]};",
             "for (int64_t k = c->of_tensor[t]; k < c->of_tensor[t + 1]; k++)",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from optim_core.declarations import hyper
 from optim_core.errors import UnsupportedParameter
@@ -14,6 +14,8 @@ from optim_core.transforming import TransformWrapper
 @dataclass(frozen=True)
 class Centralise(Transform):
     """phi(x) = x - mean of x over each output unit; of the gradient, or of the update."""
+
+    after_l2: ClassVar[bool] = True
 
     conv_only: bool
     of_gradient: bool

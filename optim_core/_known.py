@@ -13,6 +13,8 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "adamp": ("adamp", "optimizer", "adaptive"),
     "adamw": ("adamw", "optimizer", "adaptive"),
     "adan": ("adan", "optimizer", "adaptive"),
+    "adaptivegradientclipping": ("agc", "wrapper", "wrappers"),
+    "agc": ("agc", "wrapper", "wrappers"),
     "aggmo": ("aggmo", "optimizer", "momentum"),
     "amsgrad": ("amsgrad", "optimizer", "adaptive"),
     "chebyshev": ("chebyshev", "scheduler", "schedulers"),

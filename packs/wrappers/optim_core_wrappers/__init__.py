@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from optim_core.exports import exports
 
 if TYPE_CHECKING:
+    from optim_core_wrappers.agc import AGC
     from optim_core_wrappers.gc import GradientCentralization
     from optim_core_wrappers.lookahead import Lookahead
 
 __all__ = [
+    "AGC",
     "GradientCentralization",
     "Lookahead",
 ]

@@ -39,4 +39,18 @@ def optim_core_wrappers() -> list[WrapperSpec]:
             code="https://github.com/Yonghongwei/Gradient-Centralization",
             code_license="none found",
         ),
+        WrapperSpec(
+            name="agc",
+            aliases=("adaptive_gradient_clipping",),
+            target="optim_core_wrappers.agc:AGC",
+            summary="Holds the gradient of each output unit below a share of the norm of its weights.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="High-Performance Large-Scale Image Recognition Without Normalization",
+                url="https://arxiv.org/abs/2102.06171",
+                year=2021,
+            ),
+            code="https://github.com/google-deepmind/deepmind-research/tree/master/nfnets",
+            code_license="Apache-2.0",
+        ),
     ]

@@ -17,6 +17,8 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "agc": ("agc", "wrapper", "wrappers"),
     "aggmo": ("aggmo", "optimizer", "momentum"),
     "amsgrad": ("amsgrad", "optimizer", "adaptive"),
+    "caution": ("cautious", "wrapper", "wrappers"),
+    "cautious": ("cautious", "wrapper", "wrappers"),
     "chebyshev": ("chebyshev", "scheduler", "schedulers"),
     "chebyshevlr": ("chebyshev", "scheduler", "schedulers"),
     "exploreexploit": ("explore_exploit", "scheduler", "schedulers"),

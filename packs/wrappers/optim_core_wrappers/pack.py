@@ -53,4 +53,18 @@ def optim_core_wrappers() -> list[WrapperSpec]:
             code="https://github.com/google-deepmind/deepmind-research/tree/master/nfnets",
             code_license="Apache-2.0",
         ),
+        WrapperSpec(
+            name="cautious",
+            aliases=("caution",),
+            target="optim_core_wrappers.cautious:Cautious",
+            summary="Leaves out what goes against the present gradient, and enlarges the rest of the update.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Cautious Optimizers: Improving Training with One Line of Code",
+                url="https://arxiv.org/abs/2411.16085",
+                year=2024,
+            ),
+            code="https://github.com/kyleliang919/C-Optim",
+            code_license="MIT",
+        ),
     ]

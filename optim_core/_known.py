@@ -27,6 +27,8 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "fromage": ("fromage", "optimizer", "noncommercial"),
     "gc": ("gc", "wrapper", "wrappers"),
     "gradientcentralization": ("gc", "wrapper", "wrappers"),
+    "gradientnormalization": ("gradnorm", "wrapper", "wrappers"),
+    "gradnorm": ("gradnorm", "wrapper", "wrappers"),
     "knee": ("explore_exploit", "scheduler", "schedulers"),
     "kneelr": ("explore_exploit", "scheduler", "schedulers"),
     "lamb": ("lamb", "optimizer", "adaptive"),

@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from optim_core_wrappers.agc import AGC
     from optim_core_wrappers.cautious import Cautious
     from optim_core_wrappers.gc import GradientCentralization
+    from optim_core_wrappers.gradnorm import GradientNormalization
     from optim_core_wrappers.lookahead import Lookahead
 
 __all__ = [
     "AGC",
     "Cautious",
     "GradientCentralization",
+    "GradientNormalization",
     "Lookahead",
 ]
 

@@ -67,4 +67,18 @@ def optim_core_wrappers() -> list[WrapperSpec]:
             code="https://github.com/kyleliang919/C-Optim",
             code_license="MIT",
         ),
+        WrapperSpec(
+            name="gradnorm",
+            aliases=("gradient_normalization",),
+            target="optim_core_wrappers.gradnorm:GradientNormalization",
+            summary="Divides each tensor's gradient by its standard deviation.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Ranger21: a synergistic deep learning optimizer",
+                url="https://arxiv.org/abs/2106.13731",
+                year=2021,
+            ),
+            code="https://github.com/lessw2020/Ranger21",
+            code_license="Apache-2.0",
+        ),
     ]

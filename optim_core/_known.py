@@ -35,6 +35,7 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "lion": ("lion", "optimizer", "sign"),
     "lookahead": ("lookahead", "wrapper", "wrappers"),
     "nero": ("nero", "optimizer", "noncommercial"),
+    "normloss": ("normloss", "wrapper", "wrappers"),
     "pcgrad": ("pcgrad", "wrapper", "multitask"),
     "prodigy": ("prodigy", "optimizer", "adaptive"),
     "radam": ("radam", "optimizer", "adaptive"),

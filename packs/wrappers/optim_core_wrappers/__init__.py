@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from optim_core_wrappers.gc import GradientCentralization
     from optim_core_wrappers.gradnorm import GradientNormalization
     from optim_core_wrappers.lookahead import Lookahead
+    from optim_core_wrappers.normloss import NormLoss
 
 __all__ = [
     "AGC",
@@ -19,6 +20,7 @@ __all__ = [
     "GradientCentralization",
     "GradientNormalization",
     "Lookahead",
+    "NormLoss",
 ]
 
 __getattr__, __dir__ = exports(__name__)

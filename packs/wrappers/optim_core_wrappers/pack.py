@@ -81,4 +81,15 @@ def optim_core_wrappers() -> list[WrapperSpec]:
             code="https://github.com/lessw2020/Ranger21",
             code_license="Apache-2.0",
         ),
+        WrapperSpec(
+            name="normloss",
+            target="optim_core_wrappers.normloss:NormLoss",
+            summary="Pulls the norm of each output unit's weights towards one, apart from the gradient.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Norm Loss: An efficient yet effective regularization method for deep neural networks",
+                url="https://arxiv.org/abs/2103.06583",
+                year=2021,
+            ),
+        ),
     ]

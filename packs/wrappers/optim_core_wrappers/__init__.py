@@ -9,6 +9,7 @@ from optim_core.exports import exports
 if TYPE_CHECKING:
     from optim_core_wrappers.agc import AGC
     from optim_core_wrappers.cautious import Cautious
+    from optim_core_wrappers.clip import GradientClipping
     from optim_core_wrappers.gc import GradientCentralization
     from optim_core_wrappers.gradnorm import GradientNormalization
     from optim_core_wrappers.lookahead import Lookahead
@@ -18,6 +19,7 @@ __all__ = [
     "AGC",
     "Cautious",
     "GradientCentralization",
+    "GradientClipping",
     "GradientNormalization",
     "Lookahead",
     "NormLoss",

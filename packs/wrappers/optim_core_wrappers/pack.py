@@ -92,4 +92,16 @@ def optim_core_wrappers() -> list[WrapperSpec]:
                 year=2021,
             ),
         ),
+        WrapperSpec(
+            name="clip",
+            aliases=("gradient_clipping",),
+            target="optim_core_wrappers.clip:GradientClipping",
+            summary="Keeps the norm of all gradients together, or every element, within a bound.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="On the difficulty of training recurrent neural networks",
+                url="https://arxiv.org/abs/1211.5063",
+                year=2012,
+            ),
+        ),
     ]

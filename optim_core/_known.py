@@ -22,6 +22,7 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "chebyshev": ("chebyshev", "scheduler", "schedulers"),
     "chebyshevlr": ("chebyshev", "scheduler", "schedulers"),
     "clip": ("clip", "wrapper", "wrappers"),
+    "decay": ("decay", "wrapper", "wrappers"),
     "exploreexploit": ("explore_exploit", "scheduler", "schedulers"),
     "exploreexploitlr": ("explore_exploit", "scheduler", "schedulers"),
     "fractal": ("chebyshev", "scheduler", "schedulers"),
@@ -50,4 +51,5 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "sophia": ("sophiah", "optimizer", "second_order"),
     "sophiah": ("sophiah", "optimizer", "second_order"),
     "untunedlinearwarmup": ("untuned_linear_warmup", "scheduler", "schedulers"),
+    "weightdecay": ("decay", "wrapper", "wrappers"),
 }

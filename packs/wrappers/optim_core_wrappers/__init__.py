@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from optim_core_wrappers.agc import AGC
     from optim_core_wrappers.cautious import Cautious
     from optim_core_wrappers.clip import GradientClipping
+    from optim_core_wrappers.decay import WeightDecay
     from optim_core_wrappers.gc import GradientCentralization
     from optim_core_wrappers.gradnorm import GradientNormalization
     from optim_core_wrappers.lookahead import Lookahead
@@ -23,6 +24,7 @@ __all__ = [
     "GradientNormalization",
     "Lookahead",
     "NormLoss",
+    "WeightDecay",
 ]
 
 __getattr__, __dir__ = exports(__name__)

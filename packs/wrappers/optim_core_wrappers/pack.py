@@ -104,4 +104,16 @@ def optim_core_wrappers() -> list[WrapperSpec]:
                 year=2012,
             ),
         ),
+        WrapperSpec(
+            name="decay",
+            aliases=("weight_decay",),
+            target="optim_core_wrappers.decay:WeightDecay",
+            summary="Weight decay, decoupled or L2, for methods that have none of their own.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Decoupled Weight Decay Regularization",
+                url="https://arxiv.org/abs/1711.05101",
+                year=2017,
+            ),
+        ),
     ]

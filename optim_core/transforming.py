@@ -27,10 +27,10 @@ class TransformWrapper(Wrapper):
     """A wrapper that is a :class:`~optim_core.rules.Transform`.
 
     Around a RuleOptimizer the transform is composed with the rule and costs no pass over memory. Around any other
-    torch optimizer it works on copies before and after the step, with the same numbers; the user's ``p.grad`` is put
-    back. There L2 is the base's own affair, so the transform sees the gradient without it; the update is all that
-    the base has done to a parameter, except for decoupled weight decay where the group has torch's
-    ``decoupled_weight_decay=True`` (AdamW).
+    torch optimizer it works on copies right before and after its step, with the same numbers, whatever wrappers stand
+    between; the user's ``p.grad`` is put back. There L2 is the base's own affair, so no transform sees it in the
+    gradient; the update is all that the base has done to a parameter, except for decoupled weight decay where the group
+    has torch's ``decoupled_weight_decay=True`` (AdamW).
     """
 
     #: Whether complex parameters are refused.
@@ -51,13 +51,21 @@ class TransformWrapper(Wrapper):
         mine = self.transform()
         self._graphs: dict[Hashable, list[_Surroundings]] = {}
         self._transforms: tuple[Transform, ...] = ()
-        inner, stepping = self.innermost, _stepping(self.base)
-        if stepping is not None:
-            stepping._transforms = (mine, *stepping._transforms)
+        inner, nearest = self.innermost, self._nearest
+        if isinstance(nearest._stepping, TransformWrapper):
+            nearest._stepping._transforms = (mine, *nearest._stepping._transforms)
         elif isinstance(inner, RuleOptimizer) and (inner.method.batched_rule is None or not _sums(mine, inner)):
             inner.add_transform(mine)
         else:
-            self._transforms = (mine,)
+            self._transforms, nearest._stepping = (mine,), self
+
+    @property
+    def _nearest(self) -> Wrapper:
+        """The wrapper next to the innermost optimizer."""
+        wrapper: Wrapper = self
+        while isinstance(wrapper.base, Wrapper):
+            wrapper = wrapper.base
+        return wrapper
 
     def added(self, group: dict[str, Any]) -> None:
         """Refuse what the transform makes no sense for.
@@ -77,15 +85,12 @@ class TransformWrapper(Wrapper):
                 "it a number"
             )
 
-    def apply(self) -> None:
+    def step_innermost(self) -> None:
         """Step with transformed gradients.
 
         Raises:
             SparseGradient: before anything is changed.
         """
-        if not self._transforms:
-            super().apply()
-            return
         parts = self._parts()
         for part in parts:
             if "gradient" in part.around.before.outputs:
@@ -97,7 +102,7 @@ class TransformWrapper(Wrapper):
         try:
             for part in parts:
                 part.lend(part.seen or part.gradients)
-            super().apply()
+            super().step_innermost()
         finally:
             for part in parts:
                 part.lend(part.gradients)
@@ -213,15 +218,6 @@ class _Part:
     def _bucket(self, graph: Graph, **buffers: Sequence[Tensor]) -> Bucket:
         views = {name: [real(x.detach()) for x in tensors] for name, tensors in {"p": self.params, **buffers}.items()}
         return Bucket(graph, self.host, views, compute_dtype(views["p"][0]))
-
-
-def _stepping(base: Optimizer) -> TransformWrapper | None:
-    """The wrapper inside that works on copies, if there is one: all further transforms join its own."""
-    while isinstance(base, Wrapper):
-        if isinstance(base, TransformWrapper) and base._transforms:
-            return base
-        base = base.base
-    return None
 
 
 def _of_group(

@@ -23,7 +23,7 @@ from optim_core.errors import InvalidOption, SparseGradient, UnsupportedParamete
 from optim_core.method import scalars, split
 from optim_core.registry import load
 from optim_core.rules import Level, Trace
-from optim_core.rules.compose import compose
+from optim_core.rules.compose import Buffer, compose
 from optim_core.rules.graph import Graph
 from optim_core.rules.values import REDUCTIONS
 from optim_core.transforming import TransformWrapper
@@ -75,24 +75,25 @@ def groups(params: Sequence[Tensor], **second: float) -> list[dict[str, Any]]:
 
 
 # which rules ---------------------------------------------------------------------------------------------------
-def traced(cls: Any, options: Mapping[str, Any]) -> Graph:
-    """The graph of a method for a matrix."""
+def traced(cls: Any, options: Mapping[str, Any]) -> tuple[Graph, Sequence[Buffer]]:
+    """The graph of a method for a matrix, and the buffers that its rule takes."""
     optimizer = cls([Parameter(torch.ones(2, 2))], **options)
     numbers = {"step": 1, "first": 1.0, "whole_step": 1, "largest_lr": 0.1}
     group = {name: optimizer.param_groups[0][name] for name in cls.hypers} | numbers
     host, _ = split(group)
     trace = Trace(host, (2, 2))
     method = cls.method
-    parts = method.buffers(group, frozenset()), scalars(group, trace), method.keywords, method.settings(group, ())
-    return compose(method.rule, trace, *parts)
+    buffers = method.buffers(group, frozenset())
+    graph = compose(method.rule, trace, buffers, scalars(group, trace), method.keywords, method.settings(group, ()))
+    return graph, buffers
 
 
 def kinds(cls: Any, options: Mapping[str, Any]) -> frozenset[str]:
     """What is special about a rule."""
-    graph = traced(cls, options)
+    graph, buffers = traced(cls, options)
     over = {v.level for v in graph.values if v.op in REDUCTIONS and v.op != "size"}
     found = {f"reduces to {level.name}" for level in over}
-    found |= {f"state on {s.level.name}" for s in cls.states.values() if s.level is not Level.ELEMENT}
+    found |= {f"state on {b.level.name}" for b in buffers if b.level is not Level.ELEMENT}
     found |= {"sampled"} if any(v.every > 1 for v in graph.values) else set()
     return frozenset(found or {"elementwise"})
 

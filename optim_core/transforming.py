@@ -1,20 +1,24 @@
-"""TransformWrapper: a transform of gradients or updates, as a wrapper for any optimizer."""
+"""TransformWrapper: a transform of gradients, parameters or updates, as a wrapper for any optimizer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import Optimizer
 
-from optim_core.closures import check_dense, parameters
+from optim_core.closures import check_dense
+from optim_core.errors import UnsupportedParameter, WrapperConflict
+from optim_core.method import scalars, split
 from optim_core.optimizer import RuleOptimizer
 from optim_core.rules.bucket import Bucket
-from optim_core.rules.compose import Settings, Transform, around
-from optim_core.rules.graph import Graph
+from optim_core.rules.compose import Settings, Transform, decayed, entering, transformed
+from optim_core.rules.graph import Graph, Home
 from optim_core.rules.step import run
-from optim_core.rules.values import Trace
+from optim_core.rules.values import Level, Trace, Value
 from optim_core.update import compute_dtype, real
 from optim_core.wrapper import Wrapper
 
@@ -23,64 +27,217 @@ class TransformWrapper(Wrapper):
     """A wrapper that is a :class:`~optim_core.rules.Transform`.
 
     Around a RuleOptimizer the transform is composed with the rule and costs no pass over memory. Around any other
-    torch optimizer it works on copies before and after the step; the user's ``p.grad`` is put back. There the update
-    is all that the base has done to a parameter, its weight decay included.
+    torch optimizer it works on copies right before and after its step, with the same numbers, whatever wrappers stand
+    between; the user's ``p.grad`` is put back. There L2 is the base's own affair, so no transform sees it in the
+    gradient; the update is all that the base has done to a parameter, except for decoupled weight decay where the group
+    has torch's ``decoupled_weight_decay=True`` (AdamW).
     """
+
+    #: Whether complex parameters are refused.
+    real_only: ClassVar[bool] = False
+
+    @property
+    def uses_lr(self) -> bool:
+        """Whether the transform needs a learning rate in every group."""
+        return False
 
     def transform(self) -> Transform:
         """The transform that the options describe."""
         raise NotImplementedError
 
     def wrapped(self) -> None:
-        """Compose with the rule if there is one."""
+        """Compose with the rule if there is one, else with the transforms that are there, else begin."""
         super().wrapped()
-        if isinstance(self.innermost, RuleOptimizer):
-            self.innermost.add_transform(self.transform())
+        mine = self.transform()
+        self._graphs: dict[Hashable, list[_Surroundings]] = {}
+        self._transforms: tuple[Transform, ...] = ()
+        inner, nearest = self.innermost, self._nearest
+        if isinstance(nearest._stepping, TransformWrapper):
+            nearest._stepping._transforms = (mine, *nearest._stepping._transforms)
+        elif isinstance(inner, RuleOptimizer) and (inner.method.batched_rule is None or not _sums(mine, inner)):
+            inner.add_transform(mine)
+        else:
+            self._transforms, nearest._stepping = (mine,), self
 
-    def apply(self) -> None:
+    @property
+    def _nearest(self) -> Wrapper:
+        """The wrapper next to the innermost optimizer."""
+        wrapper: Wrapper = self
+        while isinstance(wrapper.base, Wrapper):
+            wrapper = wrapper.base
+        return wrapper
+
+    def added(self, group: dict[str, Any]) -> None:
+        """Refuse what the transform makes no sense for.
+
+        Raises:
+            UnsupportedParameter: a parameter is complex.
+            WrapperConflict: the group has no learning rate.
+        """
+        super().added(group)
+        if self.real_only and any(p.is_complex() for p in group["params"]):
+            raise UnsupportedParameter(
+                f"{self.method.name} works on real parameters: keep complex ones in an optimizer of their own"
+            )
+        if self.uses_lr and group.get("lr") is None:
+            raise WrapperConflict(
+                f"{self.method.name} goes by the learning rate, but {type(self.innermost).__name__} has lr=None: give "
+                "it a number"
+            )
+
+    def step_innermost(self) -> None:
         """Step with transformed gradients.
 
         Raises:
             SparseGradient: before anything is changed.
         """
-        if isinstance(self.innermost, RuleOptimizer):
-            super().apply()
-            return
-        settings = Settings(None, fixed_decay=False, maximize=False, transforms=(self.transform(),))
-        params = [p for p in parameters(self) if p.grad is not None]
-        for p in params:
-            check_dense(p, self.method.name)
-        gradients = {p: p.grad for p in params}
-        seen: dict[Tensor, Tensor] = {}
-        graphs = [_graphs(p, settings) for p in params]
-        for p, (before, _) in zip(params, graphs, strict=True):
-            if "gradient" in before.outputs:
-                seen[p] = torch.empty_like(p)
-                _run(before, p, {"g": _real(p.grad), "gradient": real(seen[p])})
-        old = {p: p.detach().clone() for p, (_, after) in zip(params, graphs, strict=True) if after is not None}
+        parts = self._parts()
+        for part in parts:
+            if "gradient" in part.around.before.outputs:
+                part.seen = [torch.empty_like(p) for p in part.params]
+        run([part.before() for part in parts if _acts(part.around.before)], {})
+        followed = [part for part in parts if _acts(part.around.after)]
+        for part in followed:
+            part.old = [p.detach().clone() for p in part.params]
         try:
-            for p, transformed in seen.items():
-                p.grad = transformed
-            super().apply()
+            for part in parts:
+                part.lend(part.seen or part.gradients)
+            super().step_innermost()
         finally:
-            for p in params:
-                p.grad = gradients[p]
-        for p, (_, after) in zip(params, graphs, strict=True):
-            if after is not None:
-                new_p = p.detach().clone()
-                p.copy_(old[p])
-                given = {"g": _real(gradients[p]), "gradient": _real(seen.get(p)), "new_p": real(new_p)}
-                _run(after, p, given)
+            for part in parts:
+                part.lend(part.gradients)
+        run([part.after() for part in followed], {})
+
+    def _parts(self) -> Sequence[_Part]:
+        """The parameters that have a gradient: those together that share graphs and numbers."""
+        parts: dict[Hashable, _Part] = {}
+        for group in self.param_groups:
+            settings, options = _of_group(self.innermost, group, self._transforms)
+            host, fixed = split(options)
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                check_dense(p, self.method.name)
+                if p.numel():
+                    around = self._surroundings((settings, fixed), host, options, real(p).shape)
+                    key = id(group), id(around), p.dtype, p.grad.dtype, p.device
+                    part = parts.setdefault(key, _Part(around, host, [], []))
+                    part.params.append(p)
+                    part.gradients.append(p.grad)
+        return list(parts.values())
+
+    def _surroundings(
+        self, key: tuple[Settings, Hashable], host: Mapping[str, float], options: Mapping[str, Any], shape: torch.Size
+    ) -> _Surroundings:
+        known = self._graphs.setdefault(key, [])
+        for around in known:
+            if around.fits(host, shape):
+                return around
+        known.append(_surroundings(key[0], host, options, shape))
+        return known[-1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"_transforms": self._transforms, "_graphs": {}}
 
 
-def _real(g: Tensor | None) -> Tensor:
-    return real(g.detach()) if g is not None else torch.empty(0)
+@dataclass(frozen=True, eq=False)
+class _Surroundings:
+    """What comes before a step and after it.
+
+    The first graph turns ``p`` and ``g`` into the ``p`` and ``gradient`` that the base steps with. The second one
+    turns the base's ``p``, that gradient ``g`` and the parameter before its step, ``old``, into the ``p`` to keep.
+    """
+
+    before: Graph
+    after: Graph
+
+    def fits(self, host: Mapping[str, float], shape: Sequence[int]) -> bool:
+        """Whether the graphs hold for such numbers and such a shape."""
+        return all(g.trace.holds(host) and g.trace.fits(shape) for g in (self.before, self.after))
 
 
-def _graphs(p: Tensor, settings: Settings) -> tuple[Graph, Graph | None]:
-    return around(Trace({}, real(p).shape), {}, settings)
+def _surroundings(
+    settings: Settings, host: Mapping[str, float], options: Mapping[str, Any], shape: Sequence[int]
+) -> _Surroundings:
+    trace = Trace(host, shape)
+    p, g = (trace.input(name, Level.ELEMENT) for name in "pg")
+    # the base's decay is the base's affair, and it turns the sign of the gradient itself
+    p, g, _ = entering(p, g, replace(settings, decay=None), scalars(options, trace))
+    if settings.maximize:
+        g = g.args[0] if g.op == "neg" else -g
+    changed = {name: v for name, v in {"p": p, "gradient": g}.items() if v.op != "input"}
+
+    later = Trace(host, shape)
+    old, new_p, g = (later.input(name, Level.ELEMENT) for name in ("old", "p", "g"))
+    start = decayed(old, settings, scalars(options, later))
+    kept = transformed(start, new_p, -g if settings.maximize else g, settings)
+    return _Surroundings(_graph(changed, trace), _graph({} if kept is new_p else {"p": kept}, later))
 
 
-def _run(graph: Graph, p: Tensor, buffers: Mapping[str, Any]) -> None:
-    mine = {"p": [real(p.detach())]} | {name: [x] for name, x in buffers.items()}
-    run([Bucket(graph, {}, mine, compute_dtype(real(p)))], {})
+def _graph(outputs: Mapping[str, Value], trace: Trace) -> Graph:
+    return Graph(outputs, {}, trace, dict.fromkeys(outputs, Home(Level.ELEMENT)))
+
+
+def _acts(graph: Graph) -> bool:
+    """Whether there is anything to do; a sum counts, since other parameters may need it."""
+    return bool(graph.outputs or graph.trace.totals)
+
+
+@dataclass(eq=False)
+class _Part:
+    """Parameters that share graphs and numbers, on their way through a step.
+
+    Attributes:
+        around: the graphs.
+        host: the numbers behind their HOST inputs.
+        params, gradients: the parameters and their own gradients.
+        seen: the gradients that the base steps with, if others.
+        old: the parameters before the base's step, if they are needed after it.
+    """
+
+    around: _Surroundings
+    host: Mapping[str, float]
+    params: list[Tensor]
+    gradients: list[Tensor]
+    seen: list[Tensor] = field(default_factory=list)
+    old: list[Tensor] = field(default_factory=list)
+
+    def before(self) -> Bucket:
+        """The work before the base's step."""
+        return self._bucket(self.around.before, g=self.gradients, gradient=self.seen)
+
+    def after(self) -> Bucket:
+        """The work after it."""
+        return self._bucket(self.around.after, g=self.seen or self.gradients, old=self.old)
+
+    def lend(self, gradients: Sequence[Tensor]) -> None:
+        """Put gradients into the parameters."""
+        for p, g in zip(self.params, gradients, strict=True):
+            p.grad = g
+
+    def _bucket(self, graph: Graph, **buffers: Sequence[Tensor]) -> Bucket:
+        views = {name: [real(x.detach()) for x in tensors] for name, tensors in {"p": self.params, **buffers}.items()}
+        return Bucket(graph, self.host, views, compute_dtype(views["p"][0]))
+
+
+def _of_group(
+    inner: Optimizer, group: Mapping[str, Any], transforms: tuple[Transform, ...]
+) -> tuple[Settings, dict[str, Any]]:
+    """What the composition needs of a group, and the options that transforms see."""
+    if isinstance(inner, RuleOptimizer):
+        return inner.method.settings(group, transforms), {name: group[name] for name in inner.hypers}
+    decays = group.get("decoupled_weight_decay", isinstance(inner, torch.optim.AdamW))
+    settings = Settings(
+        "decoupled" if decays else None,
+        fixed_decay=False,
+        maximize=bool(group.get("maximize", False)),
+        transforms=transforms,
+    )
+    return settings, {name: group[name] for name in ("lr", "weight_decay") if group.get(name) is not None}
+
+
+def _sums(transform: Transform, inner: RuleOptimizer) -> bool:
+    """Whether a transform sums over all parameters."""
+    settings, options = _of_group(inner, inner.param_groups[0], (transform,))
+    around = _surroundings(settings, split(options)[0], options, (2, 2))
+    return bool(around.before.trace.totals or around.after.trace.totals)

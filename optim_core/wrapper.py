@@ -27,6 +27,7 @@ class _Kept(Optimizer):
     memory: dict[Tensor, dict[str, Tensor]]
     counters: dict[str, int]
     _set_up: bool
+    _stepping: Wrapper | None
 
 
 @typing.dataclass_transform(field_specifiers=(required,))
@@ -87,6 +88,7 @@ class Wrapper(_Declared):
             self.memory = {}
             self.counters = {}
             self._set_up = False
+            self._stepping = None
             super().__init__(base.param_groups, base.defaults)
             self._set_up = True
             self.wrapped()
@@ -199,7 +201,11 @@ class Wrapper(_Declared):
         if isinstance(self.base, Wrapper):
             self.base.step(collected)
         else:
-            self.base.step()
+            (self._stepping or self).step_innermost()
+
+    def step_innermost(self) -> None:
+        """Let the innermost optimizer step; a wrapper anywhere around it may take this over (TransformWrapper does)."""
+        self.innermost.step()
 
     def minimize(self, closure: Callable[[], Any]) -> Any:
         """Do everything for one step.
@@ -307,7 +313,7 @@ class Wrapper(_Declared):
                     )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: self.__dict__[name] for name in ("base", "options", "memory", "counters", "_set_up")}
+        return {name: self.__dict__[name] for name in ("base", "options", "memory", "counters", "_set_up", "_stepping")}
 
     def __repr__(self) -> str:
         options = "".join(f"{name}={value!r}, " for name, value in self.options.items())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from wrapping import around
 
 import optim_core
 from optim_core.registry import load, registry
@@ -75,7 +76,7 @@ def test_an_optimizer_learns_with_its_defaults(name, problem):
 def test_a_wrapper_learns_and_shares_its_base_s_groups(name, problem):
     model, closure = problem
     base = torch.optim.SGD(model.parameters(), lr=0.05)
-    optimizer = optim_core.get_wrapper(name)(base)
+    optimizer = around(base, name)
     several = "multi_loss" in optim_core.info(name).needs
     start = closure().item()
     for _ in range(20):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
+from wrapping import around
 
 import optim_core
 from optim_core.errors import CheckpointMismatch, ClosureError, InvalidOption, UnknownOption, WrapperConflict
@@ -37,7 +38,7 @@ def losses(params: list[Parameter], t: int) -> list[Tensor]:
 
 def chained(base: Any, names: list[str]) -> Any:
     for name in names:
-        base = optim_core.get_wrapper(name)(base)
+        base = around(base, name)
     return base
 
 

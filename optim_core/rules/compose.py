@@ -3,15 +3,16 @@
 Weight decay, ``maximize`` and transforms (gradient centralisation ...) join the rule before it is traced, so
 they cost no pass over memory of their own::
 
-    g  ->  g / grad_scale (AMP)  ->  -g (maximize)  ->  g + weight_decay * p (L2)  ->  transforms  ->  rule
-    p  ->  p * (1 - lr * weight_decay) (decoupled)       ->  rule  ->  transforms of the update
+    g  ->  g / grad_scale (AMP)  ->  -g (maximize)  ->  transforms  ->  g + weight_decay * p (L2)               ->  rule
+    p  ->  transforms  ->  p * (1 - lr * weight_decay) (decoupled)                                  ->  rule
+    rule  ->  transforms of the update, the innermost first
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from optim_core.errors import RuleError
 from optim_core.rules.graph import Graph, Home
@@ -20,18 +21,41 @@ from optim_core.rules.values import Level, Trace, Value
 
 
 class Transform:
-    """A change to the gradient before the rule, or to the update after it; the identity unless overridden.
+    """A change to gradient or parameter before the rule, or to the update after it; the identity unless overridden.
 
     Subclasses are small, hashable and picklable (frozen dataclasses serve well): two equal ones share a trace.
     """
 
+    #: Whether the gradient is to hold the base's L2 term already; for this transform and those inside of it.
+    after_l2: ClassVar[bool] = False
+
     def gradient(self, g: Value, p: Value) -> Value:
-        """The gradient that the rule sees."""
+        """The gradient that the rule sees, of the loss to descend: with ``maximize`` its sign is turned already."""
         del p
         return g
 
+    def parameter(self, p: Value, options: Mapping[str, Any]) -> Value:
+        """The parameter that the rule starts from.
+
+        Args:
+            p: the parameter.
+            options: the group's options by name, ``lr`` among them, as the rule sees them.
+        """
+        del options
+        return p
+
+    def options(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The options that the rule sees; for a traced rule only."""
+        return options
+
     def update(self, u: Value, g: Value, p: Value) -> Value:
-        """What is subtracted from the parameter, from what the rule would subtract."""
+        """What is subtracted from the parameter, from what the rule would subtract.
+
+        Args:
+            u: what would be subtracted; no weight decay that acts on the parameter itself.
+            g: the gradient as it has come out of the transforms.
+            p: the parameter from which it is subtracted.
+        """
         del g, p
         return u
 
@@ -74,18 +98,18 @@ class Buffer:
         return [self.name] if self.copies is None else [f"{self.name}[{i}]" for i in range(self.copies)]
 
 
-def gradient(trace: Trace, p: Value, settings: Settings, scalars: Mapping[str, Any]) -> Value:
-    """The gradient after unscaling, maximize, L2 and the transforms."""
-    g: Value = trace.input("g", Level.ELEMENT)
+def entering(p: Value, g: Value, settings: Settings, scalars: Mapping[str, Any]) -> tuple[Value, Value, Value]:
+    """Parameter and gradient after unscaling, maximize, the transforms and L2; last, the gradient before a last L2."""
     if scalars.get("grad_scale") is not None:
         g = g * (1 / scalars["grad_scale"])
     if settings.maximize:
         g = -g
-    if settings.decay == "l2" and scalars["weight_decay"]:
-        g = g + scalars["weight_decay"] * p
+    l2 = settings.decay == "l2" and bool(scalars["weight_decay"])
     for transform in settings.transforms:
-        g = transform.gradient(g, p)
-    return g
+        if l2 and transform.after_l2:
+            g, l2 = g + scalars["weight_decay"] * p, False
+        g, p = transform.gradient(g, p), transform.parameter(p, scalars)
+    return p, g + scalars["weight_decay"] * p if l2 else g, g
 
 
 def decayed(p: Value, settings: Settings, scalars: Mapping[str, Any]) -> Value:
@@ -97,8 +121,8 @@ def decayed(p: Value, settings: Settings, scalars: Mapping[str, Any]) -> Value:
 
 
 def transformed(p: Value, new_p: Value, g: Value, settings: Settings) -> Value:
-    """The new parameter after the transforms have seen the update."""
-    for transform in settings.transforms:
+    """The new parameter after the transforms have seen the update, the innermost first."""
+    for transform in reversed(settings.transforms):
         if type(transform).update is not Transform.update:
             direct = new_p.op == "sub" and new_p.args[0] is p
             new_p = p - transform.update(new_p.args[1] if direct else p - new_p, g, p)
@@ -126,8 +150,10 @@ def compose(
     Raises:
         RuleError: the rule returns something else than p and its states.
     """
+    for transform in settings.transforms:
+        scalars = transform.options(scalars)
     p = whole_parameter(trace, trace.input("p", Level.ELEMENT), settings.rounding)
-    g = gradient(trace, p, settings, scalars)
+    p, g, plain = entering(p, trace.input("g", Level.ELEMENT), settings, scalars)
     p_in = decayed(p, settings, scalars)
     result = rule(p_in, g, *(b.symbols(trace) for b in buffers), **{name: scalars[name] for name in wanted})
     new = result if isinstance(result, tuple) else (result,)
@@ -136,7 +162,7 @@ def compose(
         raise RuleError(f"{rule.__qualname__} returns {len(new)} values instead of p and {len(states)} states")
     who = rule.__qualname__
     new_p = _checked(who, Buffer("p", Level.ELEMENT, written=True), "p", new[0], trace)
-    outputs = rounded(trace, transformed(p_in, new_p, g, settings), settings.rounding)
+    outputs = rounded(trace, transformed(p_in, new_p, plain, settings), settings.rounding)
     homes = dict.fromkeys(outputs, Home(Level.ELEMENT))
     for buffer, value in zip(states, new[1:], strict=True):
         if buffer.present:
@@ -164,14 +190,17 @@ def around(trace: Trace, scalars: Mapping[str, Any], settings: Settings) -> tupl
     to keep.
 
     Raises:
-        RuleError: a transform sums over all parameters, which only a traced rule can.
+        RuleError: a transform sums over all parameters or changes the rule's options, which needs a traced rule.
     """
-    p = trace.input("p", Level.ELEMENT)
-    g = gradient(trace, p, settings, scalars)
+    for transform in settings.transforms:
+        if type(transform).options is not Transform.options:
+            raise RuleError(f"{type(transform).__name__} changes the options of a traced rule; this method has none")
+    raw = trace.input("p", Level.ELEMENT)
+    p, g, plain = entering(raw, trace.input("g", Level.ELEMENT), settings, scalars)
     before = {"p": decayed(p, settings, scalars), "gradient": g}
     new_p = trace.input("new_p", Level.ELEMENT)
     seen = g if g.op == "input" else trace.input("gradient", Level.ELEMENT)
-    after = transformed(p, new_p, seen, settings)
+    after = transformed(raw, new_p, seen if plain is g else seen - scalars["weight_decay"] * raw, settings)
     if trace.totals:
         names = ", ".join(type(t).__name__ for t in settings.transforms)
         raise RuleError(f"{names}: total(...) needs a method with a `rule`; around other methods it is not available")

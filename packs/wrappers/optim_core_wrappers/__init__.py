@@ -7,12 +7,24 @@ from typing import TYPE_CHECKING
 from optim_core.exports import exports
 
 if TYPE_CHECKING:
+    from optim_core_wrappers.agc import AGC
+    from optim_core_wrappers.cautious import Cautious
+    from optim_core_wrappers.clip import GradientClipping
+    from optim_core_wrappers.decay import WeightDecay
     from optim_core_wrappers.gc import GradientCentralization
+    from optim_core_wrappers.gradnorm import GradientNormalization
     from optim_core_wrappers.lookahead import Lookahead
+    from optim_core_wrappers.normloss import NormLoss
 
 __all__ = [
+    "AGC",
+    "Cautious",
     "GradientCentralization",
+    "GradientClipping",
+    "GradientNormalization",
     "Lookahead",
+    "NormLoss",
+    "WeightDecay",
 ]
 
 __getattr__, __dir__ = exports(__name__)

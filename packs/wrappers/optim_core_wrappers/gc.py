@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 from optim_core.declarations import hyper
-from optim_core.errors import UnsupportedParameter
 from optim_core.rules import Transform, Value, mean
 from optim_core.transforming import TransformWrapper
 
@@ -14,6 +13,8 @@ from optim_core.transforming import TransformWrapper
 @dataclass(frozen=True)
 class Centralise(Transform):
     """phi(x) = x - mean of x over each output unit; of the gradient, or of the update."""
+
+    after_l2: ClassVar[bool] = True
 
     conv_only: bool
     of_gradient: bool
@@ -38,10 +39,11 @@ class GradientCentralization(TransformWrapper):
 
     .. math:: \phi(g)_i = g_i - \operatorname{mean}(g_i), \quad i \text{ an index of dimension 0}
 
-    With L2 in the base the mean of ``g + weight_decay * p`` is removed, as in the authors' SGD and Adam. Units of a
-    single weight, which the authors' code freezes at zero gradient, are left alone. For embeddings and transposed
-    convolutions dimension 0 is no output unit: keep them in an optimizer of their own if that matters. The paper
-    centralises the gradient; the authors' Adam has ``gc_loc=False`` as its default, which centralises the update.
+    With L2 in the base the mean of ``g + weight_decay * p`` is removed, as in the authors' SGD and Adam; torch's own
+    optimizers, and those of other libraries, add their L2 after the centralisation. Units of a single weight, which
+    the authors' code freezes at zero gradient, are left alone. For embeddings and transposed convolutions dimension 0
+    is no output unit: keep them in an optimizer of their own if that matters. The paper centralises the gradient; the
+    authors' Adam has ``gc_loc=False`` as its default, which centralises the update.
 
     Example:
         >>> import torch
@@ -55,20 +57,10 @@ class GradientCentralization(TransformWrapper):
     https://arxiv.org/abs/2004.01461, equation 1.
     """
 
+    real_only: ClassVar[bool] = True
+
     gc_conv_only: bool = hyper(False, "only weights of more than 3 dimensions (2-d and 3-d convolutions)")
     gc_loc: bool = hyper(True, "centralise the gradient; False: the update, after the base has scaled it")
-
-    def added(self, group: dict[str, Any]) -> None:
-        """Refuse complex parameters, whose mean is no mean of real numbers.
-
-        Raises:
-            UnsupportedParameter: with the remedy.
-        """
-        super().added(group)
-        if any(p.is_complex() for p in group["params"]):
-            raise UnsupportedParameter(
-                "GradientCentralization works on real parameters: keep complex ones in an optimizer of their own"
-            )
 
     def transform(self) -> Transform:
         """The transform that the options describe."""

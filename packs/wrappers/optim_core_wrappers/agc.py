@@ -1,0 +1,59 @@
+"""Adaptive gradient clipping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from optim_core.declarations import hyper
+from optim_core.rules import Transform, Value, maximum, norm, where
+from optim_core.transforming import TransformWrapper
+
+
+@dataclass(frozen=True)
+class UnitClip(Transform):
+    """g, but of each unit at most clip_factor times the norm of its weights."""
+
+    clip_factor: float
+    eps: float
+
+    def gradient(self, g: Value, p: Value) -> Value:
+        """The update below."""
+        n_p, n_g = (norm(x, over="row" if p.ndim > 1 else "tensor") for x in (p, g))
+        limit = self.clip_factor * maximum(n_p, self.eps)
+        return g * where(n_g > limit, limit / maximum(n_g, 1e-6), 1.0)
+
+
+class AGC(TransformWrapper):
+    """Holds the gradient of each output unit below a share of the norm of its weights.
+
+    With N(x) the norm of each index of dimension 0, or of the whole tensor if it has one dimension or none::
+
+        limit = clip_factor max(N(p), eps)
+        g = g limit / max(N(g), 1e-6)   where N(g) > limit
+
+    It acts on the gradient of the loss alone: the base's weight decay comes after it. Ports disagree about the unit: in
+    torch's layout it is dimension 0, also for linear layers; for 1-d convolutions Ranger21 has a norm for each output
+    and tap. The paper leaves the final classifier unclipped: give that layer an optimizer of its own. Tensors that are
+    zero, such as fresh biases, move slowly at first: their gradient's norm is held to ``clip_factor * eps``.
+
+    Example:
+        >>> import torch
+        >>> weight = torch.nn.Parameter(torch.tensor([[3.0, 4.0]]))
+        >>> optimizer = AGC(torch.optim.SGD([weight], lr=1.0), clip_factor=0.1)
+        >>> _ = optimizer.minimize(lambda: (weight * torch.tensor([[30.0, 40.0]])).sum())
+        >>> [round(x, 3) for x in weight[0].tolist()]  # a step of norm 0.5
+        [2.7, 3.6]
+
+    Source: Brock et al., High-Performance Large-Scale Image Recognition Without Normalization, 2021,
+    https://arxiv.org/abs/2102.06171, equation 3.
+    """
+
+    real_only: ClassVar[bool] = True
+
+    clip_factor: float = hyper(0.01, "largest ratio of the norms of gradient and weights", gt=0, search=(1e-3, 0.16))
+    eps: float = hyper(1e-3, "lower bound of the norm of the weights", ge=0)
+
+    def transform(self) -> Transform:
+        """The transform that the options describe."""
+        return UnitClip(self.options["clip_factor"], self.options["eps"])

@@ -1,0 +1,87 @@
+"""Cautious updates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optim_core.declarations import hyper
+from optim_core.errors import WrapperConflict
+from optim_core.optimizer import RuleOptimizer
+from optim_core.rules import Transform, Value, maximum, mean, sqrt, where
+from optim_core.transforming import TransformWrapper
+
+
+@dataclass(frozen=True)
+class Agreement(Transform):
+    """Those elements of the update alone that go down the gradient, scaled by their share."""
+
+    mask_floor: float
+
+    def update(self, u: Value, g: Value, p: Value) -> Value:
+        """u mask / max(mean(mask), mask_floor)."""
+        del p
+        mask = where(u * g > 0, 1.0, 0.0)
+        return u * (mask / maximum(mean(mask), self.mask_floor))
+
+
+@dataclass(frozen=True)
+class AgreementHF(Agreement):
+    """The same, with eps outside of the bias correction, as in the authors' AdamW."""
+
+    def options(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """sqrt(v / c2) + eps / sqrt(c2) is (sqrt(v) + eps) / sqrt(c2)."""
+        return {**options, "eps": options["eps"] / sqrt(1 - options["betas"][1] ** options["step"])}
+
+
+class Cautious(TransformWrapper):
+    """Leaves out those elements of an update that go against the present gradient, and enlarges the others.
+
+    With u the base's update and g the gradient::
+
+        mask = 1 where u g > 0, else 0
+        p = p - u mask / max(mean(mask), mask_floor)          (the mean over the tensor)
+
+    The base's state is kept unmasked, and decoupled weight decay is never masked. An L2 term of the base is no part of
+    g, but of u. Where g is zero, and where nothing agrees, nothing moves. The authors' first release scaled by
+    numel / (sum(mask) + 1), which halves the step of single numbers; this is what they do now. ``eps_mode="hf"`` is for
+    their AdamW: there eps is added to the root before the bias correction (with their default, eps=1e-6).
+
+    Example:
+        >>> import torch
+        >>> weight = torch.nn.Parameter(torch.zeros(2))
+        >>> optimizer = Cautious(torch.optim.SGD([weight], lr=1.0, momentum=0.9))
+        >>> _ = optimizer.minimize(lambda: (weight * torch.tensor([1.0, 1.0])).sum())
+        >>> _ = optimizer.minimize(lambda: (weight * torch.tensor([1.0, -0.5])).sum())
+        >>> [round(x, 3) for x in weight.tolist()]  # momentum would have moved the second one by -0.4
+        [-4.8, -1.0]
+
+    Source: Liang et al., Cautious Optimizers: Improving Training with One Line of Code, 2024,
+    https://arxiv.org/abs/2411.16085, Algorithm 1; the scaling from the authors' code.
+    """
+
+    mask_floor: float = hyper(1e-3, "lower bound of the mask's mean", gt=0, le=1)
+    eps_mode: str = hyper(
+        "base", "'hf' divides the eps of an Adam inside by sqrt(1 - beta2^t), as the authors do", choices=("base", "hf")
+    )
+
+    def wrapped(self) -> None:
+        """Refuse to change an eps that is not there.
+
+        Raises:
+            WrapperConflict: the base is no Adam of optim-core.
+        """
+        inner = self.innermost
+        known = inner.method.keywords if isinstance(inner, RuleOptimizer) and inner.method.rule else ()
+        if self.options["eps_mode"] == "hf" and not {"eps", "betas"} <= set(known):
+            raise WrapperConflict(
+                f"Cautious: eps_mode='hf' changes the eps of a rule with eps and betas; {type(inner).__name__} gives "
+                "no access to them: use optim_core.get('adamw'), or leave eps_mode at 'base'"
+            )
+        super().wrapped()
+
+    def transform(self) -> Transform:
+        """The transform that the options describe."""
+        kind = AgreementHF if self.options["eps_mode"] == "hf" else Agreement
+        return kind(self.options["mask_floor"])

@@ -1,0 +1,44 @@
+"""Building any registered wrapper around any base, whatever it asks for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import optim_core
+from optim_core.errors import WrapperConflict
+
+
+def needed(cls: Any) -> dict[str, Any]:
+    """A wrapper may want one of several options, each None by default: all of them, at the middle of their range."""
+    found = {name: h.search for name, h in cls.hypers.items() if h.default is None and h.search}
+    return {name: math.sqrt(low * high) for name, (low, high) in found.items()}
+
+
+def variants(cls: Any) -> Iterator[dict[str, Any]]:
+    """Its options: as needed, one of those alone, and each switch and choice otherwise than by default."""
+    usual = needed(cls)
+    yield usual
+    if len(usual) > 1:
+        yield from ({name: value} for name, value in usual.items())
+    for name, h in cls.hypers.items():
+        if isinstance(h.default, bool):
+            yield {**usual, name: not h.default}
+        for choice in h.choices or ():
+            if choice != h.default:
+                yield {**usual, name: choice}
+
+
+def around(base: Any, name: str, **options: Any) -> Any:
+    """The wrapper around the base, which does without a weight decay of its own if it has to."""
+    cls = optim_core.get_wrapper(name)
+    options = options or needed(cls)
+    try:
+        return cls(base, **options)
+    except WrapperConflict as conflict:
+        if "weight_decay=0" not in str(conflict):
+            raise
+    for group in base.param_groups:
+        group["weight_decay"] = 0.0
+    return cls(base, **options)

@@ -316,6 +316,22 @@ def test_without_betas(name: str) -> None:
         optim_core.get_scheduler(name)(optimizer)
 
 
+@pytest.mark.parametrize("name", [name for name in OURS if SPECS[name].sets == "lr"])
+def test_a_group_that_is_added_later(name: str) -> None:
+    expected = rates(name, *built(name, 0.1, 0.01), 20)
+    optimizer, scheduler = built(name, 0.1)
+    rates(name, optimizer, scheduler, 7)
+    group = {**optimizer_for(name, 0.1, 0.01).param_groups[1], "initial_lr": 0.01}
+    optimizer.add_param_group(group)
+    optimizer.step()
+    with pytest.raises(
+        InvalidOption, match=r"made for 1 parameter groups, .* has 2 now: .* with last_epoch=7 to go on"
+    ):
+        scheduler.step()
+    scheduler = schedules.example(SPECS[name], optimizer, last_epoch=7)
+    assert rates(name, optimizer, scheduler, 12) == expected[8:]
+
+
 def test_too_small_a_beta2_for_the_rectification() -> None:
     optimizer = torch.optim.Adam([Parameter(torch.ones(1))], betas=(0.9, 0.6))
     with pytest.raises(InvalidOption, match=r"beta2=0.6 in parameter group 0: up to 0.6 there is no rectification"):

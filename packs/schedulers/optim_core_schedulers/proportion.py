@@ -34,7 +34,7 @@ class ProportionScheduler(Over):
         0.5 0.3 0.2 0.15
 
     Source: Zhuang et al., Surrogate Gap Minimization Improves Sharpness-Aware Training, 2022,
-    https://arxiv.org/abs/2203.08065, Algorithm 1 and the authors' code.
+    https://arxiv.org/abs/2203.08065, and the authors' code.
     """
 
     max_lr: float | None = hyper(None, "lr at which the value is max_value; None: the first group's own", ge=0)

@@ -120,7 +120,17 @@ class Schedule(_Declared):
         return InvalidOption(f"{type(self).__name__}: {problem}")
 
     def get_lr(self) -> list[Rate]:
-        """The lr of each group at the present step."""
+        """The lr of each group at the present step.
+
+        Raises:
+            InvalidOption: a parameter group was added since.
+        """
+        if len(self.base_lrs) != len(self.optimizer.param_groups):
+            raise self.reject(
+                f"made for {len(self.base_lrs)} parameter groups, but the optimizer has "
+                f"{len(self.optimizer.param_groups)} now: make a new scheduler after add_param_group, with last_epoch="
+                f"{self.last_epoch - 1} to go on from here (and an initial_lr in the new group)"
+            )
         return [self.rate(self.last_epoch, lr, k) for k, lr in enumerate(self.base_lrs)]
 
     def rate(self, t: int, lr: Rate, k: int) -> Rate:

@@ -56,6 +56,7 @@ def lint(session: nox.Session) -> None:
     session.run("lint-imports")
     session.run("python", "-m", "optim_core.known", "--check")
     session.run("python", "docs/generate.py", "--check")
+    session.run("python", "docs/schedules.py", "--check")
 
 
 @nox.session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import math
@@ -15,7 +16,7 @@ from optim_core.names import did_you_mean, normalise
 
 Kind: TypeAlias = Literal["optimizer", "scheduler", "wrapper"]
 Need: TypeAlias = Literal[
-    "closure", "create_graph", "multi_loss", "loss", "total_steps", "betas", "named_params", "train_eval_mode"
+    "closure", "create_graph", "multi_loss", "loss", "total_steps", "betas", "metric", "named_params", "train_eval_mode"
 ]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -28,6 +29,7 @@ NEEDS: Mapping[Need, str] = {
     "loss": "the value of the loss at each step",
     "total_steps": "the number of steps of the whole run",
     "betas": "an optimizer whose groups have betas",
+    "metric": "a measured value, such as the validation loss: scheduler.step(metric)",
     "named_params": "parameters with their names: model.named_parameters()",
     "train_eval_mode": "optimizer.eval() before validating and saving, optimizer.train() (or minimize) to go on",
 }
@@ -161,9 +163,26 @@ class OptimizerSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class SchedulerSpec(Spec):
-    """A learning-rate scheduler."""
+    """A learning-rate scheduler.
+
+    Args:
+        example: the options, as they would be written behind ``optimizer`` in a call, of a schedule of about 100
+            steps; it may name ``optimizer`` and ``torch``. Empty if the defaults will do. It is what
+            `optim-core show` and the documentation draw, and what tests build.
+        sets: the entry of a parameter group that it changes.
+    """
 
     kind: ClassVar[Kind] = "scheduler"
+
+    example: str = ""
+    sets: str = "lr"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not _are_keywords(self.example):
+            self._reject("example", self.example, "keyword arguments such as 'total_steps=100, min_lr=0.01'")
+        if not self.sets.isidentifier():
+            self._reject("sets", self.sets, "the name of a parameter group's entry, such as 'lr'")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +200,14 @@ def is_license(text: str) -> bool:
         [True, True, False]
     """
     return _LICENSE.fullmatch(text) is not None and text.count("(") == text.count(")")
+
+
+def _are_keywords(text: str) -> bool:
+    try:
+        call = ast.parse(f"call({text})", mode="eval").body
+    except SyntaxError:
+        return False
+    return isinstance(call, ast.Call) and not call.args and all(keyword.arg for keyword in call.keywords)
 
 
 def state_numbers(size: str, shape: tuple[int, ...]) -> int:

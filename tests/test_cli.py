@@ -164,6 +164,47 @@ def test_show_an_unknown_name():
     assert done.stderr.startswith("Error: no method 'lyon'. Did you mean 'lion'?")
 
 
+def test_show_draws_a_schedule():
+    done = run("show", "ramp", "--steps", "60", "--set", "total_iters=30", "--set", "start_factor=0.5")
+    assert done.exit_code == 0
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "step lr" in lines
+    drawn = {line.split()[0]: line.split()[1:] for line in lines if "█" in line}
+    assert list(drawn) == [*map(str, range(1, 61, 3)), "60"]
+    assert (drawn["1"][0], drawn["16"][0], drawn["31"][0]) == ("0.5", "0.75", "1")
+    assert len(drawn["60"][1]) == pytest.approx(2 * len(drawn["1"][1]), abs=1)
+    assert lines[-1] == (
+        "get_scheduler('ramp')(optimizer) with start_factor=0.5, total_iters=30, on an optimizer with lr 1 "
+        "and beta2 0.95."
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--set", "start_factor=2"], "It cannot be drawn: ValueError: "),
+        (["--set", "start=2"], "It cannot be drawn: TypeError: "),
+    ],
+)
+def test_show_a_schedule_that_cannot_be_drawn(arguments, text):
+    done = run("show", "ramp", *arguments)
+    assert done.exit_code == 0
+    assert text in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["lion", "--set", "momentum=1"], "--set is for what is drawn, and 'lion' is no scheduler"),
+        (["ramp", "--set", "lr=1"], "a schedule is drawn for an lr of 1: leave --set lr=... out"),
+    ],
+)
+def test_show_draws_nothing_else(arguments, text):
+    done = run("show", *arguments)
+    assert done.exit_code == 2
+    assert text in done.stderr
+
+
 # doctor ---------------------------------------------------------------------------------------------------------
 
 

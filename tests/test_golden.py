@@ -22,6 +22,7 @@ from torch.optim import lr_scheduler
 import optim_core
 from optim_core import closures
 from optim_core.errors import ClosureError, LossMissing
+from optim_core.schedules import advance
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 
@@ -276,7 +277,7 @@ def test_schedule(name: str, case: Mapping[str, Any]) -> None:
     base_lrs = options.pop("base_lrs", (0.1,))
     beta2 = options.pop("beta2", 0.999) if "betas" in spec.needs else 0.999
     groups = [
-        {"params": [torch.nn.Parameter(torch.ones(1))], "lr": lr, "betas": (0.9, b)}
+        {spec.sets: None, "params": [torch.nn.Parameter(torch.ones(1))], "lr": lr, "betas": (0.9, b)}
         for lr, b in zip(base_lrs, each(beta2, len(base_lrs)), strict=True)
     ]
     optimizer = torch.optim.Adam(groups)
@@ -286,7 +287,9 @@ def test_schedule(name: str, case: Mapping[str, Any]) -> None:
     scheduler = optim_core.get_scheduler(name)(optimizer, **options)
     largest = max(max(each(lrs, 1)) for lrs in tuples(case["lrs"]))
     for n, lrs in enumerate(tuples(case["lrs"]), start=1):
-        got = [group["lr"] for group in optimizer.param_groups]
+        got = [group[spec.sets] for group in optimizer.param_groups]
         assert got == pytest.approx(each(lrs, len(got)), rel=1e-10, abs=1e-10 * largest), f"step {n}"
+        if "momentums" in case:
+            assert optimizer.param_groups[0]["betas"][0] == pytest.approx(case["momentums"][n - 1], rel=1e-10)
         optimizer.step()
-        scheduler.step()
+        advance(spec, scheduler, case["metrics"][n - 1] if "metrics" in case else None)

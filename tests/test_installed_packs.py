@@ -12,6 +12,7 @@ import torch
 from wrapping import around
 
 import optim_core
+from optim_core import schedules
 from optim_core.registry import load, registry
 
 PACKS = Path(__file__).parent.parent / "packs"
@@ -89,10 +90,9 @@ def test_a_wrapper_learns_and_shares_its_base_s_groups(name, problem):
 def test_a_scheduler_sets_positive_rates(name, problem):
     model, closure = problem
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
-    cls = optim_core.get_scheduler(name)
-    total = {"total_steps": 16} if "total_steps" in inspect.signature(cls).parameters else {}
-    scheduler = cls(optimizer, **total)
+    spec = optim_core.info(name)
+    optimizer.param_groups[0].setdefault(spec.sets, 0.1)
+    scheduler = schedules.example(spec, optimizer)
     for _ in range(9):
-        optim_core.minimize(optimizer, closure)
-        scheduler.step()
+        schedules.advance(spec, scheduler, optim_core.minimize(optimizer, closure).item())
         assert all(rate > 0 for rate in scheduler.get_last_lr())

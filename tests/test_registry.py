@@ -204,6 +204,12 @@ def test_a_class_of_another_kind(world):
     )
 
 
+def test_a_class_of_torchs_is_under_torchs_licence_whatever_the_packs_is(world):
+    world.install("a", spec("sgd", license="BSD-3-Clause"), licence="MIT")
+    assert not world.registry().failures
+    assert optim_core.info("sgd").license == "BSD-3-Clause"
+
+
 # torch's own ----------------------------------------------------------------------------------------------------
 
 
@@ -288,7 +294,10 @@ def test_a_broken_pack_is_warned_about_once(world):
         ),
         ("OPTIM_CORE_API = 'new'", "OPTIM_CORE_API='new' should be a whole number"),
         (manifest_text(spec("a"), spec("b", aliases=("a",))), "both 'a' and 'b' are called 'a'"),
-        (manifest_text(spec("a", license="ISC")), "'a' is ISC, but the distribution declares MIT"),
+        (
+            manifest_text(spec("a", license="ISC", target="world_bad_optim.a:A")),
+            "'a' is ISC, but the distribution declares MIT",
+        ),
         ("from optim_core.specs import *\nOptimizerSpec(name='A', target='', summary='', license='')", "name='A'"),
     ],
 )

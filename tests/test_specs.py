@@ -68,6 +68,22 @@ def test_a_wrong_spec_says_what_is_wrong(fields, text):
     assert text in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"example": "100"}, "example='100' should be keyword arguments such as 'total_steps=100, min_lr=0.01'"),
+        ({"example": "steps=1), print(2"}, "should be keyword arguments"),
+        ({"example": "**{}"}, "should be keyword arguments"),
+        ({"example": "steps="}, "should be keyword arguments"),
+        ({"sets": "the lr"}, "sets='the lr' should be the name of a parameter group's entry, such as 'lr'"),
+    ],
+)
+def test_a_wrong_spec_of_a_scheduler(fields, text):
+    with pytest.raises(SpecError) as raised:
+        SchedulerSpec(name="ramp", target="acme.ramp:Ramp", summary="Up.", license="MIT", **fields)
+    assert text in str(raised.value)
+
+
 def test_the_base_has_no_kind():
     with pytest.raises(SpecError, match="'x': use OptimizerSpec, SchedulerSpec or WrapperSpec instead of Spec"):
         Spec(name="x", target="a:B", summary="S.", license="MIT")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -11,9 +11,11 @@ from rich.markup import escape
 
 from optim_core import licenses
 from optim_core.cli.output import console, entry_dict, print_json, table
+from optim_core.cli.schedule import print_schedule
+from optim_core.compare.contender import parse
 from optim_core.errors import PackBroken
 from optim_core.registry import Entry, load, registry
-from optim_core.specs import NEEDS, OptimizerSpec, size_text, state_numbers
+from optim_core.specs import NEEDS, OptimizerSpec, SchedulerSpec, size_text, state_numbers
 from optim_core.unresolved import GETTERS
 
 #: A model is taken to consist of square matrices of this side; states that are smaller than it depend on it.
@@ -26,10 +28,13 @@ _FLOAT32 = 4
 @click.option(
     "--parameters", type=click.FloatRange(min=1), default=1e9, show_default=True, help="Size of the model for memory."
 )
+@click.option("--steps", type=click.IntRange(min=2), default=100, show_default=True, help="Of a schedule to draw.")
+@click.option("--set", "changes", metavar="OPTION=VALUE", multiple=True, help="Of a schedule to draw; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="The spec, for machines.")
-def show(*, name: str, parameters: float, as_json: bool) -> None:
-    """Show what NAME is: paper, licences, needs, options, memory."""
+def show(*, name: str, parameters: float, steps: int, changes: tuple[str, ...], as_json: bool) -> None:
+    """Show what NAME is: paper, licences, needs, options; an optimizer's memory; a schedule, drawn."""
     entry = registry().entry(name)
+    options = _changes(entry, changes)
     if as_json:
         memory = {state: _bytes(size, parameters) for state, size in _states(entry).items()}
         print_json({**entry_dict(entry), "state_bytes": memory})
@@ -38,8 +43,22 @@ def show(*, name: str, parameters: float, as_json: bool) -> None:
     out.print(f"[bold]{entry.spec.name}[/bold] ({entry.spec.kind}): {escape(entry.spec.summary)}")
     for key, value in _facts(entry):
         out.print(f"  {key:<10}{escape(value)}", soft_wrap=True)
-    _print_options(entry)
+    found = _loaded(entry)
+    if found is not None:
+        _print_options(found)
+    if found is not None and isinstance(entry.spec, SchedulerSpec):
+        print_schedule(entry.spec, steps, options)
     _print_memory(entry, parameters)
+
+
+def _changes(entry: Entry, changes: Sequence[str]) -> dict[str, Any]:
+    """The options that a schedule is to be drawn with."""
+    if changes and not isinstance(entry.spec, SchedulerSpec):
+        raise click.UsageError(f"--set is for what is drawn, and {entry.spec.name!r} is no scheduler")
+    contender = parse(",".join((entry.spec.name, *changes)))
+    if contender.lrs:
+        raise click.UsageError("a schedule is drawn for an lr of 1: leave --set lr=... out")
+    return dict(contender.optimizer.options)
 
 
 def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
@@ -60,16 +79,21 @@ def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
         yield "also", ", ".join(f"{spec.class_name}.{name}(...)" for name in spec.constructors)
 
 
-def _print_options(entry: Entry) -> None:
+def _loaded(entry: Entry) -> Any:
+    """The class; None, after a word on the reason, if it may not or cannot be imported."""
     refusals = [rule for rule in licenses.rules() if not rule.permits(entry.spec.license)]
     if refusals:
         click.echo(f"\nOptions are not shown: your policy does not allow {entry.spec.license} ({refusals[0]}).")
-        return
+        return None
     try:
-        rows = list(_options(load(entry.spec)))
+        return load(entry.spec)
     except PackBroken as problem:
         click.echo(f"\nOptions cannot be shown: {problem}")
-        return
+        return None
+
+
+def _print_options(found: Any) -> None:
+    rows = list(_options(found))
     if rows:
         console().print(table("option", "default", "range", "meaning", rows=rows, elastic="meaning"))
 

@@ -5,19 +5,11 @@ from __future__ import annotations
 import math
 from functools import cache
 
-from torch import Tensor
-from torch.optim.lr_scheduler import LRScheduler
-from torch.optim.optimizer import Optimizer
-
-from optim_core.declarations import Hyper
-from optim_core.errors import InvalidOption
-
-_TOTAL_STEPS = Hyper(name="total_steps", default=None, type=int, ge=1, doc="steps of a cycle, a power of two")
-_SMALLEST = Hyper(name="m", default=0.1, gt=0, doc="smallest curvature")
-_LARGEST = Hyper(name="M", default=1.0, gt=0, doc="largest curvature")
+from optim_core.declarations import hyper
+from optim_core_schedulers.schedule import REQUIRED, Rate, Schedule
 
 
-class ChebyshevLR(LRScheduler):
+class ChebyshevLR(Schedule):
     """The steps of Chebyshev's iteration for curvatures between m and M, in an order that keeps every stretch stable.
 
     ::
@@ -29,16 +21,6 @@ class ChebyshevLR(LRScheduler):
     The factors lie between 1/M and 1/m: the base lr is about the smallest rate, and the very first step is the largest.
     Sorted rates would diverge; within a cycle the loss may rise.
 
-    Args:
-        optimizer: the optimizer; each group's lr is its base lr.
-        total_steps: length of a cycle, a power of two.
-        m: smallest curvature, > 0.
-        M: largest curvature, > m.
-        last_epoch: index of the last step done, -1 for none.
-
-    Raises:
-        InvalidOption: total_steps is no power of two, or not 0 < m < M.
-
     Example:
         >>> import torch
         >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
@@ -49,27 +31,26 @@ class ChebyshevLR(LRScheduler):
     Source: Agarwal et al., Acceleration via Fractal Learning Rate Schedules, 2021, https://arxiv.org/abs/2103.01338.
     """
 
-    def __init__(
-        self, optimizer: Optimizer, total_steps: int, m: float = 0.1, M: float = 1.0, last_epoch: int = -1
-    ) -> None:
-        owner = type(self).__name__
-        self.total_steps: int = _TOTAL_STEPS.check(total_steps, owner)
-        self.m: float = _SMALLEST.check(m, owner)
-        self.M: float = _LARGEST.check(M, owner)
+    total_steps: int = hyper(REQUIRED, "steps of a cycle, a power of two", ge=1)
+    m: float = hyper(0.1, "smallest curvature", gt=0)
+    M: float = hyper(1.0, "largest curvature", gt=0)
+
+    def check(self) -> None:
+        """Refuse a length for which there is no order, and an empty range."""
+        super().check()
         if self.total_steps & (self.total_steps - 1):
             above = 1 << self.total_steps.bit_length()
-            raise InvalidOption(
-                f"{owner}: total_steps={total_steps} is not a power of two, for which alone there is an order; the "
+            raise self.reject(
+                f"total_steps={self.total_steps} is not a power of two, for which alone there is an order; the "
                 f"nearest are {above // 2} and {above} (the cycle repeats, so it need not be as long as the training)"
             )
         if self.m >= self.M:
-            raise InvalidOption(f"{owner}: m={m}, the smallest curvature, must be below M={M}, the largest")
-        super().__init__(optimizer, last_epoch)
+            raise self.reject(f"m={self.m}, the smallest curvature, must be below M={self.M}, the largest")
 
-    def get_lr(self) -> list[float | Tensor]:
-        """The lr of each group at the present step."""
-        factor = _factors(self.total_steps, self.m, self.M)[self.last_epoch % self.total_steps]
-        return [lr * factor for lr in self.base_lrs]
+    def rate(self, t: int, lr: Rate, k: int) -> Rate:
+        """The base lr times the factor whose turn it is."""
+        del k
+        return lr * _factors(self.total_steps, self.m, self.M)[t % self.total_steps]
 
 
 @cache

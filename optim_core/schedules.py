@@ -1,0 +1,65 @@
+"""What a scheduler does, seen without training: the example of its spec, run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.optimizer import Optimizer
+
+from optim_core.registry import load
+from optim_core.specs import SchedulerSpec
+
+#: The lr and the second beta of the optimizer that :func:`rates` runs a schedule on.
+BASE_LR, BETA2 = 1.0, 0.95
+
+
+def example(spec: SchedulerSpec, optimizer: Optimizer, **options: Any) -> LRScheduler:
+    """The scheduler of a spec's example.
+
+    Args:
+        spec: the spec.
+        optimizer: what it shall schedule.
+        options: what to do otherwise than the example does.
+
+    Example:
+        >>> spec = SchedulerSpec(
+        ...     name="ramp",
+        ...     target="torch.optim.lr_scheduler:LinearLR",
+        ...     summary="Up.",
+        ...     license="BSD-3-Clause",
+        ...     example="total_iters=100",
+        ... )
+        >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.3)
+        >>> example(spec, optimizer, start_factor=0.5).get_last_lr()
+        [0.15]
+    """
+    names = {"optimizer": optimizer, "torch": torch}
+    given = eval(f"dict({spec.example})", names)  # noqa: S307 - the pack's own text, whose class is imported next
+    found: LRScheduler = load(spec)(optimizer, **{**given, **options})
+    return found
+
+
+def advance(spec: SchedulerSpec, scheduler: Any, metric: float | None) -> None:
+    """Take a scheduler on by one step; those that need a metric are given this one."""
+    if "metric" in spec.needs:
+        scheduler.step(metric)
+    else:
+        scheduler.step()
+
+
+def rates(spec: SchedulerSpec, steps: int, **options: Any) -> list[float]:
+    """What the example sets at steps 1, 2, ..., for :data:`BASE_LR` and :data:`BETA2`.
+
+    A metric, where one is needed, never gets better.
+    """
+    group = {"params": [torch.zeros(1)], spec.sets: BASE_LR}
+    optimizer = torch.optim.Adam([group], lr=BASE_LR, betas=(0.9, BETA2))
+    scheduler = example(spec, optimizer, **options)
+    found = [float(optimizer.param_groups[0][spec.sets])]
+    while len(found) < steps:
+        optimizer.step()
+        advance(spec, scheduler, metric=1.0)
+        found.append(float(optimizer.param_groups[0][spec.sets]))
+    return found

@@ -1,0 +1,234 @@
+"""What the schedules of this pack share: declared options, and a rate for each step and group."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, TypeAlias
+
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.optimizer import Optimizer
+
+from optim_core.declarations import Hyper, hyper, required, setting
+from optim_core.errors import InvalidOption, UnknownOption
+from optim_core.names import did_you_mean
+
+Rate: TypeAlias = float | Tensor
+
+
+class _Required:
+    def __repr__(self) -> str:
+        return "required"
+
+
+#: Stands where an option has no default.
+REQUIRED: Any = _Required()
+
+
+@typing.dataclass_transform(field_specifiers=(required, setting))
+class _Declared(LRScheduler):
+    """Tells type checkers that a subclass's constructor follows from its annotated options."""
+
+
+class Schedule(_Declared):
+    """A scheduler whose rates follow from the step alone, so that it can go on from any step.
+
+    Subclasses declare options, check what options mean together in :meth:`check`, and override :meth:`rate`.
+
+    Args:
+        optimizer: any torch optimizer or wrapper.
+        last_epoch: index of the last step done, -1 for none.
+
+    Raises:
+        UnknownOption: an option is misspelt.
+        InvalidOption: an option is missing, of the wrong type or out of range.
+    """
+
+    optimizer: Optimizer = required()
+    last_epoch: int = setting(default=-1, kw_only=True)
+
+    hypers: ClassVar[Mapping[str, Hyper]] = {}
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        annotations = inspect.get_annotations(cls, eval_str=True)
+        declared = {name: value for name, value in vars(cls).items() if isinstance(value, Hyper)}
+        own = {name: replace(value, name=name, type=annotations[name]) for name, value in declared.items()}
+        for name in own:
+            delattr(cls, name)
+        cls.hypers = {**cls.hypers, **own}
+        parameter = inspect.Parameter
+        cls.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                parameter("optimizer", parameter.POSITIONAL_OR_KEYWORD, annotation=Optimizer),
+                *(
+                    parameter(
+                        h.name,
+                        parameter.KEYWORD_ONLY,
+                        default=parameter.empty if h.default is REQUIRED else h.default,
+                        annotation=h.type,
+                    )
+                    for h in cls.hypers.values()
+                ),
+                parameter("last_epoch", parameter.KEYWORD_ONLY, default=-1, annotation=int),
+            ]
+        )
+
+    if not typing.TYPE_CHECKING:  # type checkers derive the constructor from the declarations
+
+        def __init__(self, optimizer, *, last_epoch=-1, **options):
+            owner = type(self).__name__
+            if not isinstance(optimizer, Optimizer):
+                raise InvalidOption(
+                    f"{owner} goes with an optimizer, not {type(optimizer).__name__}: build that first, such as "
+                    f"{owner}(torch.optim.SGD(model.parameters(), lr=0.1), ...)"
+                )
+            for name in options:
+                if name not in self.hypers:
+                    near = did_you_mean(name, self.hypers)
+                    raise UnknownOption(f"{owner} has no option {name!r}.{near} It takes: {', '.join(self.hypers)}")
+            for name, declared in self.hypers.items():
+                value = options.get(name, declared.default)
+                if value is REQUIRED:
+                    raise InvalidOption(f"{owner} needs {name}, {declared.doc}: {owner}(optimizer, {name}=...)")
+                setattr(self, name, self._settled(declared, value, len(optimizer.param_groups)))
+            self.optimizer, self.last_epoch = optimizer, last_epoch
+            self.check()
+            super().__init__(optimizer, last_epoch)
+
+    def _settled(self, declared: Hyper, value: Any, groups: int) -> Any:
+        settled = declared.check(value, type(self).__name__)
+        if isinstance(settled, tuple) and len(settled) != groups:
+            raise InvalidOption(
+                f"{type(self).__name__}: {declared.name}={value!r} should be one number, or one for each of the "
+                f"optimizer's {groups} parameter groups"
+            )
+        return settled
+
+    def check(self) -> None:
+        """Refuse options that do not go together; called before the first rate is set.
+
+        Raises:
+            InvalidOption: naming them and the remedy.
+        """
+
+    def reject(self, problem: str) -> InvalidOption:
+        """The error for options that do not go together."""
+        return InvalidOption(f"{type(self).__name__}: {problem}")
+
+    def get_lr(self) -> list[Rate]:
+        """The lr of each group at the present step.
+
+        Raises:
+            InvalidOption: a parameter group was added since.
+        """
+        if len(self.base_lrs) != len(self.optimizer.param_groups):
+            raise self.reject(
+                f"made for {len(self.base_lrs)} parameter groups, but the optimizer has "
+                f"{len(self.optimizer.param_groups)} now: make a new scheduler after add_param_group, with last_epoch="
+                f"{self.last_epoch - 1} to go on from here (and an initial_lr in the new group)"
+            )
+        return [self.rate(self.last_epoch, lr, k) for k, lr in enumerate(self.base_lrs)]
+
+    def rate(self, t: int, lr: Rate, k: int) -> Rate:
+        """The lr at one step.
+
+        Args:
+            t: steps done: 0 at the first.
+            lr: the group's own.
+            k: index of the group.
+        """
+        raise NotImplementedError
+
+    def second_beta(self, k: int, remedy: str) -> float:
+        """The decay of the second moment in group k.
+
+        Raises:
+            InvalidOption: the group has no betas.
+        """
+        betas = self.optimizer.param_groups[k].get("betas")
+        if not isinstance(betas, (list, tuple)) or len(betas) < 2:
+            raise self.reject(
+                "its length follows from beta2, the second of a parameter group's betas as Adam and its relatives "
+                f"have them, but group {k} has betas={betas!r}: {remedy}"
+            )
+        return float(betas[1])
+
+
+def of_group(value: Any, k: int) -> Any:
+    """What an option says of group k: its own number, if there is one for each, or the common one."""
+    return value[k] if isinstance(value, tuple) else value
+
+
+class Ranged(Schedule):
+    """A schedule between a highest and a lowest rate."""
+
+    max_lr: float | tuple[float, ...] | None = hyper(None, "highest lr, may differ by group; None: its own", ge=0)
+    min_lr: float | tuple[float, ...] = hyper(0.0, "lowest lr; may differ by group", ge=0)
+
+    def check(self) -> None:
+        """Refuse a lowest rate above the highest."""
+        super().check()
+        for k, group in enumerate(self.optimizer.param_groups):
+            high, low = self.span(group.get("initial_lr", group["lr"]), k)
+            if high < low:
+                raise self.reject(
+                    f"min_lr={float(low):g} is above the highest lr, {float(high):g}, in parameter group {k}: lower "
+                    "min_lr, which may be one for each group, or raise max_lr or the group's lr"
+                )
+
+    def span(self, lr: Rate, k: int) -> tuple[Rate, Rate]:
+        """Highest and lowest rate of group k, whose own is lr."""
+        return lr if self.max_lr is None else of_group(self.max_lr, k), of_group(self.min_lr, k)
+
+
+class Descent(Ranged):
+    """A straight way up to the highest rate, if wanted, and a way down; subclasses give its :meth:`share`."""
+
+    warmup_steps: int = hyper(0, "steps up to the highest lr, which comes after them", ge=0)
+    init_lr: float | tuple[float, ...] = hyper(0.0, "lr at the start of the warm-up; may differ by group", ge=0)
+
+    def rate(self, t: int, lr: Rate, k: int) -> Rate:
+        """Up on a line, then between the lowest and the highest rate."""
+        high, low = self.span(lr, k)
+        if t < self.warmup_steps:
+            init: Rate = of_group(self.init_lr, k)
+            return init + (high - init) * t / self.warmup_steps
+        return low + (high - low) * self.share(t - self.warmup_steps)
+
+    def share(self, t: int) -> float:
+        """How much of the way between lowest and highest rate is left, t steps after the warm-up."""
+        raise NotImplementedError
+
+    def left(self, t: int, total_steps: int) -> float:
+        """The share of the descent's steps that is left t steps after the warm-up; 0 from its end on."""
+        return max(0.0, 1 - t / (total_steps - self.warmup_steps))
+
+    def check_length(self, total_steps: int) -> None:
+        """Refuse a warm-up that leaves nothing of the whole."""
+        if self.warmup_steps >= total_steps:
+            raise self.reject(
+                f"warmup_steps={self.warmup_steps} leaves nothing of total_steps={total_steps}: shorten the warm-up"
+            )
+
+
+class Budgeted(Descent):
+    """A descent that ends when the budget of steps does."""
+
+    total_steps: int = hyper(REQUIRED, "steps of the whole schedule", ge=1)
+
+    def check(self) -> None:
+        """Refuse a warm-up that leaves no step."""
+        super().check()
+        self.check_length(self.total_steps)
+
+    def share(self, t: int) -> float:
+        """From the share of the steps that lies behind."""
+        return self.curve(1 - self.left(t, self.total_steps))
+
+    def curve(self, x: float) -> float:
+        """How much of the way is left when a share x of the steps lies behind: 1 at x = 0, 0 at x = 1."""
+        raise NotImplementedError

@@ -67,6 +67,7 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "decay": ("decay", "wrapper", "wrappers"),
     "diffgrad": ("diffgrad", "optimizer", "adaptive"),
     "distributedshampoo": ("distributedshampoo", "optimizer", "second_order"),
+    "ema": ("ema", "wrapper", "wrappers"),
     "exploreexploit": ("explore_exploit", "scheduler", "schedulers"),
     "exploreexploitlr": ("explore_exploit", "scheduler", "schedulers"),
     "exponential": ("exponential", "scheduler", "schedulers"),
@@ -91,6 +92,7 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "lion": ("lion", "optimizer", "sign"),
     "lookahead": ("lookahead", "wrapper", "wrappers"),
     "madgrad": ("madgrad", "optimizer", "adaptive"),
+    "modelema": ("ema", "wrapper", "wrappers"),
     "msvag": ("msvag", "optimizer", "sign"),
     "multiplicative": ("multiplicative", "scheduler", "schedulers"),
     "multiplicativelr": ("multiplicative", "scheduler", "schedulers"),
@@ -148,6 +150,7 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "untunedlinearwarmup": ("untuned_linear_warmup", "scheduler", "schedulers"),
     "warmupstabledecay": ("wsd", "scheduler", "schedulers"),
     "weightdecay": ("decay", "wrapper", "wrappers"),
+    "weightema": ("ema", "wrapper", "wrappers"),
     "wsd": ("wsd", "scheduler", "schedulers"),
     "yogi": ("yogi", "optimizer", "adaptive"),
 }

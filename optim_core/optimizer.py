@@ -6,7 +6,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,15 @@ from optim_core.update import Entry, Update, compute_dtype, real
 
 # hyper() and the like are no field specifiers: type checkers would look for `default=` in them, whereas any other
 # value on the right is a default.
+class Keeper(Protocol):
+    """A wrapper whose transform keeps tensors."""
+
+    memory: dict[Tensor, dict[str, Tensor]]
+
+    def numbers(self) -> Mapping[str, float]:
+        """What the transform's options hold of this step beside the method's own."""
+
+
 @typing.dataclass_transform(field_specifiers=(setting, required))
 class _Declared(Optimizer):
     """Tells type checkers that a subclass's constructor follows from its annotated options."""
@@ -104,6 +113,7 @@ class RuleOptimizer(_Declared):
             self._run_by(options.pop("engine", "auto"), options.pop("foreach", None))
             given = self.method.check(options)
             self._transforms = ()
+            self._keepers = {}
             self._generators = {}
             defaults = {name: h.default for name, h in self.hypers.items()} | given
             groups = self.groups_of(params) if isinstance(params, nn.Module) else params
@@ -255,9 +265,16 @@ class RuleOptimizer(_Declared):
         """What is composed with the rule, in the order in which a gradient passes."""
         return self._transforms
 
-    def add_transform(self, transform: Transform) -> None:
-        """Compose a transform with the rule; a gradient passes it before those already there."""
+    def add_transform(self, transform: Transform, keeper: Keeper | None = None) -> None:
+        """Compose a transform with the rule; a gradient passes it before those already there.
+
+        Args:
+            transform: what to compose.
+            keeper: holds what the transform keeps, and gives it numbers.
+        """
         self._transforms: tuple[Transform, ...] = (transform, *self._transforms)
+        mine = {} if keeper is None else {type(transform).__name__: keeper}
+        self._keepers: dict[str, Keeper] = {**self._keepers, **mine}
         self._update.standing = None
 
     def extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
@@ -379,6 +396,7 @@ class RuleOptimizer(_Declared):
             "whole_step": self.whole_step + 1,
             "largest_lr": max((float(g["lr"]) for g in self.param_groups if g.get("lr") is not None), default=0.0),
             "grad_scale": None if grad_scale is None else float(grad_scale),
+            **{name: x for keeper in self._keepers.values() for name, x in keeper.numbers().items()},
             "rounding_seed": int(torch.randint(1 << 24, (), generator=draws)) if at_random else None,
         }
 
@@ -437,7 +455,20 @@ class RuleOptimizer(_Declared):
                 shared[key] = self._options(group, step, given, first=first)
             g = p.grad
             if g is not None:
-                yield Entry(real(p.detach()), real(g.detach()), shared[key], key, states, extras[id(p)], group, p)
+                yield Entry(
+                    real(p.detach()), real(g.detach()), shared[key], key, states, extras[id(p)], group, p, self._kept(p)
+                )
+
+    def _kept(self, p: Tensor) -> dict[str, dict[str, Tensor]]:
+        """What transforms keep for a parameter: the memory in which each buffer of that name is found."""
+        found = {}
+        for transform in self._transforms:
+            for buffer, name in transform.kept_names().items():
+                memory = self._keepers[type(transform).__name__].memory.setdefault(p, {})
+                if name not in memory:
+                    memory[name] = p.detach().to(_kept_dtype(p), copy=True)
+                found[buffer] = memory
+        return found
 
     # saving -------------------------------------------------------------------------------------------------
     def state_dict(self) -> dict[str, Any]:
@@ -475,7 +506,7 @@ class RuleOptimizer(_Declared):
     def __getstate__(self) -> dict[str, Any]:
         for kind, generator in self._generators.items():
             self.whole[f"generator_{kind}"] = generator.get_state()
-        own = {"engine": self.engine, "foreach": self.foreach, "_transforms": self._transforms}
+        own = {name: getattr(self, name) for name in ("engine", "foreach", "_transforms", "_keepers")}
         return super().__getstate__() | own
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -523,6 +554,10 @@ def _bind(cls: type[RuleOptimizer], args: Sequence[Any], options: dict[str, Any]
         if name in options:
             raise UnknownOption(f"{cls.__name__}: {name!r} is given both by position and by name")
     return dict(zip(positional, args, strict=False)) | options
+
+
+def _kept_dtype(p: Tensor) -> torch.dtype:
+    return p.dtype if p.is_complex() else compute_dtype(p)
 
 
 def _laid_out_like(x: Tensor, p: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class Crew:
         params: the parameters.
         states: the state of each of them, the optimizer's own dicts.
         fixed: the options that the trace depends on.
-        places: where each buffer is found in a parameter's state: its key, and its position in a list.
+        places: where each buffer is found: the dict for each parameter, the key, and the position in a list.
     """
 
     bucket: Bucket
@@ -40,7 +40,7 @@ class Crew:
     params: Sequence[Tensor]
     states: Sequence[dict[str, Any]]
     fixed: tuple[tuple[str, Any], ...]
-    places: Mapping[str, tuple[str, int | None]]
+    places: Mapping[str, tuple[Sequence[Mapping[str, Any]], str, int | None]]
     _seen: list[list[Any]] = field(init=False)
     _kinds: list[Any] = field(init=False)
     _places: set[int] = field(init=False)
@@ -79,7 +79,8 @@ class Crew:
 
     def _buffers(self) -> dict[str, list[Tensor]]:
         return {
-            name: [s[key] if at is None else s[key][at] for s in self.states] for name, (key, at) in self.places.items()
+            name: [held[key] if at is None else held[key][at] for held in homes]
+            for name, (homes, key, at) in self.places.items()
         }
 
     def _look(self, gradients: Sequence[Any], buffers: Mapping[str, Sequence[Tensor]]) -> list[list[Any]]:

@@ -37,6 +37,7 @@ class Entry:
         extras: its extra inputs by name.
         group: its parameter group.
         param: the parameter itself.
+        kept: for each buffer that a transform keeps, the memory that holds it.
     """
 
     p: Tensor
@@ -47,6 +48,7 @@ class Entry:
     extras: Mapping[str, Tensor]
     group: dict[str, Any]
     param: Tensor
+    kept: Mapping[str, dict[str, Tensor]]
 
     @property
     def nbytes(self) -> int:
@@ -62,14 +64,20 @@ class Entry:
             return self.g
         if name in self.extras:
             return self.extras[name]
+        if name in self.kept:
+            return real(self.home(name)[name.rpartition(".")[2]])
         key, at = _place(name)
         return self.states[key] if at is None else self.states[key][at]  # type: ignore[no-any-return]
 
+    def home(self, name: str) -> MutableMapping[str, Any]:
+        """The dict that holds a buffer."""
+        return self.kept.get(name, self.states)
+
 
 def _place(name: str) -> tuple[str, int | None]:
-    """Where a buffer is found in a parameter's state: its key, and its position in a list of states."""
+    """Where a buffer is found in the dict that holds it: its key, and its position in a list."""
     if not name.endswith("]"):
-        return name, None
+        return name.rpartition(".")[2], None
     stem, _, index = name[:-1].rpartition("[")
     return stem, int(index)
 
@@ -273,7 +281,8 @@ def _groups(entries: Iterable[Entry], key: Callable[[Entry], Hashable]) -> Itera
 
 
 def _crew(bucket: Bucket, members: Sequence[Entry]) -> Crew:
-    places = {name: _place(name) for name in bucket.buffers if name not in ("p", "g")}
+    names = [name for name in bucket.buffers if name not in ("p", "g")]
+    places = {name: ([e.home(name) for e in members], *_place(name)) for name in names}
     fixed = split(members[0].options)[1]
     states: list[Any] = [e.states for e in members]
     return Crew(bucket, members[0].group, [e.param for e in members], states, fixed, places)

@@ -171,7 +171,7 @@ def rescaled(case: Mapping[str, Any], step: int) -> float:
 
 def turn(optimizer: Any, case: Mapping[str, Any], mode: str) -> None:
     """Where a case is recorded in eval mode, go to that mode."""
-    if "optimizer.eval()" in case.get("how", ""):
+    if "optimizer.eval()" in case.get("how", "") or "the AVERAGED weights" in case.get("how", ""):
         getattr(optimizer, mode)()
 
 

@@ -26,6 +26,8 @@ class Transform:
     Subclasses are small, hashable and picklable (frozen dataclasses serve well): two equal ones share a trace.
     """
 
+    #: Names of tensors that the transform's wrapper keeps for each parameter: of its shape, its value at first.
+    keeps: ClassVar[tuple[str, ...]] = ()
     #: Whether the gradient is to hold the base's L2 term already; for this transform and those inside of it.
     after_l2: ClassVar[bool] = False
 
@@ -58,6 +60,16 @@ class Transform:
         """
         del g, p
         return u
+
+    def keep(self, new_p: Value, kept: Sequence[Value], options: Mapping[str, Any]) -> Sequence[Value]:
+        """The new values of what is kept, for a traced rule; ``options`` hold the wrapper's numbers too."""
+        del new_p, options
+        return kept
+
+    @classmethod
+    def kept_names(cls) -> dict[str, str]:
+        """From the name of a buffer of the graph to the name of what is kept."""
+        return {f"{cls.__name__}.{name}": name for name in cls.keeps}
 
 
 @dataclass(frozen=True)
@@ -162,7 +174,12 @@ def compose(
         raise RuleError(f"{rule.__qualname__} returns {len(new)} values instead of p and {len(states)} states")
     who = rule.__qualname__
     new_p = _checked(who, Buffer("p", Level.ELEMENT, written=True), "p", new[0], trace)
-    outputs = rounded(trace, transformed(p_in, new_p, plain, settings), settings.rounding)
+    new_p = transformed(p_in, new_p, plain, settings)
+    outputs = rounded(trace, new_p, settings.rounding)
+    for transform in settings.transforms:
+        names = list(transform.kept_names())
+        kept = [trace.input(name, Level.ELEMENT) for name in names]
+        outputs |= zip(names, transform.keep(new_p, kept, scalars), strict=True)
     homes = dict.fromkeys(outputs, Home(Level.ELEMENT))
     for buffer, value in zip(states, new[1:], strict=True):
         if buffer.present:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from optim_core_wrappers.cautious import Cautious
     from optim_core_wrappers.clip import GradientClipping
     from optim_core_wrappers.decay import WeightDecay
+    from optim_core_wrappers.ema import EMA
     from optim_core_wrappers.gc import GradientCentralization
     from optim_core_wrappers.gradnorm import GradientNormalization
     from optim_core_wrappers.lookahead import Lookahead
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AGC",
+    "EMA",
     "Cautious",
     "GradientCentralization",
     "GradientClipping",

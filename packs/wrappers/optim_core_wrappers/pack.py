@@ -26,6 +26,20 @@ def optim_core_wrappers() -> list[WrapperSpec]:
             code_license="MIT",
         ),
         WrapperSpec(
+            name="ema",
+            aliases=("model_ema", "weight_ema"),
+            target="optim_core_wrappers.ema:EMA",
+            summary="Keeps a running average of the weights, to evaluate with.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Acceleration of Stochastic Approximation by Averaging",
+                url="https://doi.org/10.1137/0330046",
+                year=1992,
+            ),
+            code="https://github.com/huggingface/pytorch-image-models",
+            code_license="Apache-2.0",
+        ),
+        WrapperSpec(
             name="gc",
             aliases=("gradient_centralization",),
             target="optim_core_wrappers.gc:GradientCentralization",

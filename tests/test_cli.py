@@ -25,6 +25,7 @@ LION = spec(
     needs=("create_graph",),
     state={"exp_avg": "2 element", "d": "whole"},
     constructors=("from_cub",),
+    shortfall="Sleeps by day.",
 )
 
 
@@ -111,6 +112,7 @@ def test_show():
         "code https://example.org/code (licence: none found)",
         "needs create_graph: differentiates the gradients: loss.backward(create_graph=True)",
         "also SGD.from_cub(...)",
+        "shortfall Sleeps by day.",
         "momentum 0",
         "exp_avg 2 element 2 times: as the parameter 8 MB",
         "d whole one number for the model 4 B",

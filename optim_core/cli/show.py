@@ -58,6 +58,8 @@ def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
         yield "needs", f"{need}: {NEEDS[need]}"
     if isinstance(spec, OptimizerSpec) and spec.constructors:
         yield "also", ", ".join(f"{spec.class_name}.{name}(...)" for name in spec.constructors)
+    if isinstance(spec, OptimizerSpec) and spec.shortfall:
+        yield "shortfall", spec.shortfall
 
 
 def _print_options(entry: Entry) -> None:

@@ -44,11 +44,11 @@ class ScheduleFreeSGD(ScheduleFree):
         >>> w.square().sum().item() < 0.1 * losses[0], optimizer.training
         (True, False)
 
-    Source: Defazio et al., The Road Less Scheduled, 2024, equations 1 to 4, https://arxiv.org/abs/2405.15682; in the
+    Source: Defazio et al., The Road Less Scheduled, 2024, https://arxiv.org/abs/2405.15682; in the
     form of the authors' package, version 1.4.
     """
 
-    lr: float = hyper(1.0, "step size", ge=0, search=(0.1, 10.0))
+    lr: float = hyper(1.0, "step size", ge=0, search=(0.1, 5.0))
     momentum: float = hyper(0.9, "b, share of x in y", gt=0, lt=1)
     weight_decay: float = hyper(0.0, "decay, added to the gradient at y", ge=0)
     warmup_steps: int = hyper(0, "steps over which the step size rises to lr", ge=0)

@@ -67,6 +67,14 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def learns(session: nox.Session) -> None:
+    """Every optimizer learns handwritten digits at a learning rate of its range; those after `--`, or all (minutes)."""
+    install(session, *TEST_TOOLS)
+    chosen = ("-k", " or ".join(session.posargs)) if session.posargs else ()
+    session.run("pytest", "-q", "-s", "tests/learns.py", *chosen, env=THREADS)
+
+
+@nox.session
 def packs(session: nox.Session) -> None:
     """Each pack alone beside the core runs its share of the tests: all of them, or those after `--`."""
     # One environment for every pack in turn: torch is most of it.

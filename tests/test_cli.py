@@ -25,6 +25,7 @@ LION = spec(
     needs=("create_graph",),
     state={"exp_avg": "2 element", "d": "whole"},
     constructors=("from_cub",),
+    shortfall="Sleeps by day.",
 )
 
 
@@ -111,10 +112,11 @@ def test_show():
         "code https://example.org/code (licence: none found)",
         "needs create_graph: differentiates the gradients: loss.backward(create_graph=True)",
         "also SGD.from_cub(...)",
+        "shortfall Sleeps by day.",
         "momentum 0",
         "exp_avg 2 element 2 times: as the parameter 8 MB",
-        "d whole one number for the model 4 B",
-        "8 MB of state for 1,000,000 parameters in float32, as square matrices of side 4096, with default options.",
+        "d whole one number for the model 8 B",
+        "8 MB of state in float32 for 1,000,000 parameters (1 of 244 x 4096, 1 of 576), with default options.",
     ):
         assert line in lines
 
@@ -139,8 +141,23 @@ class Tiger(RuleOptimizer):
 
 def test_show_json():
     shown = json.loads(run("show", "lion", "--json", "--parameters", "10").stdout)
-    assert shown["state_bytes"] == {"exp_avg": 80, "d": 4}
+    assert shown["state_bytes"] == {"exp_avg": 80, "d": 8}
+    assert shown["state_of"] == [[10]]
     assert shown["paper"]["year"] == 2023
+
+
+def test_show_takes_a_shape(world):
+    world.install("cats", spec("tiger", state={"m": "element", "v": "row", "L": "axes"}))
+    shown = json.loads(run("show", "tiger", "--json", "--parameters", "100", "--shape", "6X5").stdout)
+    assert shown["state_of"] == [[6, 5], [6, 5], [6, 5], [2, 5]]
+    assert shown["state_bytes"] == {"m": 400, "v": 4 * 20, "L": 4 * (3 * 61 + 29)}
+
+
+@pytest.mark.parametrize("shape", ["6x", "0x5", "-1", "wide"])
+def test_show_refuses_what_is_no_shape(shape):
+    done = run("show", "lion", "--shape", shape)
+    assert done.exit_code == 2
+    assert f"{shape!r} should be like 4096x4096" in done.stderr
 
 
 def test_show_a_class_that_cannot_be_loaded():

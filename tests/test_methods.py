@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import math
 import pickle
 from collections.abc import Callable, Sequence
@@ -14,12 +15,14 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import lr_scheduler
 
 import optim_core
 from optim_core import closures
+from optim_core.cli.app import app
 from optim_core.errors import InvalidOption, SparseGradient, UnknownOption
 from optim_core.rules.values import Level, Trace, Value
 from optim_core.specs import OptimizerSpec, state_numbers
@@ -228,16 +231,41 @@ def test_sparse_gradient_is_refused(cls: Any) -> None:
 
 
 # state ---------------------------------------------------------------------------------------------------------
+def held(optimizer: Any, p: Tensor, spec: OptimizerSpec) -> dict[str, list[Tensor]]:
+    """The tensors of each state that a parameter shares or has, by the names in the spec."""
+    whole = optimizer.whole if optimizer.method.whole else {}
+    return {name: tensors(whole[name] if name in whole else optimizer.state[p].get(name)) for name in spec.state}
+
+
 def test_spec_tells_the_state(spec: OptimizerSpec, cls: Any) -> None:
-    params = [made((3, 4)), made((5,), 1), made((4, 2, 3, 3), 2)]
+    shapes = [shape for shape in SHAPES.values() if math.prod(shape)]  # what is empty takes no part
+    params = [made(shape, i) for i, shape in enumerate(shapes)]
     optimizer = cls(params)
     announced = optimizer.state_bytes()
-    run(optimizer, params, 2)
-    numbers = [sum(t.numel() for t in tensors(optimizer.state[p])) for p in params]
-    assert numbers == [sum(state_numbers(size, tuple(p.shape)) for size in spec.state.values()) for p in params]
+    run(optimizer, params, 1)
+    local = {name: size for name, size in spec.state.items() if size != "whole"}
+    for p in params:
+        numbers = {name: sum(t.numel() for t in kept) for name, kept in held(optimizer, p, spec).items()}
+        wanted = {name: state_numbers(size, tuple(p.shape)) for name, size in local.items()}
+        assert {name: numbers[name] for name in local} == wanted, tuple(p.shape)
+    numbers = [t.numel() for p in params for t in tensors([optimizer.state[p].get(name) for name in local])]
     assert announced == sum(numbers) * params[0].element_size()
-    names = {name for p in params for name in optimizer.state[p]} | set(optimizer.method.whole)
-    assert names - {"step"} == set(spec.state)
+    assert set(optimizer.method.whole) == spec.state.keys() - local.keys()
+    assert {name for p in params for name in optimizer.state[p]} - {"step"} == local.keys()
+
+
+def test_show_tells_the_memory(spec: OptimizerSpec, cls: Any) -> None:
+    words = ["show", spec.name, "--json", "--parameters", "205", "--shape", "8x8"]
+    shown = json.loads(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
+    params = [made(shape, i, torch.float32) for i, shape in enumerate(shown["state_of"])]
+    assert sum(p.numel() for p in params) == 205
+    optimizer = cls(params)
+    run(optimizer, params, 1)
+    kept: dict[str, dict[int, int]] = {name: {} for name in spec.state}
+    for p in params:
+        for name, found in held(optimizer, p, spec).items():
+            kept[name] |= {t.data_ptr(): t.nbytes for t in found}  # one of the whole model counts once
+    assert shown["state_bytes"] == {name: sum(sizes.values()) for name, sizes in kept.items()}
 
 
 def test_checkpoint_continues_bit_for_bit(cls: Any) -> None:

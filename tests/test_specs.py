@@ -60,6 +60,7 @@ def test_a_spec_as_json():
         ({"needs": ("closur",)}, "Did you mean 'closure'?"),
         ({"state": {"m": "elements"}}, "spec 'lion': state['m']='elements' should be one of element, row"),
         ({"state": {"m": "0 element"}}, "'3 element' for three"),
+        ({"shortfall": "too\nslow"}, "shortfall='too\\nslow' should be one line"),
     ],
 )
 def test_a_wrong_spec_says_what_is_wrong(fields, text):

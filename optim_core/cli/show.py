@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -18,9 +20,16 @@ from optim_core.registry import Entry, load, registry
 from optim_core.specs import NEEDS, OptimizerSpec, SchedulerSpec, size_text, state_numbers
 from optim_core.unresolved import GETTERS
 
-#: A model is taken to consist of square matrices of this side; states that are smaller than it depend on it.
-_SIDE = 4096
-_FLOAT32 = 4
+_FLOAT32, _FLOAT64 = 4, 8
+
+Shape = tuple[int, ...]
+
+
+def _shape(context: click.Context, parameter: click.Parameter, text: str) -> Shape:
+    sides = text.lower().split("x")
+    if not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise click.BadParameter(f"{text!r} should be like 4096x4096", context, parameter)
+    return tuple(map(int, sides))
 
 
 @click.command()
@@ -28,16 +37,24 @@ _FLOAT32 = 4
 @click.option(
     "--parameters", type=click.FloatRange(min=1), default=1e9, show_default=True, help="Size of the model for memory."
 )
+@click.option(
+    "--shape",
+    callback=_shape,
+    default="4096x4096",
+    show_default=True,
+    help="Shape of its tensors, as far as they go.",
+)
 @click.option("--steps", type=click.IntRange(min=2), default=100, show_default=True, help="Of a schedule to draw.")
 @click.option("--set", "changes", metavar="OPTION=VALUE", multiple=True, help="Of a schedule to draw; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="The spec, for machines.")
-def show(*, name: str, parameters: float, steps: int, changes: tuple[str, ...], as_json: bool) -> None:
+def show(*, name: str, parameters: float, shape: Shape, steps: int, changes: tuple[str, ...], as_json: bool) -> None:
     """Show what NAME is: paper, licences, needs, options; an optimizer's memory; a schedule, drawn."""
     entry = registry().entry(name)
     options = _changes(entry, changes)
+    model = reference_model(round(parameters), shape)
     if as_json:
-        memory = {state: _bytes(size, parameters) for state, size in _states(entry).items()}
-        print_json({**entry_dict(entry), "state_bytes": memory})
+        shapes = [shape for shape, count in model.items() for _ in range(count)]
+        print_json({**entry_dict(entry), "state_bytes": _bytes(entry, model), "state_of": shapes})
         return
     out = console()
     out.print(f"[bold]{entry.spec.name}[/bold] ({entry.spec.kind}): {escape(entry.spec.summary)}")
@@ -48,7 +65,7 @@ def show(*, name: str, parameters: float, steps: int, changes: tuple[str, ...], 
         _print_options(found)
     if found is not None and isinstance(entry.spec, SchedulerSpec):
         print_schedule(entry.spec, steps, options)
-    _print_memory(entry, parameters)
+    _print_memory(entry, model)
 
 
 def _changes(entry: Entry, changes: Sequence[str]) -> dict[str, Any]:
@@ -77,6 +94,8 @@ def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
         yield "needs", f"{need}: {NEEDS[need]}"
     if isinstance(spec, OptimizerSpec) and spec.constructors:
         yield "also", ", ".join(f"{spec.class_name}.{name}(...)" for name in spec.constructors)
+    if isinstance(spec, OptimizerSpec) and spec.shortfall:
+        yield "shortfall", spec.shortfall
 
 
 def _loaded(entry: Entry) -> Any:
@@ -114,32 +133,51 @@ def _options(found: Any) -> Iterator[tuple[str, str, str, str]]:
         yield hyper.name, repr(hyper.default), bounds or choices, hyper.doc + search
 
 
-def _states(entry: Entry) -> dict[str, str]:
-    return dict(entry.spec.state) if isinstance(entry.spec, OptimizerSpec) else {}
-
-
-def _print_memory(entry: Entry, parameters: float) -> None:
+def _print_memory(entry: Entry, model: Mapping[Shape, int]) -> None:
     if not isinstance(entry.spec, OptimizerSpec):
         return
-    states = _states(entry)
+    states = entry.spec.state
     if not states:
         click.echo("Keeps no state with its default options.")
         return
-    sizes = {state: _bytes(size, parameters) for state, size in states.items()}
+    sizes = _bytes(entry, model)
     rows = [
         (state, size.rpartition(":")[2], size_text(size), _readable(sizes[state])) for state, size in states.items()
     ]
     console().print(table("state", "size", "which is", "memory", rows=rows, elastic="which is"))
+    parameters = sum(count * math.prod(shape) for shape, count in model.items())
+    tensors = ", ".join(f"{count:,} of {' x '.join(map(str, shape))}" for shape, count in model.items())
     click.echo(
-        f"{_readable(sum(sizes.values()))} of state for {parameters:,.0f} parameters in float32, "
-        f"as square matrices of side {_SIDE}, with default options."
+        f"{_readable(sum(sizes.values()))} of state in float32 for {parameters:,} parameters ({tensors}), "
+        "with default options."
     )
 
 
-def _bytes(size: str, parameters: float) -> int:
-    if size.endswith("whole"):
-        return _FLOAT32
-    return round(state_numbers(size, (_SIDE, _SIDE)) * parameters / _SIDE**2 * _FLOAT32)
+def reference_model(parameters: int, shape: Shape) -> dict[Shape, int]:
+    """The shapes of a model's tensors: as many of one shape as it takes, then the rest, with less of dimension 0.
+
+    What is left over in the end is a vector, so that the numbers of parameters agree.
+
+    Example:
+        >>> reference_model(1_000_000, (512, 512))
+        {(512, 512): 3, (417, 512): 1, (64,): 1}
+    """
+    found: Counter[Shape] = Counter()
+    found[shape], rest = divmod(parameters, math.prod(shape))
+    rows, last = divmod(rest, math.prod(shape[1:]))
+    found[(rows, *shape[1:])] += rows > 0
+    found[(last,)] += last > 0
+    return {shape: count for shape, count in found.items() if count}
+
+
+def _bytes(entry: Entry, model: Mapping[Shape, int]) -> dict[str, int]:
+    """Of each state; one of the model as a whole is a number in double precision."""
+    if not isinstance(entry.spec, OptimizerSpec):
+        return {}
+    return {
+        state: _FLOAT64 if size == "whole" else _FLOAT32 * sum(n * state_numbers(size, s) for s, n in model.items())
+        for state, size in entry.spec.state.items()
+    }
 
 
 def _readable(count: float) -> str:

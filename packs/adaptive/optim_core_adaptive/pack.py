@@ -410,6 +410,7 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             code="https://github.com/facebookresearch/dadaptation",
             code_license="MIT",
             state={"exp_avg": "element", "s": "element", "d": "whole", "numerator_weighted": "whole"},
+            shortfall="Its steps are too long by the end: about 85 % at lr 0.5, though single epochs pass 90 %.",
         ),
         OptimizerSpec(
             name="dadaptsgd",

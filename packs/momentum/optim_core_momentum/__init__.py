@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from optim_core_momentum.pid import PID
     from optim_core_momentum.pnm import PNM
     from optim_core_momentum.qhm import QHM
+    from optim_core_momentum.schedulefreesgd import ScheduleFreeSGD
     from optim_core_momentum.sgd import SGD
     from optim_core_momentum.sgdp import SGDP
     from optim_core_momentum.sgdw import SGDW
@@ -35,6 +36,7 @@ __all__ = [
     "AggMo",
     "AliG",
     "Gravity",
+    "ScheduleFreeSGD",
 ]
 
 __getattr__, __dir__ = exports(__name__)

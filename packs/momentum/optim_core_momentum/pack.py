@@ -198,4 +198,20 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             needs=("closure",),
             state={"prev_param": "element", "scale": "whole", "ratio": "whole"},
         ),
+        OptimizerSpec(
+            name="schedulefreesgd",
+            aliases=("sgdschedulefree",),
+            target="optim_core_momentum.schedulefreesgd:ScheduleFreeSGD",
+            summary="SGD without a schedule: an average of all steps, kept apart, takes its place.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="The Road Less Scheduled",
+                url="https://arxiv.org/abs/2405.15682",
+                year=2024,
+            ),
+            code="https://github.com/facebookresearch/schedule_free",
+            code_license="Apache-2.0",
+            needs=("train_eval_mode",),
+            state={"z": "element", "weight_sum": "tensor", "lr_max": "tensor"},
+        ),
     ]

@@ -1,0 +1,42 @@
+"""docs/differences.md against the list that it is made from; the other programs need not be installed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import optim_core
+
+pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
+
+tomllib = pytest.importorskip("tomllib", reason="Python 3.11")
+
+DOCS = Path(__file__).parent.parent / "docs"
+ROWS = tomllib.loads((DOCS / "differences.toml").read_text(encoding="utf-8"))["row"]
+
+
+def test_the_page_has_the_rows_of_the_list():
+    method, found = "", []
+    for line in (DOCS / "differences.md").read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 5 and cells[0] != "method" and not cells[0].startswith("-"):
+            method = cells[0].strip("`") or method
+            found.append((method, cells[1], cells[2]))
+    same = "The same with equal options."
+    assert found == [(row["method"], row["program"], row.get("text", same)) for row in ROWS]
+
+
+def test_numbers_belong_to_what_was_run():
+    lines = (DOCS / "differences.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if re.match(r"\| (`\w+`)? \| ", line)]
+    assert [" | read |" in line for line in rows] == ["class" not in row for row in ROWS]
+    assert not any("not installed" in line for line in rows)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.get("ours")], ids=lambda row: row["method"])
+def test_our_options_are_options(row: dict[str, Any]):
+    assert row["ours"].keys() <= optim_core.get(row["method"]).hypers.keys()
+    assert row["class"]

@@ -28,10 +28,12 @@ class RowStep:
     Attributes:
         reductions: over the row's elements, all in one loop.
         values: what can be computed for the row then, operands first.
+        tensors: reductions over the whole tensor that the loop has all operands for, and accumulates too.
     """
 
     reductions: tuple[Value, ...]
     values: tuple[Value, ...]
+    tensors: tuple[Value, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,18 @@ class Sweep:
     outputs: tuple[Output, ...]
 
     @cached_property
+    def last(self) -> tuple[Value, ...]:
+        """The reductions that are accumulated in the last loops."""
+        early = {r.index for step in self.rows for r in step.tensors}
+        return tuple(r for r in self.reductions if r.index not in early)
+
+    @cached_property
     def domains(self) -> list[int]:
         """The portions of elements that are looped over, every n-th each; all of them come last.
 
         A sampled state is written from old values of full ones, so its loop goes first.
         """
-        found = {domain_of(r) for r in self.reductions if finest(r.args) is Level.ELEMENT}
+        found = {domain_of(r) for r in self.last if finest(r.args) is Level.ELEMENT}
         found |= {out.home.every for out in self.outputs if out.home.level is Level.ELEMENT}
         return sorted(found, reverse=True)
 
@@ -174,10 +182,14 @@ def _sweep(reductions: tuple[Value, ...], outputs: tuple[Output, ...]) -> Sweep:
     for v in inside:
         depth[v.index] = max((depth[a.index] for a in v.args if a.level <= Level.ROW), default=0) + _is_row_loop(v)
     rows = [v for v in inside if v.level is Level.ROW]
+    # the loop in which a reduction over the tensor finds its operands
+    loop = {r: 1 + max((depth[a.index] for a in r.args if a.level <= Level.ROW), default=0) for r in reductions}
+    full = [r for r in reductions if finest(r.args) is Level.ELEMENT and domain_of(r) == 1]
     steps = []
     for k in range(max((depth[v.index] for v in rows), default=-1) + 1):
         now = tuple(v for v in rows if depth[v.index] == k)
-        steps.append(RowStep(tuple(v for v in now if _is_row_loop(v)), now))
+        loops = tuple(v for v in now if _is_row_loop(v))
+        steps.append(RowStep(loops, now, tuple(r for r in full if loops and loop[r] == k)))
     if not steps and any(out.home.level is Level.ROW for out in outputs):
         steps.append(RowStep((), ()))
     return Sweep(tuple(steps), reductions, outputs)

@@ -99,3 +99,30 @@ static inline float uniform(uint64_t place, uint64_t seed, uint64_t salt)
     x = (x ^ (x >> 15)) * 0x846ca68bu;
     return (float)((x ^ (x >> 16)) >> 16) / 0x10000;
 }
+
+/* pow(x, 1/3), whose vector form is slow: a guess from the exponent, then Halley's iteration */
+static inline real cube_root(real x)
+{
+#if DOUBLE
+    const real far = 0x1p600, back = 0x1p200, tiny = 0x1p-500, huge = 0x1p500;
+#else
+    const real far = 0x1p90, back = 0x1p30, tiny = 0x1p-60, huge = 0x1p60;
+#endif
+    const real scaled = x * choose(x < tiny, far, choose(x > huge, 1 / far, 1));
+    bits_t bits;
+    real y;
+    __builtin_memcpy(&bits, &scaled, sizeof bits);
+#if DOUBLE
+    bits = (bits_t)((uint32_t)(bits >> 32) / 3 + 715094163u) << 32;
+#else
+    bits = bits / 3 + 709921077u;
+#endif
+    __builtin_memcpy(&y, &bits, sizeof y);
+    for (int k = 0; k < 2 + DOUBLE; k++) {
+        const real cube = y * y * y;
+        y -= y * (cube - scaled) / (cube + cube + scaled);
+    }
+    y *= choose(x < tiny, 1 / back, choose(x > huge, back, 1));
+    y = choose(x < (real)INFINITY, y, x);
+    return choose(x == 0, 0, choose(x > 0, y, (real)NAN));
+}

@@ -21,7 +21,7 @@ from optim_core.rules.values import REDUCTIONS, Level, Value
 _STORED = {torch.float64: "f64", torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 DTYPES = frozenset(_STORED)
 
-#: torch computes these powers so, signed zeros and infinities included.
+#: torch computes these powers so (the cube root apart), signed zeros and infinities included.
 _POWERS: Mapping[float, str] = {
     2.0: "{0} * {0}",
     3.0: "{0} * {0} * {0}",
@@ -29,6 +29,7 @@ _POWERS: Mapping[float, str] = {
     -0.5: "1 / SQRT({0})",
     -1.0: "1 / {0}",
     -2.0: "1 / ({0} * {0})",
+    1 / 3: "cube_root({0})",
 }
 _EXPRESSIONS: Mapping[str, str] = {
     "add": "{} + {}",
@@ -182,7 +183,7 @@ class _Writer:
         for r in step.reductions:
             yield from _accumulators(r)
         if step.reductions:
-            yield from self._loop(1, step.reductions, ())
+            yield from self._loop(1, (*step.reductions, *step.tensors), ())
         for v in step.values:
             yield self._finished(v, _accumulated(v)) if self._accumulates(v) else self._definition(v, "row")
 
@@ -197,7 +198,7 @@ class _Writer:
 
     def _loops(self, sweep: Sweep) -> Iterator[str]:
         for every in sweep.domains:
-            elementwise = [r for r in sweep.reductions if finest(r.args) is Level.ELEMENT and domain_of(r) == every]
+            elementwise = [r for r in sweep.last if finest(r.args) is Level.ELEMENT and domain_of(r) == every]
             stored = [out for out in sweep.outputs if out.home == (Level.ELEMENT, every)]
             yield from self._loop(every, elementwise, stored)
 

@@ -180,19 +180,15 @@ def _parallel() -> int | None:
 
 
 def _openmp_runtimes() -> list[str]:
-    """Paths of the OpenMP runtimes in this process, as torch's folder names them where the system does not tell."""
+    """Paths of the OpenMP runtime that torch uses: the one in its own folder, else those in this process."""
+    own = [str(path) for path in (Path(torch.__file__).parent / "lib").iterdir() if path.name.startswith(_RUNTIMES)]
+    if own:
+        return own
     try:
         maps = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
-        paths = dict.fromkeys(line.split(maxsplit=5)[-1] for line in maps)
     except OSError:
-        paths = dict.fromkeys(str(path) for path in (Path(torch.__file__).parent / "lib").iterdir())
-    found = [path for path in paths if Path(path).name.startswith(("libgomp", "libomp", "libiomp"))]
-    torch_own = str(Path(torch.__file__).parent)
-    return sorted(found, key=lambda path: not path.startswith(torch_own))
+        return []
+    return [path for path in {line.split(maxsplit=5)[-1] for line in maps} if Path(path).name.startswith(_RUNTIMES)]
 
 
-def threads_text() -> str:
-    """How many threads a kernel uses, and why."""
-    if _parallel() is None:
-        return "1 thread: torch's OpenMP runtime has no GOMP_parallel"
-    return f"up to {torch.get_num_threads()} threads"
+_RUNTIMES = ("libgomp", "libomp", "libiomp")

@@ -74,7 +74,7 @@ def test_an_optimizer_learns_with_its_defaults(name, problem):
 @pytest.mark.parametrize("name", of_kind("wrapper"))
 def test_a_wrapper_learns_and_shares_its_base_s_groups(name, problem):
     model, closure = problem
-    base = torch.optim.SGD(model.parameters(), lr=0.05)
+    base = torch.optim.SGD(model.named_parameters(), lr=0.05)
     optimizer = optim_core.get_wrapper(name)(base)
     several = "multi_loss" in optim_core.info(name).needs
     start = closure().item()

@@ -36,6 +36,7 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "alig": ("alig", "optimizer", "momentum"),
     "amos": ("amos", "optimizer", "adaptive"),
     "amsgrad": ("amsgrad", "optimizer", "adaptive"),
+    "asam": ("asam", "wrapper", "sharpness"),
     "asgd": ("asgd", "optimizer", "momentum"),
     "avagrad": ("avagrad", "optimizer", "adaptive"),
     "chebyshev": ("chebyshev", "scheduler", "schedulers"),

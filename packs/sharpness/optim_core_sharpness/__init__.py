@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from optim_core.exports import exports
 
 if TYPE_CHECKING:
+    from optim_core_sharpness.asam import ASAM
     from optim_core_sharpness.sam import SAM
 
 __all__ = [
+    "ASAM",
     "SAM",
 ]
 

@@ -26,4 +26,19 @@ def optim_core_wrappers() -> list[WrapperSpec]:
             code_license="Apache-2.0",
             needs=("closure",),
         ),
+        WrapperSpec(
+            name="asam",
+            target="optim_core_sharpness.asam:ASAM",
+            summary="SAM within a radius that is relative to the size of each weight.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="ASAM: Adaptive Sharpness-Aware Minimization for Scale-Invariant Learning of Deep Neural "
+                "Networks",
+                url="https://arxiv.org/abs/2102.11600",
+                year=2021,
+            ),
+            code="https://github.com/SamsungLabs/ASAM",
+            code_license="Apache-2.0",
+            needs=("closure", "named_params"),
+        ),
     ]

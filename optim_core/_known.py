@@ -54,6 +54,7 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "gc": ("gc", "wrapper", "wrappers"),
     "gradientcentralization": ("gc", "wrapper", "wrappers"),
     "gravity": ("gravity", "optimizer", "momentum"),
+    "gsam": ("gsam", "wrapper", "sharpness"),
     "knee": ("explore_exploit", "scheduler", "schedulers"),
     "kneelr": ("explore_exploit", "scheduler", "schedulers"),
     "lamb": ("lamb", "optimizer", "adaptive"),

@@ -8,10 +8,12 @@ from optim_core.exports import exports
 
 if TYPE_CHECKING:
     from optim_core_sharpness.asam import ASAM
+    from optim_core_sharpness.gsam import GSAM
     from optim_core_sharpness.sam import SAM
 
 __all__ = [
     "ASAM",
+    "GSAM",
     "SAM",
 ]
 

@@ -41,4 +41,18 @@ def optim_core_wrappers() -> list[WrapperSpec]:
             code_license="Apache-2.0",
             needs=("closure", "named_params"),
         ),
+        WrapperSpec(
+            name="gsam",
+            target="optim_core_sharpness.gsam:GSAM",
+            summary="SAM that also closes the gap between the loss near by and the loss here.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Surrogate Gap Minimization Improves Sharpness-Aware Training",
+                url="https://arxiv.org/abs/2203.08065",
+                year=2022,
+            ),
+            code="https://github.com/juntang-zhuang/GSAM",
+            code_license="MIT",
+            needs=("closure",),
+        ),
     ]

@@ -91,5 +91,7 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "swats": ("swats", "optimizer", "adaptive"),
     "tiger": ("tiger", "optimizer", "sign"),
     "untunedlinearwarmup": ("untuned_linear_warmup", "scheduler", "schedulers"),
+    "weightedsam": ("wsam", "wrapper", "sharpness"),
+    "wsam": ("wsam", "wrapper", "sharpness"),
     "yogi": ("yogi", "optimizer", "adaptive"),
 }

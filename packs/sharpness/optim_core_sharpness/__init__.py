@@ -10,11 +10,13 @@ if TYPE_CHECKING:
     from optim_core_sharpness.asam import ASAM
     from optim_core_sharpness.gsam import GSAM
     from optim_core_sharpness.sam import SAM
+    from optim_core_sharpness.wsam import WSAM
 
 __all__ = [
     "ASAM",
     "GSAM",
     "SAM",
+    "WSAM",
 ]
 
 __getattr__, __dir__ = exports(__name__)

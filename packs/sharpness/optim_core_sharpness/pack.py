@@ -55,4 +55,19 @@ def optim_core_wrappers() -> list[WrapperSpec]:
             code_license="MIT",
             needs=("closure",),
         ),
+        WrapperSpec(
+            name="wsam",
+            aliases=("weightedsam",),
+            target="optim_core_sharpness.wsam:WSAM",
+            summary="SAM with sharpness as a term of its own, weighted, and beside the base's step.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Sharpness-Aware Minimization Revisited: Weighted Sharpness as a Regularization Term",
+                url="https://arxiv.org/abs/2305.15817",
+                year=2023,
+            ),
+            code="https://github.com/intelligent-machine-learning/dlrover",
+            code_license="Apache-2.0",
+            needs=("closure",),
+        ),
     ]

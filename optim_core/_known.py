@@ -61,6 +61,7 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "lars": ("lars", "optimizer", "momentum"),
     "lion": ("lion", "optimizer", "sign"),
     "lookahead": ("lookahead", "wrapper", "wrappers"),
+    "looksam": ("looksam", "wrapper", "sharpness"),
     "madgrad": ("madgrad", "optimizer", "adaptive"),
     "msvag": ("msvag", "optimizer", "sign"),
     "nadam": ("nadam", "optimizer", "adaptive"),

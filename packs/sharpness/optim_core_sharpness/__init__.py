@@ -9,6 +9,7 @@ from optim_core.exports import exports
 if TYPE_CHECKING:
     from optim_core_sharpness.asam import ASAM
     from optim_core_sharpness.gsam import GSAM
+    from optim_core_sharpness.looksam import LookSAM
     from optim_core_sharpness.sam import SAM
     from optim_core_sharpness.wsam import WSAM
 
@@ -17,6 +18,7 @@ __all__ = [
     "GSAM",
     "SAM",
     "WSAM",
+    "LookSAM",
 ]
 
 __getattr__, __dir__ = exports(__name__)

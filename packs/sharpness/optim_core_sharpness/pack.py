@@ -70,4 +70,16 @@ def optim_core_wrappers() -> list[WrapperSpec]:
             code_license="Apache-2.0",
             needs=("closure",),
         ),
+        WrapperSpec(
+            name="looksam",
+            target="optim_core_sharpness.looksam:LookSAM",
+            summary="SAM with a second evaluation every k steps only, used again in between.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Towards Efficient and Scalable Sharpness-Aware Minimization",
+                url="https://arxiv.org/abs/2203.02714",
+                year=2022,
+            ),
+            needs=("closure",),
+        ),
     ]

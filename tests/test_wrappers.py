@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import wrapping
 from torch import Tensor, nn
 from torch.nn import Parameter
 
@@ -21,7 +22,7 @@ BASES: dict[str, Callable[[Any], Any]] = {
     "sgd": lambda params: optim_core.get("sgd")(params, lr=0.05, momentum=0.9),
     "adamw": lambda params: optim_core.get("adamw")(params, lr=0.01),
 }
-SPECS = optim_core.find(kind="wrapper")
+SPECS = wrapping.specs()
 CHAINS = [[spec.name] for spec in SPECS] + [["gc", "sam", "lookahead"], ["pcgrad", "sam"], ["sam", "pcgrad"]]
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optim_core.errors import RuleError
+from optim_core.errors import EngineUnavailable, RuleError
 from optim_core.method import scalars, split
 from optim_core.rules.bucket import Bucket
-from optim_core.rules.engines import choose, settle
+from optim_core.rules.engines import TINY, choose, settle
 from optim_core.rules.graph import Graph, Home
 from optim_core.rules.step import run
 from optim_core.rules.values import Level, Trace, Value
@@ -81,8 +81,14 @@ class Formula:
         if not self._is_as_before(work, (engine, foreach)):
             self._asked = (engine, foreach)
             self._standing = []  # a failure must leave nothing half assembled
+            large = sum(p.numel() for _, _, columns in work for p in columns["p"]) >= TINY
             self._standing = [
-                _Standing(self._layout(columns), fixed, list(self._assembled(host, fixed, columns)))
+                _Standing(
+                    list(columns["p"]),
+                    _layout(columns),
+                    fixed,
+                    list(self._assembled(host, fixed, columns, large=large)),
+                )
                 for host, fixed, columns in work
             ]
         for standing, (host, _, columns) in zip(self._standing, work, strict=True):
@@ -94,9 +100,13 @@ class Formula:
 
     def _prepared(self, share: Share) -> tuple[dict[str, float], _Fixed, Columns]:
         host, fixed = split({name: share.options[name] for name in self.options})
-        kept = [i for i, p in enumerate(share.columns["p"]) if p.numel()]
-        names = dict.fromkeys(("p", *self.buffers))
-        return host, fixed, {name: [real(share.columns[name][i].detach()) for i in kept] for name in names}
+        columns = {name: share.columns[name] for name in dict.fromkeys(("p", *self.buffers))}
+        if not all(map(Tensor.numel, columns["p"])):
+            kept = [i for i, p in enumerate(columns["p"]) if p.numel()]
+            columns = {name: [column[i] for i in kept] for name, column in columns.items()}
+        if any(map(Tensor.is_complex, columns["p"])):  # made anew each time, so that nothing stands
+            columns = {name: [real(x.detach()) for x in column] for name, column in columns.items()}
+        return host, fixed, columns
 
     def _is_as_before(self, work: Sequence[tuple[dict[str, float], _Fixed, Columns]], asked: object) -> bool:
         """Whether the buckets of the last call serve again: only numbers and addresses differ."""
@@ -105,23 +115,17 @@ class Formula:
             and len(work) == len(self._standing)
             and all(
                 fixed == standing.fixed
-                and self._layout(columns) == standing.layout
+                and len(columns["p"]) == len(standing.params)
+                and all(map(operator.is_, columns["p"], standing.params))
+                and _layout(columns) == standing.layout
                 and all(bucket.graph.trace.holds(host) for bucket, _ in standing.buckets)
                 for standing, (host, fixed, columns) in zip(self._standing, work, strict=True)
             )
         )
 
-    @staticmethod
-    def _layout(columns: Columns) -> list[Any]:
-        """How tensors lie in memory, and where the parameters do."""
-        looks = (_kind, Tensor.stride, Tensor.size, Tensor.is_neg)
-        return [[list(map(look, column)) for look in looks] for column in columns.values()] + [
-            list(map(Tensor.data_ptr, columns["p"]))
-        ]
-
     # assembling ---------------------------------------------------------------------------------------------
     def _assembled(
-        self, host: Mapping[str, float], fixed: _Fixed, columns: Columns
+        self, host: Mapping[str, float], fixed: _Fixed, columns: Columns, *, large: bool
     ) -> Iterable[tuple[Bucket, list[int]]]:
         together: dict[Any, list[int]] = defaultdict(list)
         graphs: dict[int, Graph] = {}
@@ -137,8 +141,15 @@ class Formula:
             buffers = {name: [columns[name][i] for i in places] for name in {"p": None, **graph.buffers}}
             dtype = compute_dtype(buffers["p"][0])
             bucket = Bucket(graph, host, buffers, dtype, choice.engine, choice.reason)
-            settle(bucket, self._asked[0])
+            self._settle(bucket, large=large)
             yield bucket, places
+
+    def _settle(self, bucket: Bucket, *, large: bool) -> None:
+        """Settle on an engine; a few parameters go with the many whose code is there anyway."""
+        try:
+            settle(bucket, "native" if large else self._asked[0])
+        except EngineUnavailable:
+            settle(bucket, self._asked[0])
 
     def _graph(self, host: Mapping[str, float], fixed: _Fixed, shape: Sequence[int]) -> Graph:
         known = self._graphs[fixed]
@@ -169,13 +180,21 @@ class Formula:
 _Fixed = tuple[tuple[str, Any], ...]
 #: How many graphs are kept for one set of options.
 _KEPT = 16
-_kind = operator.attrgetter("__class__", "dtype", "device", "layout")
+#: What may change from call to call without a change of address.
+_LOOKS = (operator.attrgetter("dtype"), Tensor.stride, Tensor.numel, Tensor.is_neg)
+
+
+def _layout(columns: Columns) -> list[Any]:
+    """How tensors lie in memory, and where the parameters do."""
+    looks = [list(map(look, column)) for column in columns.values() for look in _LOOKS]
+    return [*looks, list(map(Tensor.data_ptr, columns["p"]))]
 
 
 @dataclass
 class _Standing:
     """What one share's buckets rest on, and the buckets, each with its parameters' positions in the share."""
 
+    params: list[Tensor]
     layout: list[Any]
     fixed: _Fixed
     buckets: list[tuple[Bucket, list[int]]]
@@ -183,5 +202,11 @@ class _Standing:
     def renew(self, host: Mapping[str, float], columns: Columns) -> None:
         for bucket, places in self.buckets:
             bucket.host = host
-            bucket.buffers = {name: [columns[name][i] for i in places] for name in bucket.buffers}
-            bucket.addresses.clear()
+            whole = len(places) == len(self.params)
+            bucket.buffers = {
+                name: columns[name] if whole else [columns[name][i] for i in places] for name in bucket.buffers
+            }
+            for name, known in bucket.addresses.items():  # engines keep what they have made of a list of addresses
+                now = list(map(Tensor.data_ptr, bucket.buffers[name]))
+                if now != known:
+                    bucket.addresses[name] = now

@@ -207,6 +207,19 @@ def test_parameters_without_a_gradient_in_one_of_the_evaluations(name: str) -> N
 
 
 @each
+def test_a_parameter_takes_the_place_of_another_between_the_evaluations(name: str) -> None:
+    params = parameters()
+    optimizer = wrapped(name, torch.optim.SGD(list(zip(("a.weight", "b.weight"), params, strict=True)), lr=0.1))
+    before = [p.detach().clone() for p in params]
+    params[0].sum().backward()
+    optimizer.first_step()
+    params[1].square().sum().backward()
+    optimizer.second_step()
+    assert all(p.isfinite().all() for p in params)
+    assert not torch.equal(params[1], before[1])
+
+
+@each
 def test_parameters_in_another_memory_format(name: str) -> None:
     ends = []
     for form in (torch.contiguous_format, torch.channels_last):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import operator
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
@@ -76,8 +75,9 @@ class SharpnessAware(Wrapper):
         self._away = False
         #: the parameters of the step under way
         self.shares: list[Share] = []
-        self._kept: dict[Tensor, Tensor] = {}
-        self._formulas: dict[Any, Formula] = {}
+        self._room: dict[int, tuple[Sequence[Tensor], list[int], list[Tensor]]] = {}
+        self._formulas: dict[Expression, Formula] = {}
+        self._layers: list[_NormBase] | None = None
         self._frozen: list[tuple[_NormBase, float | None, bool]] = []
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -118,13 +118,9 @@ class SharpnessAware(Wrapper):
         return [(self.terms(group), group["params"])]
 
     def buffer(self, name: str, p: Tensor) -> Tensor:
-        """Memory for a buffer of the expressions, beside ``p`` and ``g``."""
-        if name != "kept":
-            return torch.empty_like(p, dtype=None if p.grad is None else p.grad.dtype)
-        kept = self._kept.get(p)
-        if kept is None or _form(kept) != _form(p):
-            kept = self._kept[p] = torch.empty_like(p)
-        return kept
+        """Memory for a buffer of the expressions, beside ``p``, ``g`` and ``kept``."""
+        del name
+        return torch.empty_like(p, dtype=None if p.grad is None else p.grad.dtype)
 
     # stepping -----------------------------------------------------------------------------------------------
     @property
@@ -139,7 +135,9 @@ class SharpnessAware(Wrapper):
         try:
             self._rise()
             if self.twice:
-                self.zero_grad()
+                for share in self.shares:
+                    for p in share.columns["p"]:
+                        p.grad = None
                 super().collect(run)
             self._fall()
         except BaseException:
@@ -239,18 +237,16 @@ class SharpnessAware(Wrapper):
                 "second_step(); or restore(), to go back without a step"
             )
 
-    @torch.no_grad()
     def _rise(self) -> None:
         for p in parameters(self):
             check_dense(p, self.method.name)
         formula = self.formula(self.expressions()[0])
-        self.shares = self._shared([p for p in parameters(self) if p.grad is not None], formula.buffers)
+        self.shares = self._shared(lambda p: p.grad is not None, formula.buffers)
         self.calculate(formula, self.shares)
         self._away = True
         if self.twice:
             self._freeze()
 
-    @torch.no_grad()
     def _fall(self) -> None:
         formula = self.formula(self.expressions()[1])
         if "clean" in formula.buffers and self.twice:
@@ -259,7 +255,7 @@ class SharpnessAware(Wrapper):
             columns: Any = share.columns
             for name in formula.buffers:
                 if name == "g" or name not in columns:
-                    columns[name] = [self._column(name, p) for p in columns["p"]]
+                    columns[name] = self._column(name, columns["p"])
         self.calculate(formula, self.shares)
         for share in self.shares:
             for p, clean in zip(share.columns["p"], share.columns.get("clean", ()), strict=False):
@@ -272,14 +268,14 @@ class SharpnessAware(Wrapper):
             layer.momentum, layer.track_running_stats = momentum, tracking
         self._frozen = []
 
+    @torch.no_grad()
     def _join(self) -> None:
         """Parameters that have a gradient from the second evaluation only have not moved, and had a gradient of 0."""
-        known = {p for share in self.shares for p in share.columns["p"]}
-        late = [p for p in parameters(self) if p.grad is not None and p not in known]
-        for p in late:
-            check_dense(p, self.method.name)
-        for share in self._shared(late, ("p", "kept", "clean")) if late else ():
+        known = {id(p) for share in self.shares for p in share.columns["p"]}
+        late = {id(p) for p in parameters(self) if p.grad is not None and id(p) not in known}
+        for share in self._shared(lambda p: id(p) in late, ("p", "kept", "clean")) if late else ():
             for p, kept, clean in zip(*(share.columns[name] for name in ("p", "kept", "clean")), strict=True):
+                check_dense(p, self.method.name)
                 kept.copy_(p)
                 clean.zero_()
             self.shares.append(share)
@@ -290,36 +286,44 @@ class SharpnessAware(Wrapper):
             self._formulas[expression] = Formula(expression)
         return self._formulas[expression]
 
-    def _shared(self, params: Sequence[Tensor], buffers: Sequence[str]) -> list[Share]:
-        wanted = set(params)
-        together: dict[Any, Share] = {}
+    def _shared(self, wanted: Callable[[Tensor], bool], buffers: Sequence[str]) -> list[Share]:
+        together: dict[Any, tuple[dict[str, Any], list[Tensor]]] = {}
         for group in self.param_groups:
             for options, members in self.parts(group):
-                mine = [p for p in members if p in wanted]
-                share = together.setdefault(tuple(options.items()), Share(options, defaultdict(list)))
-                columns: Any = share.columns
-                for name in buffers:
-                    columns[name] += [self._column(name, p) for p in mine]
-        return [share for share in together.values() if share.columns["p"]]
+                params = together.setdefault(tuple(options.items()), (options, []))[1]
+                params += [p for p in members if wanted(p)]
+        return [
+            Share(options, {"p": params} | {name: self._column(name, params) for name in buffers if name != "p"})
+            for options, params in together.values()
+            if params
+        ]
 
-    def _column(self, name: str, p: Tensor) -> Tensor:
-        if name == "p":
-            return p
+    def _column(self, name: str, params: Sequence[Tensor]) -> list[Tensor]:
         if name == "g":
-            return torch.zeros_like(p) if p.grad is None else p.grad
-        return self.buffer(name, p)
+            return [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
+        if name == "kept":
+            return self._keep(params)
+        return [self.buffer(name, p) for p in params]
+
+    def _keep(self, params: Sequence[Tensor]) -> list[Tensor]:
+        """Memory for the weights, the same at each step as long as the parameters lie where they did."""
+        places = list(map(Tensor.data_ptr, params))
+        known = self._room.get(id(params[0]))
+        if known is None or places != known[1] or any(map(operator.is_not, params, known[0])):
+            known = self._room[id(params[0])] = (params, places, [torch.empty_like(p) for p in params])
+        return known[2]
 
     def _freeze(self) -> None:
         """Have running statistics stand still, in layers that are evaluated in training mode."""
-        for layer in self.model.modules() if self.model is not None else ():
-            if isinstance(layer, _NormBase) and layer.track_running_stats:
+        if self._layers is None:
+            modules = () if self.model is None else self.model.modules()
+            self._layers = [m for m in modules if isinstance(m, _NormBase)]
+        for layer in self._layers:
+            if layer.track_running_stats:
                 self._frozen.append((layer, layer.momentum, layer.track_running_stats))
                 layer.momentum = 0.0
                 # what does not track neither counts batches; instance normalisation counts none, and asks otherwise
                 layer.track_running_stats = not isinstance(layer, _BatchNorm)
-
-
-_form = operator.attrgetter("shape", "dtype", "device")
 
 
 def worst(g: Value, rho: Value, perturb_eps: Value, scale: Value | None = None) -> Value:

@@ -200,7 +200,10 @@ def test_goes_with_other_wrappers(name: str) -> None:
     toy = Toy(weighted=True)
     inner = wrapped(name, torch.optim.SGD(toy.params, lr=0.1), toy.rotations)
     optimizer = optim_core.get_wrapper("lookahead")(optim_core.get_wrapper("sam")(inner))
-    for t in range(6):
+    first = optimizer.minimize(toy.closure(0))
+    initial = [inner.memory[p]["loss"] for p in toy.rotations.generators]
+    assert torch.equal(torch.stack(initial), torch.stack(first))  # not the losses at SAM's worst point
+    for t in range(1, 6):
         optimizer.minimize(toy.closure(t))
     assert inner.counters["steps"] == 6
     assert all(p.isfinite().all() for p in toy.everything())

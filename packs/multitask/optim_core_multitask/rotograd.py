@@ -156,11 +156,15 @@ class RotateOnly(MultiTask):
 
     def _initial(self, name: str, now: Tensor) -> Tensor:
         """What a number of each task was at the first step, or at the end of the burn-in."""
+        step, since = self.counters["steps"], f"{name}_of_step"
+        # a step may have a second evaluation (SAM), which is at other weights
+        anew = since not in self.counters or (step == self.options["burn_in_period"] != self.counters[since])
+        if anew:
+            self.counters[since] = step
         generators = list(self.rotations.generators)
         for p, value in zip(generators, now, strict=True):
-            mine = self.memory.setdefault(p, {})
-            if name not in mine or self.counters["steps"] in (0, self.options["burn_in_period"]):
-                mine[name] = value.clone()
+            if anew:
+                self.memory.setdefault(p, {})[name] = value.clone()
         return torch.stack([self.memory[p][name] for p in generators])
 
 

@@ -220,7 +220,8 @@ class SharpnessAware(Wrapper):
 
     def _finite(self) -> bool:
         """Whether the gradients that the base would get are; the scaler has seen those of one evaluation only."""
-        return all(bool(p.grad.isfinite().all()) for p in parameters(self) if p.grad is not None)
+        gradients = [p.grad for p in parameters(self) if p.grad is not None]
+        return not gradients or bool(torch.stack([g.isfinite().all().to(gradients[0].device) for g in gradients]).all())
 
     @torch.no_grad()
     def restore(self) -> None:

@@ -49,7 +49,8 @@ def create_optimizer(
         name: a method, as for :func:`optim_core.get`; ``torch:NAME`` for torch's own.
         lr: learning rate; None for the method's default.
         weight_decay: None for the method's default.
-        wrappers: what to put around it, innermost first: a list of names, (name, options), or callables.
+        wrappers: what to put around it, innermost first: a list of names, (name, options), or callables. A wrapper that
+            takes a ``model`` gets this one.
         use_gc: centralise gradients; a mapping gives that wrapper's options. Innermost of all.
         use_lookahead: the same for Lookahead. Outermost of all.
         no_decay: ``"auto"``; None to decay everything; or a function of (name, module, parameter) that says whether
@@ -85,7 +86,7 @@ def create_optimizer(
     }
     optimizer = cls(_groups(cls, model, no_decay, decays="weight_decay" in taken), **given, **options)
     for choice in choices:
-        optimizer = _wrap(optimizer, choice)
+        optimizer = _wrap(optimizer, choice, model if isinstance(model, nn.Module) else None)
     return optimizer
 
 
@@ -171,12 +172,12 @@ def _is_pair(choice: object) -> bool:
     return isinstance(choice[0], str) and isinstance(choice[1], Mapping)
 
 
-def _wrap(optimizer: Optimizer, choice: WrapperChoice) -> Optimizer:
-    if isinstance(choice, str):
-        return get_wrapper(choice)(optimizer)
-    if isinstance(choice, tuple):
-        name, options = choice
-        return get_wrapper(name)(optimizer, **options)
+def _wrap(optimizer: Optimizer, choice: WrapperChoice, model: nn.Module | None) -> Optimizer:
+    if not callable(choice):
+        name, options = (choice, {}) if isinstance(choice, str) else choice
+        cls = get_wrapper(name)
+        takes_model = model is not None and "model" in inspect.signature(cls).parameters
+        return cls(optimizer, **({"model": model} if takes_model else {}) | dict(options))
     wrapped = choice(optimizer)
     if not isinstance(wrapped, Optimizer):
         raise InvalidOption(f"{choice!r} in wrappers returned {wrapped!r}, no optimizer")

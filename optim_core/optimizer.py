@@ -364,6 +364,7 @@ class RuleOptimizer(_Declared):
             return False
         run(buckets, {name: self.whole[name] for name in self.method.whole}, foreach=self.foreach)
         for crew in standing.crews:
+            crew.release()
             for states in crew.states:
                 states["step"] += 1
         return True

@@ -77,6 +77,10 @@ class Crew:
         self.bucket.addresses["g"] = addresses
         return True
 
+    def release(self) -> None:
+        """Let go of the gradients, whose memory the next backward may want."""
+        self.bucket.buffers = {}
+
     def _buffers(self) -> dict[str, list[Tensor]]:
         return {
             name: [held[key] if at is None else held[key][at] for held in homes]

@@ -97,12 +97,14 @@ class Update:
         self.foreach = foreach
         self.standing: Standing | None = None
         self._used: dict[int, str] = {}
+        self._elements = 0
         self._graphs: dict[Hashable, list[Any]] = {}
 
     def run(
         self, entries: Sequence[Entry], whole: Mapping[str, Tensor], transforms: tuple[Transform, ...]
     ) -> Sequence[Crew]:
         """Do one step for all entries; returns who has worked together, if the next step may go the same way."""
+        self._elements = sum(e.p.numel() for e in entries)
         if self.method.batched_rule is not None:
             for members in _groups(entries, lambda e: (e.share, e.p.shape, e.p.dtype, e.p.device)):
                 self._run_batched(members, transforms)
@@ -169,7 +171,7 @@ class Update:
         for (choice, _), places in together.items():
             buffers = {name: [column[i] for i in places] for name, column in columns.items()}
             bucket = Bucket(graph, host, buffers, real, choice.engine, choice.reason)
-            settle(bucket, self.engine)
+            settle(bucket, self.engine, self._elements)
             crew = [members[i] for i in places]
             self._used |= dict.fromkeys((id(e.param) for e in crew), self._described(bucket))
             yield bucket, crew
@@ -285,7 +287,9 @@ def _crew(bucket: Bucket, members: Sequence[Entry]) -> Crew:
     places = {name: ([e.home(name) for e in members], *_place(name)) for name in names}
     fixed = split(members[0].options)[1]
     states: list[Any] = [e.states for e in members]
-    return Crew(bucket, members[0].group, [e.param for e in members], states, fixed, places)
+    crew = Crew(bucket, members[0].group, [e.param for e in members], states, fixed, places)
+    crew.release()
+    return crew
 
 
 def _stack(tensors: Sequence[Any]) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -14,8 +14,9 @@ from torch.optim.optimizer import Optimizer
 
 from optim_core import checkpoint, closures
 from optim_core.declarations import Hyper, required
-from optim_core.errors import CheckpointMismatch, ClosureError, OptimCoreError, WrapperConflict
+from optim_core.errors import CheckpointMismatch, ClosureError, InvalidOption, OptimCoreError, WrapperConflict
 from optim_core.explanation import Explanation, explain
+from optim_core.formula import Formula, Share
 from optim_core.method import Method, read_class
 from optim_core.optimizer import RuleOptimizer
 
@@ -60,6 +61,9 @@ class Wrapper(_Declared):
 
     method: ClassVar[Method]
     hypers: ClassVar[Mapping[str, Hyper]]
+    #: Arguments of the constructor that are no options, such as a model: they become attributes, belong to no
+    #: checkpoint, and are required unless the class has an attribute of that name.
+    arguments: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -69,12 +73,17 @@ class Wrapper(_Declared):
         options = [
             parameter(h.name, parameter.KEYWORD_ONLY, default=h.default, annotation=h.type) for h in cls.hypers.values()
         ]
+        others = [
+            parameter(name, parameter.KEYWORD_ONLY, default=getattr(cls, name, parameter.empty))
+            for name in cls.arguments
+        ]
         base = parameter("base", parameter.POSITIONAL_OR_KEYWORD, annotation=Optimizer)
-        cls.__signature__ = inspect.Signature([base, *options])  # type: ignore[attr-defined]
+        cls.__signature__ = inspect.Signature([base, *others, *options])  # type: ignore[attr-defined]
 
     if not typing.TYPE_CHECKING:  # type checkers derive the constructor from the declarations
 
         def __init__(self, base, **options):
+            others = {name: options.pop(name) for name in self.arguments if name in options}
             given = self.method.check(options)
             if not isinstance(base, Optimizer):
                 raise WrapperConflict(
@@ -83,6 +92,10 @@ class Wrapper(_Declared):
                 )
             _refuse_closure_in_step(base, self.method.name)
             _refuse_twice(base, self.method.name)
+            for name in self.arguments:
+                if name not in others and not hasattr(type(self), name):
+                    raise InvalidOption(f"{self.method.name} needs {name}=...: see its documentation")
+            vars(self).update(others)
             self.base = base
             self.options = {name: h.default for name, h in self.hypers.items()} | given
             self.memory = {}
@@ -177,6 +190,14 @@ class Wrapper(_Declared):
         turn = getattr(self.base, mode, None)
         if turn is not None:
             turn()
+
+    def calculate(self, formula: Formula, shares: Sequence[Share]) -> None:
+        """Run a formula with the engine that the innermost optimizer asks for."""
+        inner = self.innermost
+        if isinstance(inner, RuleOptimizer):
+            formula(shares, engine=inner.engine, foreach=inner.foreach)
+        else:
+            formula(shares)
 
     # stepping -----------------------------------------------------------------------------------------------
     def collect(self, run: Callable[[], Any]) -> Any:
@@ -313,7 +334,8 @@ class Wrapper(_Declared):
                     )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: self.__dict__[name] for name in ("base", "options", "memory", "counters", "_set_up", "_stepping")}
+        kept = ("base", "options", "memory", "counters", "_set_up", "_stepping", *self.arguments)
+        return {name: self.__dict__[name] for name in kept if name in self.__dict__}
 
     def __repr__(self) -> str:
         options = "".join(f"{name}={value!r}, " for name, value in self.options.items())

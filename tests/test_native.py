@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -364,6 +365,18 @@ def test_gradients_of_another_type_or_address_every_step() -> None:
             kept.append(params[0].grad)  # so that the next one lies elsewhere
             optimizer.step()
         close(mine, theirs, 2**-7)
+
+
+@pytest.mark.parametrize("engine", ["eager", "native"])
+def test_gradients_are_let_go_of(engine: str) -> None:
+    params = parameters(torch.float32, (30, 200))
+    optimizer = optim_core.get("adamw")(params, engine=engine)
+    for n in range(3):
+        feed(params, n)
+        kept = weakref.ref(params[0].grad)
+        optimizer.step()
+        optimizer.zero_grad()
+        assert kept() is None
 
 
 # choosing -----------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import wrapping
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -159,7 +160,7 @@ def test_a_group_may_join_in_either_mode(cls: Any) -> None:
     assert [group["training"] for group in optimizer.param_groups] == [True, True]
 
 
-@pytest.mark.parametrize("name", [spec.name for spec in optim_core.find(kind="wrapper") if not spec.needs])
+@pytest.mark.parametrize("name", [spec.name for spec in wrapping.specs() if not spec.needs])
 def test_wrappers_pass_the_mode_on(cls: Any, name: str) -> None:
     params = parameters()
     base = cls(params, lr=0.1)
@@ -176,10 +177,11 @@ def test_wrappers_pass_the_mode_on(cls: Any, name: str) -> None:
     assert base.training
 
 
-@pytest.mark.parametrize("name", [spec.name for spec in optim_core.find(kind="wrapper")])
+@pytest.mark.parametrize("name", [spec.name for spec in wrapping.specs()])
 def test_around_other_methods_modes_have_no_effect(name: str) -> None:
     params = parameters()
-    optimizer = optim_core.get_wrapper(name)(torch.optim.SGD(params, lr=0.1))
+    named = [(f"{i}.weight", p) for i, p in enumerate(params)]
+    optimizer = optim_core.get_wrapper(name)(torch.optim.SGD(named, lr=0.1))
     before = values(params)
     optimizer.eval()
     optimizer.train()

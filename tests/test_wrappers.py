@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import wrapping
 from torch import Tensor, nn
 from torch.nn import Parameter
 from wrapping import around
@@ -22,13 +23,19 @@ BASES: dict[str, Callable[[Any], Any]] = {
     "sgd": lambda params: optim_core.get("sgd")(params, lr=0.05, momentum=0.9),
     "adamw": lambda params: optim_core.get("adamw")(params, lr=0.01),
 }
-SPECS = optim_core.find(kind="wrapper")
+SPECS = wrapping.specs()
 CHAINS = [[spec.name] for spec in SPECS] + [["gc", "sam", "lookahead"], ["pcgrad", "sam"], ["sam", "pcgrad"]]
 
 
 def parameters() -> list[Parameter]:
     k = torch.arange(12, dtype=torch.float64)
     return [Parameter(torch.sin(k).reshape(3, 4)), Parameter(torch.cos(k[:3]))]
+
+
+def given(names: list[str], params: list[Parameter]) -> list[Any]:
+    """The parameters as the base gets them: with names, if a wrapper needs them."""
+    wanted = any("named_params" in optim_core.info(name).needs for name in names)
+    return list(zip(("a.weight", "a.bias"), params, strict=False)) if wanted else list(params)
 
 
 def losses(params: list[Parameter], t: int) -> list[Tensor]:
@@ -63,7 +70,7 @@ each_chain = pytest.mark.parametrize("names", CHAINS, ids=["+".join(c) for c in 
 @each_chain
 def test_shares_groups_state_and_schedules(base: Any, names: list[str]) -> None:
     params = parameters()
-    inner = base(params)
+    inner = base(given(names, params))
     optimizer = chained(inner, names)
     assert isinstance(optimizer, torch.optim.Optimizer)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
@@ -83,13 +90,13 @@ def test_shares_groups_state_and_schedules(base: Any, names: list[str]) -> None:
 @each_chain
 def test_resumes_bit_for_bit(base: Any, names: list[str]) -> None:
     params = parameters()
-    optimizer = chained(base(params), names)
+    optimizer = chained(base(given(names, params)), names)
     run(optimizer, names, params, range(7))
     file = io.BytesIO()
     torch.save(optimizer.state_dict(), file)
     file.seek(0)
     others = [Parameter(p.detach().clone()) for p in params]
-    resumed = chained(base(others), names)
+    resumed = chained(base(given(names, others)), names)
     resumed.load_state_dict(torch.load(file, weights_only=True))
     run(optimizer, names, params, range(7, 14))
     run(resumed, names, others, range(7, 14))
@@ -100,7 +107,7 @@ def test_resumes_bit_for_bit(base: Any, names: list[str]) -> None:
 @each_chain
 def test_copies_continue(base: Any, names: list[str]) -> None:
     params = parameters()
-    optimizer = chained(base(params), names)
+    optimizer = chained(base(given(names, params)), names)
     run(optimizer, names, params, range(3))
     others, twin = copy.deepcopy((params, optimizer))
     run(optimizer, names, params, range(3, 9))

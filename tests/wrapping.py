@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -42,3 +43,17 @@ def around(base: Any, name: str, **options: Any) -> Any:
     for group in base.param_groups:
         group["weight_decay"] = 0.0
     return cls(base, **options)
+
+
+def needs_only_a_base(wrapper: Any) -> bool:
+    """Whether the constructor has defaults for everything but the base."""
+    return all(
+        parameter.default is not parameter.empty
+        for name, parameter in inspect.signature(wrapper).parameters.items()
+        if name != "base"
+    )
+
+
+def specs() -> list[Any]:
+    """The specs of all wrappers that need only a base."""
+    return [spec for spec in optim_core.find(kind="wrapper") if needs_only_a_base(optim_core.get_wrapper(spec.name))]

@@ -18,7 +18,7 @@ from optim_core.rules.graph import Home
 logger = logging.getLogger("optim_core")
 
 ENGINES = ("auto", "eager", "native")
-#: Elements of a bucket below which code of its own does not pay: the eager engine has done before it is loaded.
+#: Elements of all parameters below which code of its own does not pay: the eager engine has done before it is loaded.
 TINY = 1 << 12
 
 
@@ -99,8 +99,13 @@ class _Native:
     failure: str | None = None
 
 
-def settle(bucket: Bucket, engine: str) -> None:
+def settle(bucket: Bucket, engine: str, elements: int) -> None:
     """Have the bucket's engine prepare what it needs, or hand the bucket to the eager one.
+
+    Args:
+        bucket: what is to be run.
+        engine: the engine asked for, or ``"auto"``.
+        elements: how many there are in all buckets of the step together.
 
     Raises:
         EngineUnavailable: the engine that was asked for cannot run it.
@@ -108,7 +113,6 @@ def settle(bucket: Bucket, engine: str) -> None:
     if bucket.engine != "native":
         return
     asked = asked_for(engine)[0] == "native"
-    elements = sum(p.numel() for p in bucket.buffers["p"])
     written = [x for name in bucket.graph.outputs for x in bucket.buffers[name]]
     if memory.overlap(written) or not _apart(bucket, written):
         reason = "parameters, gradients or states share memory"

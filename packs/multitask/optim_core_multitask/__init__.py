@@ -8,9 +8,13 @@ from optim_core.exports import exports
 
 if TYPE_CHECKING:
     from optim_core_multitask.pcgrad import PCGrad
+    from optim_core_multitask.rotograd import RotateOnly, RotoGrad, RotoGradNorm
 
 __all__ = [
     "PCGrad",
+    "RotateOnly",
+    "RotoGrad",
+    "RotoGradNorm",
 ]
 
 __getattr__, __dir__ = exports(__name__)

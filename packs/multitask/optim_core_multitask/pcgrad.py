@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from optim_core.closures import backward, call, check_dense, parameters
+from optim_core.closures import backward, check_dense, parameters
 from optim_core.declarations import hyper
-from optim_core.errors import ClosureError, WrapperConflict
 from optim_core.update import compute_dtype, real
-from optim_core.wrapper import Wrapper
+from optim_core_multitask.tasks import MultiTask
 
 
-class PCGrad(Wrapper):
+class PCGrad(MultiTask):
     r"""Takes from each task's gradient what points against another task's, and steps with what is left of all.
 
     .. math:: v_i \leftarrow v_i - \frac{\min(0, v_i \cdot g_j)}{\lVert g_j \rVert^2} g_j
@@ -41,61 +39,17 @@ class PCGrad(Wrapper):
     shuffle: bool = hyper(True, "meet the other tasks in random order; False: in the order of the losses")
     seed: int = hyper(0, "of the random order, whose position is part of the state dict", ge=0)
 
-    _merged = False  # whether backward() has run since collect() began
-
     def wrapped(self) -> None:
-        """Refuse a base that differentiates the gradients: those of the tasks are merged without a graph."""
+        """Count steps, for the seed of each."""
         super().wrapped()
-        if getattr(getattr(self.innermost, "method", None), "extras", None):
-            raise WrapperConflict(
-                f"PCGrad cannot go around {type(self.innermost).__name__}, which differentiates the gradient of one "
-                "loss; use a first-order method such as adamw"
-            )
         self.counters.setdefault("steps", 0)
 
-    def evaluate(self, closure: Callable[[], Any]) -> list[Tensor]:
-        """Evaluate the losses and leave the merged gradient.
-
-        Raises:
-            ClosureError: the closure returned something else than several 0-d losses.
-        """
-        losses = call(self, closure)
-        self.backward(losses)
-        return [loss.detach() for loss in losses]
-
-    def backward(self, losses: Sequence[Tensor]) -> None:
-        """Leave the merged gradient of the losses, 0-d tensors on one graph or several; ``step()`` comes next.
-
-        It replaces the gradients that are there: nothing accumulates over several calls.
-
-        Raises:
-            ClosureError: there are fewer than two, or one is not a 0-d tensor with a graph.
-            SparseGradient: with the remedy.
-        """
-        if not isinstance(losses, (list, tuple)) or len(losses) < 2:
-            raise ClosureError(
-                "PCGrad takes a list of two or more losses, one for each task; the closure should return that list, "
-                f"not {type(losses).__name__}"
-            )
-        for i, loss in enumerate(losses):
-            if not (isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad):
-                raise ClosureError(f"PCGrad: loss {i} is not a 0-d tensor with a graph")
+    def merge(self, losses: Sequence[Tensor]) -> None:
+        """Project, and add up."""
         params = [p for p in parameters(self) if p.requires_grad]
         gradients = [self._gradient(loss, params, last=i == len(losses) - 1) for i, loss in enumerate(losses)]
         with torch.no_grad():
             self._merge(params, gradients)
-        self._merged = True
-
-    def collect(self, run: Callable[[], Any]) -> Any:
-        """Refuse torch's own closure, whose single backward leaves nothing to project."""
-        self._merged = False
-        result = super().collect(run)
-        if not self._merged:
-            raise ClosureError(
-                "PCGrad needs each task's own gradient: use optimizer.minimize(closure) with a closure that returns "
-                "the list of losses, or optimizer.backward(losses) followed by optimizer.step()"
-            )
-        return result
 
     def _gradient(self, loss: Tensor, params: Sequence[Tensor], *, last: bool) -> list[Tensor | None]:
         self.zero_grad()

@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING
 from optim_core.exports import exports
 
 if TYPE_CHECKING:
+    from optim_core_sharpness.asam import ASAM
+    from optim_core_sharpness.gsam import GSAM
+    from optim_core_sharpness.looksam import LookSAM
     from optim_core_sharpness.sam import SAM
+    from optim_core_sharpness.wsam import WSAM
 
 __all__ = [
+    "ASAM",
+    "GSAM",
     "SAM",
+    "WSAM",
+    "LookSAM",
 ]
 
 __getattr__, __dir__ = exports(__name__)

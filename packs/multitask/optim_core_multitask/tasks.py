@@ -1,0 +1,81 @@
+"""What the wrappers for several losses have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from optim_core.closures import call
+from optim_core.errors import ClosureError, WrapperConflict
+from optim_core.optimizer import RuleOptimizer
+from optim_core.wrapper import Wrapper
+
+
+class MultiTask(Wrapper):
+    """Base of the wrappers that make one gradient of several losses: ``minimize(closure)`` takes a list of them.
+
+    By hand: ``optimizer.backward(losses)``, then ``optimizer.step()``. It replaces the gradients that are there, so
+    nothing accumulates over several calls. Subclasses have :meth:`merge`.
+    """
+
+    _merged = False  # whether backward() has run since collect() began
+
+    def wrapped(self) -> None:
+        """Refuse what differentiates the gradients: those of the tasks are merged without a graph.
+
+        Raises:
+            WrapperConflict: the base does.
+        """
+        super().wrapped()
+        inside = type(self.innermost)
+        if issubclass(inside, RuleOptimizer) and inside.needs_graph is not RuleOptimizer.needs_graph:
+            raise WrapperConflict(
+                f"{self.method.name} cannot go around {inside.__name__}, which differentiates the gradient of one "
+                "loss; use a first-order method such as adamw"
+            )
+
+    def merge(self, losses: Sequence[Tensor]) -> None:
+        """Leave one gradient in each parameter."""
+        raise NotImplementedError
+
+    def backward(self, losses: Sequence[Tensor]) -> None:
+        """Leave the merged gradient of the losses, 0-d tensors on one graph or several; ``step()`` comes next.
+
+        Raises:
+            ClosureError: there are fewer than two, or one is not a 0-d tensor with a graph.
+            SparseGradient: with the remedy.
+        """
+        name = self.method.name
+        if not isinstance(losses, (list, tuple)) or len(losses) < 2:
+            raise ClosureError(
+                f"{name} takes a list of two or more losses, one for each task; the closure should return that list, "
+                f"not {type(losses).__name__}"
+            )
+        for i, loss in enumerate(losses):
+            if not (isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad):
+                raise ClosureError(f"{name}: loss {i} is not a 0-d tensor with a graph")
+        self.merge(losses)
+        self._merged = True
+
+    def evaluate(self, closure: Callable[[], Any]) -> list[Tensor]:
+        """Evaluate the losses and leave the merged gradient.
+
+        Raises:
+            ClosureError: the closure returned something else than several 0-d losses.
+        """
+        losses = call(self, closure)
+        self.backward(losses)
+        return [loss.detach() for loss in losses]
+
+    def collect(self, run: Callable[[], Any]) -> Any:
+        """Refuse torch's own closure, whose single backward leaves nothing to merge."""
+        self._merged = False
+        result = super().collect(run)
+        if not self._merged:
+            raise ClosureError(
+                f"{self.method.name} needs each task's own gradient: use optimizer.minimize(closure) with a closure "
+                "that returns the list of losses, or optimizer.backward(losses) followed by optimizer.step()"
+            )
+        return result

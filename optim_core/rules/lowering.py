@@ -227,8 +227,8 @@ def reads(roots: Iterable[Value], own: Collection[int] = ()) -> Reads:
             coarser[v.index] = v
         elif v.index not in inside:
             inside.add(v.index)
-            gathered = v.op == "size" or (v.level is Level.TENSOR and is_accumulated(v))
-            stack += [] if gathered else v.args
+            # what a reduction to the tensor gathers has been computed before; a count does not even look at it
+            stack += [] if v.level is Level.TENSOR and v.op in REDUCTIONS else v.args
             if v.op == "lerp" and not is_local(v.args[2]):
                 weights[v.args[2].index] = v.args[2]
     return Reads(*(tuple(found[k] for k in sorted(found)) for found in (coarser, weights, constants)))

@@ -7,12 +7,13 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
-import triton.language as tl
-from triton.runtime.interpreter import TensorHandle
 
 
 def _elementwise(function: Callable[..., Any]) -> Callable[..., Any]:
     def apply(*operands: Any) -> Any:
+        import triton.language as tl
+        from triton.runtime.interpreter import TensorHandle
+
         data = function(*(x.handle.data for x in operands))
         dtype = operands[0].dtype
         is_block = any(x.type.is_block() for x in operands)

@@ -84,14 +84,16 @@ class Table:
 
     Args:
         sizes: elements of each tensor, none of them 0.
-        widths: elements of a row of each tensor, where chunks are to be made of whole rows.
+        widths: elements of a row of each tensor.
         device: where the tensors are.
+        by_rows: whether chunks are to be made of whole rows.
     """
 
-    def __init__(self, sizes: Sequence[int], widths: Sequence[int] | None, device: torch.device) -> None:
+    def __init__(self, sizes: Sequence[int], widths: Sequence[int], device: torch.device, *, by_rows: bool) -> None:
         self.tensors = len(sizes)
-        per_row = widths or [1] * len(sizes)
-        columns = [_columns(width) if widths else 1 for width in per_row]
+        # what a chunk consists of: rows, or single elements
+        units = widths if by_rows else [1] * len(sizes)
+        columns = [_columns(unit) for unit in units]
         #: position in the table -> position in the list: tensors whose rows are about as wide stand together
         self.order = sorted(range(len(sizes)), key=columns.__getitem__)
         chunks: list[int] = []
@@ -99,16 +101,16 @@ class Table:
         starts_of: dict[int, int] = {}
         for t, i in enumerate(self.order):
             starts_of.setdefault(columns[i], of_tensor[-1])
-            units = sizes[i] // per_row[i]
-            most = max(1, _chunk(sizes[i]) // max(columns[i], per_row[i]))
-            for start in range(0, units, most):
-                chunks += (t, start, min(start + most, units))
+            count = sizes[i] // units[i]
+            most = max(1, _chunk(sizes[i]) // max(columns[i], units[i]))
+            for start in range(0, count, most):
+                chunks += (t, start, min(start + most, count))
             of_tensor.append(len(chunks) // 3)
         self.chunks = of_tensor[-1]
         ends = [*list(starts_of.values())[1:], self.chunks]
         #: width of tiles, first chunk, number of chunks
         self.portions = [(c, first, end - first) for (c, first), end in zip(starts_of.items(), ends, strict=True)]
-        in_order = ([sizes[i] for i in self.order], [per_row[i] for i in self.order])
+        in_order = ([sizes[i] for i in self.order], [widths[i] for i in self.order])
         self.arrays = tuple(upload(numbers, torch.int64, device) for numbers in (chunks, of_tensor, *in_order))
 
 

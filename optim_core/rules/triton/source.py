@@ -55,8 +55,8 @@ _EXPRESSIONS: Mapping[str, str] = {
     "tanh": "libdevice.tanh({})",
     "sigmoid": "divide(1.0, 1.0 + libdevice.exp({} * -1.0))",
     "pow": "libdevice.pow({}, {})",
-    "minimum": "tl.where(({0} < {1}) | ({0} != {0}), {0}, {1})",  # NaN if either is
-    "maximum": "tl.where(({0} > {1}) | ({0} != {0}), {0}, {1})",
+    "minimum": "tl.where({0} != {0}, {0}, tl.where({0} < {1}, {0}, {1}))",  # NaN if either is
+    "maximum": "tl.where({0} != {0}, {0}, tl.where({0} > {1}, {0}, {1}))",
     "where": "tl.where({}, {}, {})",
     "lt": "{} < {}",
     "le": "{} <= {}",
@@ -64,8 +64,9 @@ _EXPRESSIONS: Mapping[str, str] = {
     "ge": "{} >= {}",
     "eq": "{} == {}",
     "ne": "{} != {}",
-    "and": "{} & {}",
-    "or": "{} | {}",
+    # Triton's interpreter loses the type of a single condition that meets many in an operation of bits
+    "and": "tl.where({0}, {1}, {0})",
+    "or": "tl.where({0}, {0}, {1})",
     "not": "{} == 0",
     "copy": "{}.to(REAL)",
     "sample": "{}.to(REAL)",  # the loop runs over the sampled elements
@@ -175,8 +176,7 @@ class _Writer:
             yield f"    k = at + tl.arange(0, {TILE}).to(tl.int64)"
             for v in gathered:
                 at = f"partials + n_chunks.to(tl.int64) * {self.partial[v.index]} + k"
-                yield f"    x = tl.load({at}, mask=k < end, other={_START[v.op]})"
-                yield f"    {_gathered(v, 'x')}"
+                yield from _indented(_gathered(v, f"tl.load({at}, mask=k < end, other={_START[v.op]})"))
         for v in values:
             yield self._finished(v, _joined(v, None)) if is_accumulated(v) else self._definition(v, "", "")
             yield f"tl.store({self._value(v)}, {_name(v)}.to(tl.float64))"
@@ -208,19 +208,18 @@ class _Writer:
         else:
             yield f"begin = tl.multiple_of(start, {TILE})"
             yield "end = stop"
-        # sampled values know no rows
-        for every in sweep.domains:
-            if every > 1 or not sweep.rows:
-                yield from self._plain_loop(sweep, every)
         if sweep.rows:
             yield from self._rows(sweep)
+        else:
+            for every in sweep.domains:
+                yield from self._plain_loop(sweep, every)
         for r in sweep.reductions:
             at = f"partials + n_chunks.to(tl.int64) * {self.partial[r.index]} + chunk"
             yield f"tl.store({at}, {_joined(r, None)})"
 
     @staticmethod
     def _shape(reduction: Value, sweep: Sweep) -> str:
-        if not sweep.rows or domain_of(reduction) > 1:
+        if not sweep.rows:
             return f"[{TILE}]"
         return "[ROWS, COLS]" if finest(reduction.args) is Level.ELEMENT else "[ROWS, 1]"
 
@@ -233,7 +232,7 @@ class _Writer:
             yield "    live = j < last"
             yield f"    i = j * {every}"
             yield from _indented(self._elements(sweep, every, "live"))
-            if len(sweep.domains) + len(sweep.rows) > 1:
+            if len(sweep.domains) > 1:
                 yield _BARRIER
             return
         # whole tiles need no mask, and so load several numbers at a time
@@ -257,7 +256,7 @@ class _Writer:
         for v in loop_values(roots):
             yield self._definition(v, "j" if v.every > 1 else "i", live)
         for r in reductions:
-            yield _accumulation(r, live)
+            yield from _accumulation(r, live)
         if self.mixed and outputs:
             yield _BARRIER
         for out in outputs:
@@ -268,13 +267,16 @@ class _Writer:
         body = ["row = at_row + tl.arange(0, ROWS).to(tl.int64)[:, None]", "live_row = row < stop"]
         for step in sweep.rows:
             body += self._row_step(step)
+        for every in sweep.domains:
+            if every > 1:
+                body += self._columns(self._elements(sweep, every, "live"), every)
         # other threads may store what these have yet to load
         body.append(_BARRIER)
         if 1 in sweep.domains:
             body += self._columns(self._elements(sweep, 1, "live"))
         for r in sweep.reductions:
             if finest(r.args) is Level.ROW:
-                body.append(_accumulation(r, "live_row"))
+                body += _accumulation(r, "live_row")
         body += [self._store(out, "row", "live_row") for out in sweep.outputs if out.home.level is Level.ROW]
         yield from _indented(body)
 
@@ -287,12 +289,15 @@ class _Writer:
             yield self._finished(v, _joined(v, 1)) if is_accumulated(v) else self._definition(v, "row", "live_row")
 
     @staticmethod
-    def _columns(body: Iterable[str]) -> Iterator[str]:
-        """A loop over the elements of some rows."""
+    def _columns(body: Iterable[str], every: int = 1) -> Iterator[str]:
+        """A loop over the elements of some rows, or over every n-th of the tensor that lies in them."""
         yield "for at in range(0, width, COLS):"
         yield "    column = at + tl.arange(0, COLS).to(tl.int64)[None, :]"
         yield "    live = live_row & (column < width)"
         yield "    i = row * width + column"
+        if every > 1:
+            yield f"    live = live & (i % {every} == 0)"
+            yield f"    j = i // {every}"
         yield from _indented(body)
 
     # single values ------------------------------------------------------------------------------------------
@@ -380,18 +385,20 @@ def _accumulator(reduction: Value, shape: str) -> str:
     return f"a{reduction.index} = tl.full({shape}, {_START[reduction.op]}, tl.float64)"
 
 
-def _accumulation(reduction: Value, live: str) -> str:
+def _accumulation(reduction: Value, live: str) -> Iterator[str]:
     x = f"{_name(reduction.args[0])}.to(tl.float64)"
     if reduction.op in ("norm", "dot"):
         x = f"{x} * {_name(reduction.args[-1])}.to(tl.float64)"
     return _gathered(reduction, f"tl.where({live}, {x}, {_START[reduction.op]})" if live else x)
 
 
-def _gathered(reduction: Value, x: str) -> str:
+def _gathered(reduction: Value, x: str) -> Iterator[str]:
     a = f"a{reduction.index}"
     if reduction.op == "amax":
-        return f"{a} = tl.where(({x} > {a}) | ({x} != {x}), {x}, {a})"
-    return f"{a} += {x}"
+        yield f"x = {x}"
+        yield f"{a} = tl.where((x > {a}) | (x != x), x, {a})"
+    else:
+        yield f"{a} += {x}"
 
 
 def _joined(reduction: Value, axis: int | None) -> str:

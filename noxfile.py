@@ -75,6 +75,16 @@ def learns(session: nox.Session) -> None:
 
 
 @nox.session
+def triton(session: nox.Session) -> None:
+    """The Triton engine, by its interpreter on a CPU; then compiled for a GPU, and run on one if there is one."""
+    # A session of its own: the wheel is large, and the interpreter slow.
+    install(session, *TEST_TOOLS, "triton", "numpy")
+    chosen = ("tests/test_triton.py", "tests/test_golden.py", "-k", "triton", *session.posargs)
+    session.run(*PYTEST, *chosen, env={**THREADS, "TRITON_INTERPRET": "1"})
+    session.run(*PYTEST, "tests/test_triton.py", *session.posargs, env={**THREADS, "TRITON_INTERPRET": None})
+
+
+@nox.session
 def packs(session: nox.Session) -> None:
     """Each pack alone beside the core runs its share of the tests: all of them, or those after `--`."""
     # One environment for every pack in turn: torch is most of it.

@@ -62,7 +62,7 @@ class RuleOptimizer(_Declared):
         rounding: how bfloat16 parameters take their new values: ``"nearest"``, ``"stochastic"`` (at random, right on
             average), ``"kahan"`` (what is cut off is kept in a second tensor of bfloat16). Others are left alone.
         engine: what runs the update: ``"auto"`` for the fastest that can, ``"eager"`` (torch operations), ``"native"``
-            (one compiled kernel; on a CPU).
+            (one compiled kernel; on a CPU), ``"triton"`` (the same on a GPU).
         foreach: True for lists of tensors, False for tensor by tensor, None to choose by size and device.
 
     Raises:
@@ -95,7 +95,7 @@ class RuleOptimizer(_Declared):
         ),
         kw_only=True,
     )
-    engine: Literal["auto", "eager", "native"] = setting(default="auto", kw_only=True)
+    engine: Literal["auto", "eager", "native", "triton"] = setting(default="auto", kw_only=True)
     foreach: bool | None = setting(default=None, kw_only=True)
 
     method: ClassVar[Method]
@@ -535,7 +535,9 @@ def _declare(cls: type[RuleOptimizer]) -> None:
         for h in cls.hypers.values()
     ]
     settings = [
-        parameter("engine", parameter.KEYWORD_ONLY, default="auto", annotation=Literal["auto", "eager", "native"]),
+        parameter(
+            "engine", parameter.KEYWORD_ONLY, default="auto", annotation=Literal["auto", "eager", "native", "triton"]
+        ),
         parameter("foreach", parameter.KEYWORD_ONLY, default=None, annotation=bool | None),
     ]
     first = parameter("params", parameter.POSITIONAL_OR_KEYWORD, annotation=ParamsT | nn.Module)

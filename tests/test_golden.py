@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from engines import needs_triton
 from problems import PROBLEMS, Problem, problem_of, wave
 from torch import Tensor
 from torch.optim import lr_scheduler
@@ -29,14 +30,15 @@ pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercial
 GOLDEN = Path(__file__).parent / "golden"
 
 #: How a case is run: by which way of taking a step, and with which settings of the optimizer.
-WAYS: dict[str, tuple[str, dict[str, Any]]] = {
-    "list": ("minimize", {"foreach": True}),
-    "tensor by tensor": ("minimize", {"foreach": False}),
-    "native": ("minimize", {"engine": "native"}),
-    "minimize": ("minimize", {}),
-    "step": ("step", {}),
-    "closure": ("closure", {}),
-}
+WAYS = [
+    pytest.param("minimize", {"foreach": True}, id="list"),
+    pytest.param("minimize", {"foreach": False}, id="tensor by tensor"),
+    pytest.param("minimize", {"engine": "native"}, id="native"),
+    pytest.param("minimize", {"engine": "triton"}, id="triton", marks=needs_triton),
+    pytest.param("minimize", {}, id="minimize"),
+    pytest.param("step", {}, id="step"),
+    pytest.param("closure", {}, id="closure"),
+]
 
 
 def tuples(x: Any) -> Any:
@@ -250,7 +252,7 @@ def follow(
     return worst
 
 
-@pytest.mark.parametrize(("drive", "settings"), WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize(("drive", "settings"), WAYS)
 @pytest.mark.parametrize(("name", "case"), cases("params"))
 def test_trajectory(name: str, case: Mapping[str, Any], drive: str, settings: Mapping[str, Any]) -> None:
     needs = set(optim_core.info(name).needs)
@@ -266,7 +268,7 @@ def test_trajectory(name: str, case: Mapping[str, Any], drive: str, settings: Ma
     assert follow(name, case, drive, settings, torch.float64) < 1e-10
 
 
-@pytest.mark.parametrize("engine", ["eager", "native"])
+@pytest.mark.parametrize("engine", ["eager", "native", pytest.param("triton", marks=needs_triton)])
 @pytest.mark.parametrize(("name", "case"), cases("params"))
 def test_trajectory_in_float32(name: str, case: Mapping[str, Any], engine: str) -> None:
     first = problem_of(case).parameters()

@@ -415,7 +415,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "cache"
     monkeypatch.setenv("OPTIM_CORE_CACHE", str(folder))
     monkeypatch.setattr(compiler, "_loaded", {})
-    monkeypatch.setattr(engines._Native, "failure", None)
+    monkeypatch.setattr(engines.COMPILED["native"], "failure", None)
     compiler._say_once.cache_clear()
     yield folder
     compiler._say_once.cache_clear()
@@ -458,7 +458,7 @@ def test_a_broken_compiler(
     walk(lambda ps: optim_core.get("adamw")(ps, engine="eager"), theirs)
     close(mine, theirs)
     assert [record.getMessage() for record in caplog.records] == [
-        f"update rules run by the eager engine, which is slower: {engines._Native.failure}"
+        f"update rules run by the eager engine, which is slower: {engines.COMPILED['native'].failure}"
     ]
     assert why in optimizer.explain().rows[0].engine
 

@@ -164,7 +164,7 @@ def test_a_group_may_join_in_either_mode(cls: Any) -> None:
 def test_wrappers_pass_the_mode_on(cls: Any, name: str) -> None:
     params = parameters()
     base = cls(params, lr=0.1)
-    optimizer = optim_core.get_wrapper(name)(base)
+    optimizer = wrapping.around(base, name)
     run(optimizer, params, 3)
     optimizer.eval()
     assert not base.training
@@ -181,7 +181,7 @@ def test_wrappers_pass_the_mode_on(cls: Any, name: str) -> None:
 def test_around_other_methods_modes_have_no_effect(name: str) -> None:
     params = parameters()
     named = [(f"{i}.weight", p) for i, p in enumerate(params)]
-    optimizer = optim_core.get_wrapper(name)(torch.optim.SGD(named, lr=0.1))
+    optimizer = wrapping.around(torch.optim.SGD(named, lr=0.1), name)
     before = values(params)
     optimizer.eval()
     optimizer.train()

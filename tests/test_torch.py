@@ -62,7 +62,7 @@ def trajectory(cls: Any, options: Mapping[str, Any]) -> list[Tensor]:
     optimizer = cls(params, **options)
     found = []
     for batch in range(STEPS):
-        optim_core.minimize(optimizer, PROBLEMS["net"].closure(params, batch))
+        optim_core.minimize(optimizer, lambda batch=batch: PROBLEMS["net"].loss(params, batch))
         found += [p.detach().clone() for p in params]
     return found
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,13 +18,12 @@ from optim_core.rules.bucket import Bucket, total_dtype
 from optim_core.rules.graph import Graph, is_local
 from optim_core.rules.operations import on_list, on_tensor
 from optim_core.rules.schedule import Schedule, schedule
-from optim_core.rules.values import Level, Value, evaluate
+from optim_core.rules.shared import Environment, SharedRun
+from optim_core.rules.values import Value
 
 #: Bytes of parameters that go through the graph together: what one core's cache holds beside the states, or
 #: enough to fill a GPU.
 PIECE_BYTES = {"cpu": 1 << 20, "other": 1 << 28}
-
-Environment: TypeAlias = dict[int, Any]  # value index -> 0-d tensor (level WHOLE) or float (HOST)
 
 
 class _Plan:
@@ -51,7 +50,7 @@ class _Plan:
         return schedule(self.graph.outputs)
 
 
-class EagerRun:
+class EagerRun(SharedRun):
     """One bucket on its way through a step.
 
     Args:
@@ -61,24 +60,9 @@ class EagerRun:
     """
 
     def __init__(self, bucket: Bucket, whole: Mapping[str, Tensor], foreach: bool | None) -> None:
-        self.bucket = bucket
+        super().__init__(bucket, whole)
         self.plan = _Plan.of(bucket.graph)
         self.foreach = foreach
-        self.environment: Environment = {}
-        for v in self.bucket.graph.shared:
-            if v.level is Level.HOST:
-                self.environment[v.index] = evaluate(v, bucket.host, self.environment)
-            elif v.op == "input":
-                self.environment[v.index] = whole[v.name].to(bucket.device, copy=True)
-        self._derive()
-
-    def _derive(self) -> None:
-        """Compute the shared values whose operands are known by now."""
-        for v in self.bucket.graph.shared:
-            ready = v.op not in ("input", "sum") and all(a.index in self.environment for a in v.args)
-            if ready and v.index not in self.environment:
-                operands = [self.environment[a.index] for a in v.args]
-                self.environment[v.index] = on_tensor(v, operands, None, total_dtype(self.bucket.device))
 
     def sums(self, together: tuple[int, ...]) -> Sequence[Tensor | float]:
         """This bucket's part of each total of a pass, 0-d tensors."""
@@ -89,18 +73,6 @@ class EagerRun:
             for part, x in zip(parts, piece.execute(plan, self.environment), strict=True):
                 part.extend(t.sum(dtype=dtype) for t in (x if isinstance(x, list) else [x]))
         return [torch.stack(part).sum() for part in parts]
-
-    def know(self, together: tuple[int, ...], totals: Sequence[Tensor | float]) -> None:
-        """Take in the totals of a pass."""
-        device = self.bucket.device
-        for i, x in zip(together, totals, strict=True):
-            known = torch.as_tensor(x, dtype=total_dtype(device), device=device)
-            self.environment[self.bucket.graph.trace.totals[i].index] = known
-        self._derive()
-
-    def value(self, shared: Value) -> Tensor | float:
-        """A value that all parameters share, once all totals are known."""
-        return self.environment[shared.index]  # type: ignore[no-any-return]
 
     def update(self) -> None:
         """Compute and write the new values."""

@@ -4,22 +4,76 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from optim_core.errors import EngineUnavailable, InvalidOption
-from optim_core.rules import memory, native
-from optim_core.rules.bucket import Bucket
+from optim_core.rules import memory, native, triton
+from optim_core.rules.bucket import Bucket, Run
 from optim_core.rules.graph import Home
 
 logger = logging.getLogger("optim_core")
 
-ENGINES = ("auto", "eager", "native")
 #: Elements of all parameters below which code of its own does not pay: the eager engine has done before it is loaded.
 TINY = 1 << 12
+
+
+@dataclass
+class Compiled:
+    """An engine that compiles code of its own.
+
+    Attributes:
+        name: what it is asked for by.
+        device: the kind of device whose tensors it gets where none is asked for.
+        virtue: why it gets them.
+        obstacle: why it does not take a parameter, given its buffers, their homes and the type to compute in; or None.
+        prepare: has everything compiled that a bucket's next step runs; raises ``error``.
+        error: what that raises.
+        remedy: what helps then.
+        start: puts a bucket on its way through a step, given the states on level WHOLE.
+        failure: why it is out of use in this process, if it is.
+    """
+
+    name: str
+    device: str
+    virtue: str
+    obstacle: Callable[[Mapping[str, Tensor], Mapping[str, Home], torch.dtype], str | None]
+    prepare: Callable[[Bucket], None]
+    error: type[Exception]
+    remedy: str
+    start: Callable[[Bucket, Mapping[str, Tensor]], Run]
+    failure: str | None = None
+
+
+COMPILED = {
+    engine.name: engine
+    for engine in (
+        Compiled(
+            name="native",
+            device="cpu",
+            virtue="the fastest on a CPU",
+            obstacle=native.obstacle,
+            prepare=native.prepare,
+            error=native.CompilerError,
+            remedy="Set CC to a working C compiler",
+            start=native.NativeRun,
+        ),
+        Compiled(
+            name="triton",
+            device="cuda",
+            virtue="one kernel for all tensors on a GPU",
+            obstacle=triton.obstacle,
+            prepare=triton.prepare,
+            error=triton.TritonError,
+            remedy="See whether Triton works on this machine at all",
+            start=triton.TritonRun,
+        ),
+    )
+}
+ENGINES = ("auto", "eager", *COMPILED)
 
 
 @dataclass(frozen=True)
@@ -75,28 +129,31 @@ def choose(
     name, who = asked_for(engine)
     if name == "eager":
         return Choice("eager", who)
-    if name == "auto" and foreach is not None:
+    if name == "auto":
+        return _automatic(foreach, tensors, homes, real)
+    obstacle = COMPILED[name].obstacle(tensors, homes, real)
+    if obstacle is not None:
+        shape = tuple(tensors["p"].shape)
+        raise EngineUnavailable(
+            f"engine={name!r} ({who}) cannot update a parameter of shape {shape}: {obstacle}; engine='auto' leaves "
+            "such parameters to another engine"
+        )
+    return Choice(name, who)
+
+
+def _automatic(
+    foreach: bool | None, tensors: Mapping[str, Tensor], homes: Mapping[str, Home], real: torch.dtype
+) -> Choice:
+    if foreach is not None:
         return Choice("eager", f"foreach={foreach} asked for")
-    if name == "auto" and torch.compiler.is_compiling():
+    if torch.compiler.is_compiling():
         return Choice("eager", "torch.compile traces torch operations")
-    obstacle = native.obstacle(tensors, homes, real)
-    if name == "native":
-        if obstacle is not None:
-            shape = tuple(tensors["p"].shape)
-            raise EngineUnavailable(
-                f"engine='native' ({who}) cannot update a parameter of shape {shape}: {obstacle}; engine='auto' leaves "
-                "such parameters to the eager engine"
-            )
-        return Choice("native", who)
-    if obstacle is None and _Native.failure is not None:
-        obstacle = _Native.failure
-    return Choice("eager", obstacle) if obstacle is not None else Choice("native", "the fastest on a CPU")
-
-
-class _Native:
-    """Why the native engine is out of use in this process, if it is."""
-
-    failure: str | None = None
+    device = tensors["p"].device
+    compiled = next((c for c in COMPILED.values() if c.device == device.type), None)
+    if compiled is None:
+        return Choice("eager", f"it is on {device}")
+    obstacle = compiled.obstacle(tensors, homes, real) or compiled.failure
+    return Choice(compiled.name, compiled.virtue) if obstacle is None else Choice("eager", obstacle)
 
 
 def settle(bucket: Bucket, engine: str, elements: int) -> None:
@@ -110,30 +167,33 @@ def settle(bucket: Bucket, engine: str, elements: int) -> None:
     Raises:
         EngineUnavailable: the engine that was asked for cannot run it.
     """
-    if bucket.engine != "native":
+    compiled = COMPILED.get(bucket.engine)
+    if compiled is None:
         return
-    asked = asked_for(engine)[0] == "native"
+    asked = asked_for(engine)[0] == compiled.name
     written = [x for name in bucket.graph.outputs for x in bucket.buffers[name]]
     if memory.overlap(written) or not _apart(bucket, written):
         reason = "parameters, gradients or states share memory"
         if asked:
-            raise EngineUnavailable(f"engine='native' cannot update these parameters: {reason}; use engine='eager'")
+            raise EngineUnavailable(
+                f"engine={compiled.name!r} cannot update these parameters: {reason}; use engine='eager'"
+            )
         _hand_over(bucket, reason)
     elif elements < TINY and not asked:
         _hand_over(bucket, f"{elements} elements are too few to compile for")
     else:
-        _compile(bucket, asked=asked)
+        _compile(bucket, compiled, asked=asked)
 
 
-def _compile(bucket: Bucket, *, asked: bool) -> None:
+def _compile(bucket: Bucket, compiled: Compiled, *, asked: bool) -> None:
     try:
-        native.prepare(bucket)
-    except native.CompilerError as error:
+        compiled.prepare(bucket)
+    except compiled.error as error:
         if asked:
             raise EngineUnavailable(
-                f"engine='native': {error}. Set CC to a working C compiler, or use engine='eager'"
+                f"engine={compiled.name!r}: {error}. {compiled.remedy}, or use engine='eager'"
             ) from error
-        _Native.failure = str(error)
+        compiled.failure = str(error)
         logger.warning("update rules run by the eager engine, which is slower: %s", error)
         _hand_over(bucket, str(error))
 

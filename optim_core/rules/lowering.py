@@ -13,7 +13,7 @@ is still in a cache.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -202,3 +202,45 @@ def _is_row_loop(value: Value) -> bool:
 def loop_values(roots: Iterable[Value]) -> list[Value]:
     """What a loop over elements computes for some roots, operands first."""
     return order(roots, enter=lambda v: v.level is Level.ELEMENT)
+
+
+def is_accumulated(value: Value) -> bool:
+    """Whether the value is gathered from many others: a reduction that is more than a count."""
+    return value.op in REDUCTIONS and value.op != "size"
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What the code for some values reads, beside buffers of elements and rows.
+
+    Attributes:
+        coarser: values of tensors, and values that all parameters share; constants apart.
+        weights: the weights of lerps that all parameters share, constants included.
+        constants: the constants.
+    """
+
+    coarser: tuple[Value, ...]
+    weights: tuple[Value, ...]
+    constants: tuple[Value, ...]
+
+
+def reads(roots: Iterable[Value], own: Collection[int] = ()) -> Reads:
+    """Look through the code for some roots: it computes values of elements and rows, and of a tensor its ``own``."""
+    inside: set[int] = set()
+    coarser: dict[int, Value] = {}
+    weights: dict[int, Value] = {}
+    constants: dict[int, Value] = {}
+    stack = list(roots)
+    while stack:
+        v = stack.pop()
+        if v.op == "constant":
+            constants[v.index] = v
+        elif not (v.index in own or v.level <= Level.ROW):
+            coarser[v.index] = v
+        elif v.index not in inside:
+            inside.add(v.index)
+            # what a reduction to the tensor gathers has been computed before; a count does not even look at it
+            stack += [] if v.level is Level.TENSOR and v.op in REDUCTIONS else v.args
+            if v.op == "lerp" and not is_local(v.args[2]):
+                weights[v.args[2].index] = v.args[2]
+    return Reads(*(tuple(found[k] for k in sorted(found)) for found in (coarser, weights, constants)))

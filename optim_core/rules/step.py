@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -10,14 +10,8 @@ from torch import Tensor
 from optim_core.errors import RuleError
 from optim_core.rules.bucket import Bucket, Run, total_dtype
 from optim_core.rules.eager import EagerRun
+from optim_core.rules.engines import COMPILED
 from optim_core.rules.graph import Graph
-from optim_core.rules.native import NativeRun
-
-#: How an engine starts on a bucket, given the states on level WHOLE and `foreach`.
-_START: Mapping[str, Callable[[Bucket, Mapping[str, Tensor], bool | None], Run]] = {
-    "eager": EagerRun,
-    "native": lambda bucket, whole, _: NativeRun(bucket, whole),
-}
 
 
 def run(buckets: Sequence[Bucket], whole: Mapping[str, Tensor], *, foreach: bool | None = None) -> None:
@@ -28,7 +22,7 @@ def run(buckets: Sequence[Bucket], whole: Mapping[str, Tensor], *, foreach: bool
         whole: states on level WHOLE by name, 0-d tensors.
         foreach: for the eager engine, True for lists of tensors, False for tensor by tensor, None to choose.
     """
-    runs = [_START[bucket.engine](bucket, whole, foreach) for bucket in buckets]
+    runs = [_start(bucket, whole, foreach) for bucket in buckets]
     if not runs:
         return
     for together in _passes([bucket.graph for bucket in buckets]):
@@ -41,6 +35,11 @@ def run(buckets: Sequence[Bucket], whole: Mapping[str, Tensor], *, foreach: bool
     for name, v in buckets[0].graph.whole.items():
         x = runs[0].value(v)
         whole[name].copy_(x) if isinstance(x, Tensor) else whole[name].fill_(x)
+
+
+def _start(bucket: Bucket, whole: Mapping[str, Tensor], foreach: bool | None) -> Run:
+    compiled = COMPILED.get(bucket.engine)
+    return EagerRun(bucket, whole, foreach) if compiled is None else compiled.start(bucket, whole)
 
 
 def _added(parts: Sequence[Tensor | float], device: torch.device) -> Tensor | float:

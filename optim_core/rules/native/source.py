@@ -14,8 +14,18 @@ from importlib import resources
 import torch
 
 from optim_core.rules.graph import is_local
-from optim_core.rules.lowering import Output, Program, RowStep, Sweep, domain_of, finest, loop_values
-from optim_core.rules.values import REDUCTIONS, Level, Value
+from optim_core.rules.lowering import (
+    Output,
+    Program,
+    RowStep,
+    Sweep,
+    domain_of,
+    finest,
+    is_accumulated,
+    loop_values,
+    reads,
+)
+from optim_core.rules.values import Level, Value
 
 #: How the numbers of a buffer are stored.
 _STORED = {torch.float64: "f64", torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
@@ -122,14 +132,10 @@ class _Writer:
         outputs = self.program.outputs if number == len(self.program.stages) - 1 else ()
         lines = self._coarser([*values, *(out.value for out in outputs)], own={v.index for v in values})
         for v in values:
-            lines += self._reduced(v) if self._accumulates(v) else [self._definition(v, "0")]
+            lines += self._reduced(v) if is_accumulated(v) else [self._definition(v, "0")]
             lines.append(f"c->values[t * N_VALUES + {self.value[v.index]}] = {_name(v)};")
         lines += [self._store(out, "0") for out in outputs]
         return _function(f"static void stage{number}(const call_t *c, int64_t t)", ["(void)c, (void)t;", *lines])
-
-    @staticmethod
-    def _accumulates(value: Value) -> bool:
-        return value.op in REDUCTIONS and value.op != "size"
 
     def _reduced(self, value: Value) -> list[str]:
         """A reduction over a tensor, from what its chunks have left."""
@@ -185,7 +191,7 @@ class _Writer:
         if step.reductions:
             yield from self._loop(1, (*step.reductions, *step.tensors), ())
         for v in step.values:
-            yield self._finished(v, _accumulated(v)) if self._accumulates(v) else self._definition(v, "row")
+            yield self._finished(v, _accumulated(v)) if is_accumulated(v) else self._definition(v, "row")
 
     def _row_end(self, sweep: Sweep) -> Iterator[str]:
         yield from self._loops(sweep)
@@ -222,34 +228,16 @@ class _Writer:
 
     # single values ------------------------------------------------------------------------------------------
     def _coarser(self, roots: Iterable[Value], own: Collection[int] = ()) -> list[str]:
-        """Definitions of what the code for some values reads and does not compute: the coarser levels' values.
-
-        It computes values of elements and rows, and those of a tensor that are its ``own``.
-        """
-        found: dict[int, Value] = {}
-        weights: dict[int, Value] = {}
-        stack = list(roots)
-        seen: set[int] = set()
-        while stack:
-            v = stack.pop()
-            if v.index in seen:
-                continue
-            seen.add(v.index)
-            if v.index in own or v.level <= Level.ROW:
-                accumulated = v.level is Level.TENSOR and self._accumulates(v)
-                stack += [] if accumulated or v.op == "size" else v.args
-                if v.op == "lerp" and not is_local(v.args[2]):
-                    weights[v.args[2].index] = v.args[2]
-            elif v.op != "constant":
-                found[v.index] = v
+        """Definitions of what the code for some values reads and does not compute."""
+        needed = reads(roots, own)
         lines = []
-        for v in sorted(found.values(), key=lambda v: v.index):
+        for v in needed.coarser:
             if is_local(v):
                 lines.append(f"const real {_name(v)} = (real)c->values[t * N_VALUES + {self.value[v.index]}];")
             else:
                 kind = "int" if v.is_mask else "real"
                 lines.append(f"const {kind} {_name(v)} = ({kind})c->scalars[{self.scalar[v.index]}];")
-        for v in weights.values():
+        for v in needed.weights:
             # 1 - weight in double: in float32 it would be wrong in the fifth digit for a weight of 0.999
             weight = f"({v.number.hex()})" if v.op == "constant" else f"c->scalars[{self.scalar[v.index]}]"
             lines.append(f"const int v{v.index}_near = fabs({weight}) < 0.5;")

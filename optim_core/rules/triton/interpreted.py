@@ -1,0 +1,33 @@
+"""Functions that a GPU takes from its library, for Triton's interpreter, which has no access to that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+
+def _elementwise(function: Callable[..., Any]) -> Callable[..., Any]:
+    def apply(*operands: Any) -> Any:
+        import triton.language as tl
+        from triton.runtime.interpreter import TensorHandle
+
+        data = function(*(x.handle.data for x in operands))
+        dtype = operands[0].dtype
+        is_block = any(x.type.is_block() for x in operands)
+        return tl.tensor(TensorHandle(data, dtype), tl.block_type(dtype, list(data.shape)) if is_block else dtype)
+
+    return apply
+
+
+exp = _elementwise(np.exp)
+log = _elementwise(np.log)
+tanh = _elementwise(np.tanh)
+pow = _elementwise(np.power)  # noqa: A001 - the library's name
+
+
+def quiet() -> AbstractContextManager[Any]:
+    """Arithmetic that answers inf and nan without a warning, as a GPU's does."""
+    return np.errstate(all="ignore")

@@ -1,0 +1,154 @@
+"""Random expression graphs over all levels, for tests that hold one engine against another."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from optim_core.errors import RuleError
+from optim_core.rules import (
+    amax,
+    dot,
+    exp,
+    lerp,
+    maximum,
+    mean,
+    minimum,
+    norm,
+    sample,
+    size,
+    sqrt,
+    square,
+    tanh,
+    total,
+    where,
+)
+from optim_core.rules.bucket import Bucket
+from optim_core.rules.graph import Graph, Home
+from optim_core.rules.step import run
+from optim_core.rules.values import Level, Trace, Value
+
+#: Every n-th element is what sampled values and states hold.
+EVERY = 3
+HOMES = {
+    "p": Home(Level.ELEMENT),
+    "g": Home(Level.ELEMENT),
+    "a": Home(Level.ELEMENT),
+    "b": Home(Level.ELEMENT),
+    "sampled": Home(Level.ELEMENT, EVERY),
+    "row": Home(Level.ROW),
+    "tensor": Home(Level.TENSOR),
+}
+WRITTEN = ("p", "a", "b", "sampled", "row", "tensor")
+WHOLE = {"whole": 0.7}
+HOST = {"lr": 0.3, "beta": 0.9}
+#: Results stay small and depend on their operands smoothly, so that rounding stays rounding.
+WORDS: list[Any] = [
+    lambda x, y: 0.5 * (x + y),
+    lambda x, y: 0.7 * x - 0.3 * y,
+    lambda x, y: x * tanh(y),
+    lambda x, y: x / (1 + square(y)),
+    lambda x, y: sqrt(square(x) + 1e-3),
+    lambda x, y: exp(-square(x)) + 0.1 * abs(y),
+    lambda x, y: lerp(x, y, 0.9),
+    lambda x, y: lerp(x, y, x.trace.input("beta", Level.HOST)),
+    lambda x, y: lerp(x, y, tanh(square(y))),
+    lambda x, y: minimum(maximum(x, y), 2.0),
+    lambda x, y: where(x > y, x - y, 0.0),
+    lambda x, y: where((x > 0) & (y > 0), tanh(x * y), 0.0),
+    lambda x, y: where((x < 0) | ~(y > 0), 0.0, minimum(x, y)),
+    lambda x, y: x * x.trace.input("lr", Level.HOST) - x.trace.input("whole", Level.WHOLE),
+    lambda x, y: tanh(norm(x)),
+    lambda x, y: tanh(dot(x, y)),
+    lambda x, y: mean(x),
+    lambda x, y: amax(y),
+    lambda x, y: norm(x, over="row") * 0.5,
+    lambda x, y: mean(y, over="row"),
+    lambda x, y: tanh(dot(x, y, over="row")),
+    lambda x, y: amax(x, over="row"),
+    lambda x, y: sqrt(size(x, over="row")) * 0.1,
+    lambda x, y: size(x) * 0.01,
+    lambda x, y: sample(x, EVERY),
+    lambda x, y: tanh(total(x)),
+]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a random graph is made of: words with the places of their operands, and the places of the results."""
+
+    words: Sequence[tuple[int, int, int]]
+    results: Mapping[str, int]
+    whole: int
+
+    def graph(self) -> Graph:
+        trace = Trace(HOST)
+        values = [trace.input(name, *home) for name, home in HOMES.items()]
+        for word, i, j in self.words:
+            try:
+                values.append(WORDS[word](values[i % len(values)], values[j % len(values)]))
+            except RuleError:  # sampled and full values do not meet, and a level is reduced upwards only
+                continue
+        outputs = {name: _chosen(values, HOMES[name], k) for name, k in self.results.items()}
+        outputs = {name: v for name, v in outputs.items() if not (v.op == "input" and v.name == name)}
+        shared = [trace.input("whole", Level.WHOLE), *(v for v in values if v.level is Level.WHOLE)]
+        whole = {"whole": shared[self.whole % len(shared)]}
+        return Graph(outputs, whole, trace, {name: HOMES[name] for name in outputs})
+
+
+def _chosen(values: Sequence[Value], home: Home, k: int) -> Value:
+    fitting = [v for v in values if v.level > home.level or (v.level == home.level and v.every == home.every)]
+    fitting = [v for v in fitting if v.level > Level.ROW or v.every == home.every]
+    return fitting[k % len(fitting)]
+
+
+PLACES = st.integers(0, 30)
+RECIPES = st.builds(
+    Recipe,
+    st.lists(st.tuples(st.integers(0, len(WORDS) - 1), PLACES, PLACES), max_size=10),
+    st.fixed_dictionaries(dict.fromkeys(WRITTEN, PLACES)),
+    PLACES,
+)
+SHAPES = st.lists(
+    st.sampled_from([(), (1,), (5,), (4, 1), (3, 4), (2, 3, 2, 2), (1, 37), (1030,)]), min_size=1, max_size=4
+)
+
+
+def tensors(shapes: Sequence[tuple[int, ...]], dtypes: Mapping[str, torch.dtype], *, seed: int) -> dict[str, Any]:
+    """Buffers for parameters of these shapes; ``dtypes`` has an entry "states" and may have ones by name."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def made(name: str, shape: tuple[int, ...]) -> Tensor:
+        home = HOMES[name]
+        numbers = torch.Size(shape).numel()
+        if home.every > 1:
+            shape = (-(-numbers // home.every),)
+        elif home.level is Level.ROW:
+            shape = (*shape[:1], *(1 for _ in shape[1:]))
+        elif home.level is Level.TENSOR:
+            shape = ()
+        return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtypes.get(name, dtypes["states"]))
+
+    return {name: [made(name, shape) for shape in shapes] for name in HOMES}
+
+
+def stepped(graph: Graph, buffers: Mapping[str, Sequence[Tensor]], real: torch.dtype, engine: str) -> dict[str, Any]:
+    """All buffers, and the state of the whole, after a step by an engine; what was given stays as it is."""
+    used = {name: copy.deepcopy(buffers[name]) for name in {"p": None, **graph.buffers}}
+    whole = {name: torch.tensor(x, dtype=torch.float64) for name, x in WHOLE.items()}
+    run([Bucket(graph, HOST, used, real, engine)], whole)
+    return {**used, **{name: [x] for name, x in whole.items()}}
+
+
+def assert_alike(got: Mapping[str, Sequence[Tensor]], wanted: Mapping[str, Sequence[Tensor]], tolerance: float) -> None:
+    for name, expected in wanted.items():
+        for x, y in zip(got[name], expected, strict=True):
+            torch.testing.assert_close(
+                x, y, rtol=tolerance, atol=tolerance, equal_nan=True, msg=lambda m, name=name: f"{name}: {m}"
+            )

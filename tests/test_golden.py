@@ -9,7 +9,7 @@ import inspect
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -219,15 +219,15 @@ def batch(problem: Problem, params: Sequence[Tensor], n: int, optimizer: Any, dt
     return closure
 
 
-def follow(
+def steps(
     name: str,
     case: Mapping[str, Any],
     drive: str,
     settings: Mapping[str, Any],
     dtype: torch.dtype,
     losses: torch.dtype | None = None,
-) -> float:
-    """Run a case, its losses in a type of their own if one is given; the largest deviation of any loss or parameter."""
+) -> Iterator[tuple[Tensor, list[Tensor]]]:
+    """Run a case, its losses in a type of their own if one is given: each step's loss, and the parameters after it."""
     problem = problem_of(case)
     params = problem.parameters(dtype)
     optimizer = build(name, given(params, case), options(name, case))
@@ -237,18 +237,31 @@ def follow(
     if "draws" in case:
         innermost(optimizer).draw = drawn(params)
     scheduler = scheduled(optimizer, case)
-    worst = 0.0
-    for n, loss in enumerate(case["losses"], start=1):
+    for n, _ in enumerate(case["losses"], start=1):
         for group in optimizer.param_groups:
             group["lr"] *= rescaled(case, n)
-        got = DRIVES[drive](optimizer, batch(problem, params, n, optimizer, losses or dtype))
-        worst = max(worst, deviation(got, [loss]))
+        loss = DRIVES[drive](optimizer, batch(problem, params, n, optimizer, losses or dtype))
         if scheduler is not None:
             scheduler.step()
         turn(optimizer, case, "eval")
+        yield loss, params
+        turn(optimizer, case, "train")
+
+
+def follow(
+    name: str,
+    case: Mapping[str, Any],
+    drive: str,
+    settings: Mapping[str, Any],
+    dtype: torch.dtype,
+    losses: torch.dtype | None = None,
+) -> float:
+    """Run a case; the largest deviation of any loss or parameter from what is recorded."""
+    worst = 0.0
+    for n, (loss, params) in enumerate(steps(name, case, drive, settings, dtype, losses), start=1):
+        worst = max(worst, deviation(loss, [case["losses"][n - 1]]))
         for p, wanted in zip(params, case["params"].get(str(n), ()), strict=False):
             worst = max(worst, deviation(p, wanted))
-        turn(optimizer, case, "train")
     return worst
 
 
@@ -266,6 +279,14 @@ def test_trajectory(name: str, case: Mapping[str, Any], drive: str, settings: Ma
             follow(name, case, drive, settings, torch.float64)
         return
     assert follow(name, case, drive, settings, torch.float64) < 1e-10
+
+
+@pytest.mark.parametrize(("name", "case"), cases("params"))
+def test_engines_agree(name: str, case: Mapping[str, Any]) -> None:
+    runs = (steps(name, case, "minimize", {"engine": engine}, torch.float64) for engine in ("eager", "native"))
+    for (_, eager), (_, native) in zip(*runs, strict=True):
+        for p, q in zip(eager, native, strict=True):
+            assert deviation(q, p.detach().flatten().tolist()) < 1e-12
 
 
 @pytest.mark.parametrize("engine", ["eager", "native", pytest.param("triton", marks=needs_triton)])

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from graphs import RECIPES, SHAPES, Recipe, assert_alike, stepped, tensors
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -131,6 +132,17 @@ def test_any_shapes_agree_with_eager(shapes: list[tuple[int, ...]], every: int, 
     walk(lambda ps: Everything(ps, every=every, engine="native"), mine)
     walk(lambda ps: Everything(ps, every=every, engine="eager"), theirs)
     close(mine, theirs, 1e-12 if dtype is torch.float64 else 1e-5)
+
+
+@pytest.mark.usefixtures("small_chunks")
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(RECIPES, SHAPES, st.sampled_from([torch.float64, torch.float32, torch.bfloat16, torch.float16]))
+def test_random_graphs_agree_with_eager(recipe: Recipe, shapes: Any, dtype: torch.dtype) -> None:
+    real = torch.float64 if dtype is torch.float64 else torch.float32
+    tolerance = {torch.float64: 1e-12, torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 2e-3}[dtype]
+    buffers = tensors(shapes, {"p": dtype, "g": dtype, "states": real}, seed=len(recipe.words))
+    wanted = stepped(recipe.graph(), buffers, real, "eager")
+    assert_alike(stepped(recipe.graph(), buffers, real, "native"), wanted, tolerance)
 
 
 def test_results_do_not_depend_on_the_number_of_threads() -> None:

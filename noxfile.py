@@ -79,7 +79,8 @@ def triton(session: nox.Session) -> None:
     """The Triton engine, by its interpreter on a CPU; then compiled for a GPU, and run on one if there is one."""
     # A session of its own: the wheel is large, and the interpreter slow.
     install(session, *TEST_TOOLS, "triton", "numpy")
-    chosen = ("tests/test_triton.py", "tests/test_golden.py", "-k", "triton", *session.posargs)
+    suites = ("tests/test_triton.py", "tests/test_golden.py", "tests/test_rounding.py")
+    chosen = (*suites, "-k", "triton", *session.posargs)
     session.run(*PYTEST, *chosen, env={**THREADS, "TRITON_INTERPRET": "1"})
     session.run(*PYTEST, "tests/test_triton.py", *session.posargs, env={**THREADS, "TRITON_INTERPRET": None})
 

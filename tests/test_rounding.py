@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from engines import needs_triton
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -17,6 +18,8 @@ from optim_core.rules.values import uniform
 from optim_core.specs import OptimizerSpec
 
 WAYS = [{"engine": "eager"}, {"foreach": True}, {"foreach": False}, {"engine": "native"}]
+#: Those and Triton's interpreter, where that is at hand.
+EVERY_WAY = [*WAYS, pytest.param({"engine": "triton"}, marks=needs_triton)]
 #: Every method with a rule that needs no more than gradients.
 NAMES = [
     spec.name
@@ -78,7 +81,7 @@ def test_compensated_weights_follow_float32(name: str) -> None:
     assert error(kept) <= max(5e-2 * error(plain), 2e-4)
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", EVERY_WAY, ids=str)
 @pytest.mark.parametrize("rounding", ["stochastic", "kahan"])
 def test_small_steps_are_not_lost(rounding: str, way: dict[str, Any]) -> None:
     torch.manual_seed(5)

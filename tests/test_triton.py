@@ -76,7 +76,9 @@ def test_gradients_of_another_type() -> None:
 # single operations ----------------------------------------------------------------------------------------------
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, 1e-30, math.inf, -math.inf, math.nan]
 ARGUMENTS = {"where": 3, "lerp": 3, **dict.fromkeys(("neg", "abs", "square", "sign", "sqrt", "exp", "log"), 1)}
-ARGUMENTS |= dict.fromkeys(("tanh", "sigmoid", "not"), 1)
+ARGUMENTS |= dict.fromkeys(("tanh", "sigmoid", "not", "bfloat16"), 1)
+#: On any numbers; random draws are a matter of tests/test_rounding.py.
+OPERATIONS = sorted(HOST_OPERATIONS.keys() - {"mod", "uniform", "stochastic_bfloat16"})
 
 
 def on_special(make: Any, count: int, real: torch.dtype, runs: str) -> Tensor:
@@ -94,7 +96,7 @@ def on_special(make: Any, count: int, real: torch.dtype, runs: str) -> Tensor:
 
 @needs_triton
 @pytest.mark.parametrize("real", [torch.float32, torch.float64])
-@pytest.mark.parametrize("op", sorted(HOST_OPERATIONS.keys() - {"mod"}))
+@pytest.mark.parametrize("op", OPERATIONS)
 def test_an_operation_on_special_values(op: str, real: torch.dtype) -> None:
     def make(*x: Value) -> Value:
         return x[0].trace.apply(op, *x)
@@ -309,7 +311,7 @@ def test_everything_compiles_for_a_gpu(dtype: torch.dtype) -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize("op", sorted(HOST_OPERATIONS.keys() - {"mod"}))
+@pytest.mark.parametrize("op", OPERATIONS)
 def test_an_operation_compiles_for_a_gpu(op: str) -> None:
     trace = Trace({})
     inputs = [trace.input(name, Level.ELEMENT) for name in ("p", "g", "a")]

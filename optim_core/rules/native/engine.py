@@ -102,8 +102,8 @@ def _table(bucket: Bucket, program: Program) -> Table:
     if name not in bucket.tables:
         params = bucket.buffers["p"]
         sizes = [p.numel() for p in params]
-        widths = [p[0].numel() if p.ndim else 1 for p in params] if program.by_rows else None
-        bucket.tables[name] = Table(sizes, widths)
+        widths = [p.numel() // p.shape[0] if p.ndim else 1 for p in params]
+        bucket.tables[name] = Table(sizes, widths, by_rows=program.by_rows)
     table: Table = bucket.tables[name]
     return table
 

@@ -99,13 +99,14 @@ class Table:
 
     Args:
         sizes: elements of each tensor, none of them 0.
-        widths: elements of a row of each tensor, where chunks are to be made of whole rows.
+        widths: elements of a row of each tensor.
+        by_rows: whether chunks are to be made of whole rows.
     """
 
-    def __init__(self, sizes: Sequence[int], widths: Sequence[int] | None) -> None:
+    def __init__(self, sizes: Sequence[int], widths: Sequence[int], *, by_rows: bool) -> None:
         self.tensors = len(sizes)
         self.elements = sum(sizes)
-        per_row = widths or [1] * len(sizes)
+        per_row = widths if by_rows else [1] * len(sizes)
         # in units of rows: how many there are, and how many go into a chunk
         units = [size // width for size, width in zip(sizes, per_row, strict=True)]
         most = [max(1, CHUNK // width) for width in per_row]
@@ -140,7 +141,7 @@ class Table:
             "tasks": array("q", itertools.chain.from_iterable(tasks)),
             "of_tensor": array("q", of_tensor),
             "sizes": array("q", [sizes[i] for i in self.order]),
-            "widths": array("q", [per_row[i] for i in self.order]),
+            "widths": array("q", [widths[i] for i in self.order]),
             "batches": array("q", batches),
         }
         self._room: dict[str, array[float]] = {}

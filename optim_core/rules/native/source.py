@@ -237,6 +237,7 @@ class _Writer:
             else:
                 kind = "int" if v.is_mask else "real"
                 lines.append(f"const {kind} {_name(v)} = ({kind})c->scalars[{self.scalar[v.index]}];")
+                lines.append(f"const real {_inverse(v)} = (real)(1 / c->scalars[{self.scalar[v.index]}]);")
         for v in needed.weights:
             # 1 - weight in double: in float32 it would be wrong in the fifth digit for a weight of 0.999
             weight = f"({v.number.hex()})" if v.op == "constant" else f"c->scalars[{self.scalar[v.index]}]"
@@ -254,15 +255,9 @@ class _Writer:
             return f"LOAD_{self.stored[value.name]}({buffer}, {at})"
         if value.op == "size":
             return f"(real)({_count(value)})"
-        names = [_name(a) for a in value.args]
         if value.op == "uniform":
-            return f"(real)uniform((uint64_t){at}, (uint64_t){names[1]}, (uint64_t){names[2]})"
-        if value.op == "lerp" and not is_local(value.args[2]):
-            weight = f"v{value.args[2].index}"
-            return f"LERP_FROM({weight}_near, {names[0]}, {names[1]}, {weight}_step)"
-        if value.op == "pow" and value.args[1].op == "constant" and value.args[1].number in _POWERS:
-            return _POWERS[value.args[1].number].format(names[0])
-        return _EXPRESSIONS[value.op].format(*names)
+            return f"(real)uniform((uint64_t){at}, {', '.join(f'(uint64_t){_name(a)}' for a in value.args[1:])})"
+        return _computed(value)
 
     @staticmethod
     def _finished(value: Value, accumulated: str) -> str:
@@ -276,6 +271,19 @@ class _Writer:
         local = out.home.level <= Level.ROW
         buffer = _buffer(out.name) if local else f"c->buffers[{self.buffer[out.name]}][t]"
         return f"STORE_{self.stored[out.name]}({buffer}, {at}, {_name(out.value)});"
+
+
+def _computed(value: Value) -> str:
+    """An operation on operands that have been defined."""
+    names = [_name(a) for a in value.args]
+    last = value.args[-1]
+    if value.op == "lerp" and not is_local(last):
+        return f"LERP_FROM(v{last.index}_near, {names[0]}, {names[1]}, v{last.index}_step)"
+    if value.op == "div" and last.level is Level.HOST:
+        return f"{names[0]} * {_inverse(last)}"  # a division takes as long as ten products
+    if value.op == "pow" and last.op == "constant" and last.number in _POWERS:
+        return _POWERS[last.number].format(names[0])
+    return _EXPRESSIONS[value.op].format(*names)
 
 
 _START = {"sum": "0", "dot": "0", "mean": "0", "norm": "0", "amax": "-INFINITY"}
@@ -313,10 +321,18 @@ def _accumulated(reduction: Value) -> str:
     return f"nan{reduction.index} ? NAN : {a}" if reduction.op == "amax" else a
 
 
-def _name(value: Value) -> str:
+def _inverse(value: Value) -> str:
+    """1 / value, rounded once, for a number that all share."""
     if value.op != "constant":
-        return f"v{value.index}"
-    x = value.number
+        return f"v{value.index}_inverse"
+    return _literal(1 / value.number if value.number else math.copysign(math.inf, value.number))
+
+
+def _name(value: Value) -> str:
+    return f"v{value.index}" if value.op != "constant" else _literal(value.number)
+
+
+def _literal(x: float) -> str:
     if math.isfinite(x):
         return f"((real){x.hex()})"
     return "((real)NAN)" if math.isnan(x) else f"((real){'-' if x < 0 else ''}INFINITY)"

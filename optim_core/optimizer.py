@@ -275,7 +275,7 @@ class RuleOptimizer(_Declared):
         self._transforms: tuple[Transform, ...] = (transform, *self._transforms)
         mine = {} if keeper is None else {type(transform).__name__: keeper}
         self._keepers: dict[str, Keeper] = {**self._keepers, **mine}
-        self._update.standing = None
+        self._update.standing.clear()
 
     def extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
         """Compute the extra inputs of this step, for the parameters that have a gradient.
@@ -333,8 +333,9 @@ class RuleOptimizer(_Declared):
         found_inf = getattr(self, "found_inf", None)  # GradScaler sets it, and grad_scale, for the time of the call
         if found_inf is not None and float(found_inf):
             return loss
-        if not self._step_as_before():
-            self._step_anew()
+        given = self._given()
+        if not self._step_as_before(given):
+            self._step_anew(given)
         if self.method.counts_whole:
             self.whole["step"] = self.whole_step + 1
         return loss
@@ -347,29 +348,28 @@ class RuleOptimizer(_Declared):
         """
         return not self.method.extras
 
-    def _step_as_before(self) -> bool:
-        """Step with what the last step has left assembled; False if that does not fit any more."""
-        standing = self._update.standing
-        if standing is None:
-            return False
-        given = self._given()
-        buckets = standing.buckets(
-            self.param_groups,
-            self._present(),
-            self.state,
-            lambda group, step: self._options(group, step, given, first=False),
-        )
-        if buckets is None:
-            self._update.standing = None
-            return False
-        run(buckets, {name: self.whole[name] for name in self.method.whole}, foreach=self.foreach)
-        for crew in standing.crews:
-            crew.release()
-            for states in crew.states:
-                states["step"] += 1
-        return True
+    def _step_as_before(self, given: dict[str, Any]) -> bool:
+        """Step with what earlier steps have left assembled; False if none of it fits any more."""
+        for standing in tuple(self._update.standing):
+            buckets = standing.buckets(
+                self.param_groups,
+                self._present(),
+                self.state,
+                lambda group, step: self._options(group, step, given, first=False),
+            )
+            if buckets is not None or standing.is_over:
+                self._update.standing.remove(standing)
+            if buckets is not None:
+                self._update.standing.append(standing)
+                run(buckets, {name: self.whole[name] for name in self.method.whole}, foreach=self.foreach)
+                for crew in standing.crews:
+                    crew.release()
+                    for states in crew.states:
+                        states["step"] += 1
+                return True
+        return False
 
-    def _step_anew(self) -> None:
+    def _step_anew(self, given: dict[str, Any]) -> None:
         pairs = [(p, group) for group in self.param_groups for p in group["params"] if p.grad is not None]
         for p, _ in pairs:
             self._check_gradient(p)
@@ -377,12 +377,14 @@ class RuleOptimizer(_Declared):
         extras = self._extras([p for p, _ in pairs])
         if self.method.counts_whole:
             self._start_whole()
-        entries = list(self._entries([pair for pair in pairs if pair[0].numel()], extras))
+        entries = list(self._entries([pair for pair in pairs if pair[0].numel()], extras, given))
         whole = {name: self.whole[name] for name in self.method.whole}
         crews = self._update.run(entries, whole, self._transforms)
         for entry in entries:
             entry.states["step"] += 1
-        self._update.standing = Standing(crews, self.param_groups, self._present()) if crews else None
+        if crews:
+            self._update.standing.append(Standing(crews, self.param_groups, self._present()))
+            del self._update.standing[:-_STANDING]
 
     def _present(self) -> list[tuple[bool, ...]]:
         """Which states each group's options ask for."""
@@ -443,9 +445,11 @@ class RuleOptimizer(_Declared):
                 self.whole[name] = torch.full((), float(start), dtype=total_dtype(device), device=device)
 
     def _entries(
-        self, pairs: Iterable[tuple[Tensor, dict[str, Any]]], extras: Mapping[int, Mapping[str, Tensor]]
+        self,
+        pairs: Iterable[tuple[Tensor, dict[str, Any]]],
+        extras: Mapping[int, Mapping[str, Tensor]],
+        given: dict[str, Any],
     ) -> Iterable[Entry]:
-        given = self._given()
         shared: dict[Any, dict[str, Any]] = {}
         for p, group in pairs:
             first = self.start_state(p, group)
@@ -546,6 +550,8 @@ def _declare(cls: type[RuleOptimizer]) -> None:
 
 
 _KEYWORD_ONLY = frozenset({"maximize", "rounding"})
+#: How many branches of a rule, taken in turn, are kept assembled.
+_STANDING = 12
 
 
 def _bind(cls: type[RuleOptimizer], args: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:

@@ -56,23 +56,23 @@ class Crew:
         steps = [state["step"] for state in self.states]
         return steps[0] if steps.count(steps[0]) == len(steps) else None
 
-    def renew(self, options: Mapping[str, Any]) -> bool:
-        """Bring the bucket up to date; False if more has changed than gradients and numbers.
-
-        Args:
-            options: the options of the group and the given numbers.
-        """
-        gradients: list[Any] = [p.grad for p in self.params]
+    def branches(self, options: Mapping[str, Any]) -> bool:
+        """Whether the rule would take the same branches with these options of the group and given numbers."""
         host, fixed = split(options)
-        if fixed != self.fixed or list(map(_kind, gradients)) != self._kinds:
+        self.bucket.host = host
+        return fixed == self.fixed and self.bucket.graph.trace.holds(host)
+
+    def renew(self) -> bool:
+        """Bring the bucket's tensors up to date; False if more has changed than the gradients."""
+        gradients: list[Any] = [p.grad for p in self.params]
+        if list(map(_kind, gradients)) != self._kinds:
             return False
         buffers = self._buffers()
         if self._look(gradients, buffers) != self._seen or any(map(Tensor.is_neg, gradients)):
             return False
         addresses = list(map(Tensor.data_ptr, gradients))
-        if not self._places.isdisjoint(addresses) or not self.bucket.graph.trace.holds(host):
+        if not self._places.isdisjoint(addresses):
             return False
-        self.bucket.host = host
         self.bucket.buffers = {"p": self.params, "g": gradients, **buffers}
         self.bucket.addresses["g"] = addresses
         return True
@@ -116,6 +116,8 @@ class Standing:
         working = {id(p) for crew in crews for p in crew.params}
         self._idle = [p for p in self._params if id(p) not in working]
         self._present = present
+        #: whether something has changed for good, rather than the branch that the rule takes for a while
+        self.is_over = False
 
     @staticmethod
     def possible(params: Sequence[Tensor]) -> bool:
@@ -136,18 +138,29 @@ class Standing:
             state: the optimizer's state.
             options: what a group and a step count make up.
         """
+        self.is_over = not self._same_parameters(groups, present)
+        try:
+            steps = [crew.step() for crew in self.crews]
+            self.is_over |= not all(steps)
+            if self.is_over or not all(
+                crew.branches(options(crew.group, step + 1))
+                for crew, step in zip(self.crews, steps, strict=True)
+                if step is not None
+            ):
+                return None
+            self.is_over = not all(
+                all(map(operator.is_, map(state.__getitem__, crew.params), crew.states)) and crew.renew()
+                for crew in self.crews
+            )
+        except (AttributeError, KeyError, IndexError, TypeError):  # a gradient or a state is gone
+            self.is_over = True
+        return None if self.is_over else [crew.bucket for crew in self.crews]
+
+    def _same_parameters(self, groups: Sequence[Mapping[str, Any]], present: Sequence[tuple[bool, ...]]) -> bool:
         params = [p for group in groups for p in group["params"]]
-        if len(params) != len(self._params) or not all(map(operator.is_, params, self._params)):
-            return None
-        if present != self._present or any(p.grad is not None for p in self._idle):
-            return None
-        for crew in self.crews:
-            if not all(map(operator.is_, map(state.__getitem__, crew.params), crew.states)):
-                return None
-            try:
-                step = crew.step()
-                if not step or not crew.renew(options(crew.group, step + 1)):
-                    return None
-            except (AttributeError, KeyError, IndexError, TypeError):  # a gradient or a state is gone
-                return None
-        return [crew.bucket for crew in self.crews]
+        return (
+            len(params) == len(self._params)
+            and all(map(operator.is_, params, self._params))
+            and present == self._present
+            and all(p.grad is None for p in self._idle)
+        )

@@ -95,7 +95,8 @@ class Update:
         self.method = method
         self.engine = engine
         self.foreach = foreach
-        self.standing: Standing | None = None
+        #: what steps have left assembled, that of the longest ago first: a rule may take several branches in turn
+        self.standing: list[Standing] = []
         self._used: dict[int, str] = {}
         self._elements = 0
         self._graphs: dict[Hashable, list[Any]] = {}

@@ -16,8 +16,10 @@ from optim_core.rules.lowering import Program
 from optim_core.rules.native.compiler import load
 from optim_core.rules.native.source import source
 
-#: Elements of a chunk: what the buffers of a method hold of so many fits into a core's own cache.
-CHUNK = 1 << 14
+#: Elements of a chunk: few enough to share a tensor out evenly, enough for the processor to read ahead.
+CHUNK = 1 << 16
+#: Elements of the small tensors that go to a thread together.
+SPAN = 1 << 14
 #: Elements of the large tensors that go through all sweeps before the next ones: they fit into the shared cache.
 BATCH = 1 << 21
 
@@ -89,7 +91,7 @@ class Kernel:
         call.scalars = _address(numbers)
         call.partials, call.values, call.totals = _address(partials), _address(values), _address(totals)
         call.parallel = _parallel()
-        call.threads = min(torch.get_num_threads(), 1 + table.elements // CHUNK)
+        call.threads = min(torch.get_num_threads(), 1 + table.elements // SPAN)
         self._run(ctypes.addressof(call))
         return totals[: len(program.totals)]
 
@@ -129,10 +131,10 @@ class Table:
                 if filled >= BATCH or t == large - 1:
                     batches.append(t + 1)
                     filled = 0
-            else:  # small tensors share a task until it is as large as a chunk
+            else:
                 if room < sizes[i]:
                     tasks.append((first, first))
-                    room = CHUNK
+                    room = SPAN
                 tasks[-1] = (tasks[-1][0], first + 1)
                 room -= sizes[i]
         self.chunks = of_tensor[-1]

@@ -103,7 +103,9 @@ class AdaHessian(HessianDiagonal):
             exp_hessian_diag_sq = lerp(square(hessian_diag), exp_hessian_diag_sq, beta2)
             estimates = None if estimates is None else estimates + 1
         count = step if estimates is None else estimates
-        curvature = (sqrt(exp_hessian_diag_sq) / sqrt(1 - beta2**count)) ** hessian_power
+        curvature = sqrt(exp_hessian_diag_sq) / sqrt(1 - beta2**count)
+        if hessian_power != 1:
+            curvature = curvature**hessian_power
         new_p = p - lr / (1 - beta1**step) * exp_avg / (curvature + eps)
         if estimates is not None:  # there may be none yet
             new_p = where(estimates > 0, new_p, p)

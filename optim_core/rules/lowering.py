@@ -163,7 +163,7 @@ def _program(outputs: Sequence[Output], totals: tuple[Value, ...]) -> Program:
 
 def _is_sweep(value: Value) -> bool:
     """Whether the value is a reduction that needs a sweep over the tensor."""
-    return value.level is Level.TENSOR and value.op in REDUCTIONS and value.op != "size"
+    return value.level is Level.TENSOR and is_accumulated(value)
 
 
 def _stages(values: Sequence[Value]) -> dict[int, int]:
@@ -196,7 +196,7 @@ def _sweep(reductions: tuple[Value, ...], outputs: tuple[Output, ...]) -> Sweep:
 
 
 def _is_row_loop(value: Value) -> bool:
-    return value.level is Level.ROW and value.op in REDUCTIONS and value.op != "size"
+    return value.level is Level.ROW and is_accumulated(value)
 
 
 def loop_values(roots: Iterable[Value]) -> list[Value]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -245,8 +246,7 @@ class RotoGradNorm(RotateOnly):
 
     def shared(self, gradients: Tensor, progress: Tensor) -> Tensor:
         """The weighted sum."""
-        u = self.rotations.task_weights
-        assert u is not None  # noqa: S101 - for type checkers: wrapped() has seen to it
+        u = typing.cast("Tensor", self.rotations.task_weights)  # wrapped() has seen to it
         with torch.enable_grad():
             shares = u.exp() + _TINY
             weights = len(u) * shares / shares.sum()

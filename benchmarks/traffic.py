@@ -8,8 +8,9 @@ AdamW moves 7 numbers for each weight, and a method that keeps one state 5.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Literal, TypeAlias
+import typing
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, TypeAlias
 
 from torch.nn import Parameter
 
@@ -33,10 +34,8 @@ _READING = REDUCTIONS - {"size"}
 
 
 def graph_of(optimizer: RuleOptimizer, shape: Shape) -> Graph | None:
-    """The graph of a usual step for a parameter of this shape; None where the method is not traced."""
+    """The graph of a usual step for a parameter of this shape; None where it calls functions of stacks."""
     method, group = optimizer.method, optimizer.param_groups[0]
-    if method.rule is None:
-        return None
     given: dict[str, float | None] = {
         "step": STEP,
         "first": 0.0,
@@ -47,9 +46,11 @@ def graph_of(optimizer: RuleOptimizer, shape: Shape) -> Graph | None:
     options = {name: group[name] for name in method.hypers} | given
     host, _ = split(options)
     trace = Trace(host, shape)
-    buffers = method.buffers(options, frozenset(method.extras))
+    buffers = method.buffers(options, tuple(shape), frozenset(method.extras))
     settings = method.settings(options, optimizer.transforms)
-    return compose(method.rule, trace, buffers, scalars(options, trace), method.keywords, settings)
+    rule = typing.cast("Callable[..., Any]", method.rule)
+    graph = compose(rule, trace, buffers, scalars(options, trace), method.keywords, settings)
+    return None if trace.calls else graph
 
 
 def work_of(optimizer: object, shapes: Iterable[Shape]) -> Work:

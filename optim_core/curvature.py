@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from optim_core.declarations import extra
+from optim_core.entry import compute_dtype, real
 from optim_core.optimizer import RuleOptimizer
-from optim_core.update import compute_dtype, real
 
 
 class HessianDiagonal(RuleOptimizer):

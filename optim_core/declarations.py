@@ -176,8 +176,10 @@ class State:
     shape: Callable[[tuple[int, ...], Group], Any] | None = None
     rounds: bool = False
 
-    def level_in(self, group: Group) -> Level:
-        """The level on which a group's parameters have the state."""
+    def level_in(self, group: Group, shape: tuple[int, ...]) -> Level:
+        """The level on which a group's parameters of a shape have the state."""
+        if self.shape is not None:
+            return Level.ELEMENT if self.shape(shape, group) == shape else Level.OWN
         return _LEVELS[self.level(group)] if callable(self.level) else self.level
 
     def copies_in(self, group: Group) -> int | None:
@@ -199,7 +201,7 @@ class State:
             return None
         if self.shape is not None:
             return self.shape(shape, group)  # type: ignore[no-any-return]
-        level, copies = self.level_in(group), self.copies_in(group)
+        level, copies = self.level_in(group, shape), self.copies_in(group)
         if level is Level.ROW:
             one: tuple[int, ...] = (*shape[:1], *(1 for _ in shape[1:]))
         elif level >= Level.TENSOR:
@@ -235,7 +237,9 @@ def state(
         when: an option's name, or a function of the group: only if true there is such a state.
         every: an option's name: only elements 0, n, 2n, ... of the flattened tensor.
         copies: an option's name: a list of states, as many as that number says, or one for each number of that tuple.
-        shape: for batched rules, the shape (or list of shapes, or None) from the parameter's shape and the group.
+        shape: the shape (or list of shapes, or None for no such state) from the parameter's shape and the group. The
+            rule hands such a state to functions of stacks (:func:`optim_core.rules.stacked`), unless for this
+            parameter it has the parameter's own shape.
 
     Example:
         >>> exp_avg = state("moving average of the gradient")

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from optim_core.entry import compute_dtype, real
 from optim_core.errors import RuleError
 from optim_core.method import scalars, split
 from optim_core.rules.bucket import Bucket
@@ -19,7 +20,6 @@ from optim_core.rules.engines import choose, settle
 from optim_core.rules.graph import Graph, Home
 from optim_core.rules.step import run
 from optim_core.rules.values import Level, Trace, Value
-from optim_core.update import compute_dtype, real
 
 Columns = Mapping[str, Sequence[Tensor]]
 

@@ -36,8 +36,7 @@ class Method:
     Attributes:
         name: the class's name.
         hypers, states, extras: the declarations, by name.
-        rule: the traced rule, or None.
-        batched_rule: the rule on stacks of tensors of one shape, or None.
+        rule: the rule, or None.
         positions: names of the states and extras that the rule takes after p and g.
         keywords: names of the options and given numbers that it takes.
     """
@@ -47,7 +46,6 @@ class Method:
     states: Mapping[str, State]
     extras: Mapping[str, Extra]
     rule: Callable[..., Any] | None
-    batched_rule: Callable[..., Any] | None
     positions: tuple[str, ...]
     keywords: tuple[str, ...]
 
@@ -59,8 +57,7 @@ class Method:
     @cached_property
     def local(self) -> dict[str, State]:
         """The states of single parameters, the method's own and those that rounding needs."""
-        own = {n: s for n, s in self.states.items() if s.level is not Level.WHOLE}
-        return own if self.rule is None else own | ROUNDING_STATES
+        return {n: s for n, s in self.states.items() if s.level is not Level.WHOLE} | ROUNDING_STATES
 
     @property
     def counts_whole(self) -> bool:
@@ -127,19 +124,25 @@ class Method:
             InvalidOption: with the remedy.
         """
         way = group["rounding"]
-        if way != "nearest" and self.rule is None:
-            raise InvalidOption(
-                f"{self.name}: rounding={way!r} goes with methods that work element by element; this one works on "
-                "matrices: keep its parameters in float32"
-            )
         if way != "nearest" and any(p.dtype is torch.float16 for p in params):
             raise InvalidOption(
                 f"{self.name}: rounding={way!r} is for bfloat16 parameters, not for float16: put those into a group "
                 "with rounding='nearest'"
             )
 
-    def buffers(self, group: Group, available: frozenset[str]) -> list[Buffer]:
-        """What stands behind each position of the rule; ``available``: the extras at hand in this step."""
+    def forms(self, group: Group, shape: tuple[int, ...]) -> tuple[Level | None, ...]:
+        """On which level a parameter of a shape has each state whose shape is a matter of its own; None: it has not."""
+        shaped = [s for s in self.states.values() if s.shape is not None]
+        return tuple(None if s.shapes(shape, group) is None else s.level_in(group, shape) for s in shaped)
+
+    def buffers(self, group: Group, shape: tuple[int, ...], available: frozenset[str]) -> list[Buffer]:
+        """What stands behind each position of the rule.
+
+        Args:
+            group: the options.
+            shape: the parameter's, or that of another one with the same :meth:`forms`.
+            available: the extras at hand in this step.
+        """
         found = []
         for name in self.positions:
             state = self.states.get(name)
@@ -147,8 +150,9 @@ class Method:
                 found.append(Buffer(name, Level.ELEMENT, written=False, present=name in available))
                 continue
             every = int(group[state.every]) if state.every else 1
-            level, copies = state.level_in(group), state.copies_in(group)
-            found.append(Buffer(name, level, True, every, copies, state.present(group)))
+            level, copies = state.level_in(group, shape), state.copies_in(group)
+            present = state.shapes(shape, group) is not None
+            found.append(Buffer(name, level, written=True, every=every, copies=copies, present=present))
         return found
 
 
@@ -213,11 +217,9 @@ def read_class(cls: type, inherited: Method | None) -> Method:
             extras[declared.name] = declared
     for declared in states.values():
         _check_state(cls.__name__, declared, hypers)
-    rule, batched_rule = getattr(cls, "rule", None), getattr(cls, "batched_rule", None)
-    if rule and batched_rule:
-        raise RuleError(f"{cls.__name__} has both a rule and a batched_rule: one of them would never run")
-    positions, keywords = _signature(cls, rule or batched_rule)
-    method = Method(cls.__name__, hypers, states, extras, rule, batched_rule, positions, keywords)
+    rule = getattr(cls, "rule", None)
+    positions, keywords = _signature(cls, rule)
+    method = Method(cls.__name__, hypers, states, extras, rule, positions, keywords)
     _check_rule(method)
     return method
 
@@ -226,8 +228,6 @@ def _check_rule(method: Method) -> None:
     for name in method.positions:
         if name not in method.states and name not in method.extras:
             raise RuleError(f"{method.name}: the rule takes {name!r}, which is neither a state nor an extra")
-        if method.batched_rule and name in method.whole:
-            raise RuleError(f"{method.name}: a batched_rule takes states of single parameters only, not {name!r}")
     for name in method.keywords:
         if name not in method.hypers and name not in GIVEN:
             given = ", ".join(GIVEN)

@@ -15,16 +15,17 @@ from torch.optim.optimizer import Optimizer, ParamsT
 from optim_core import checkpoint
 from optim_core.closures import check_dense, drop_graph, evaluate, parameters
 from optim_core.declarations import Hyper, State, hyper, required, setting
+from optim_core.entry import Entry, compute_dtype, real
 from optim_core.errors import GraphMissing, InvalidOption, UnknownOption, UnsupportedParameter
 from optim_core.explanation import Explanation, decay_text, explained
-from optim_core.method import Method, read_class
+from optim_core.method import GIVEN, Method, read_class
 from optim_core.rules.bucket import total_dtype
 from optim_core.rules.compose import Transform
 from optim_core.rules.engines import checked
 from optim_core.rules.step import run
 from optim_core.rules.values import Level
 from optim_core.standing import Standing
-from optim_core.update import Entry, Update, compute_dtype, real
+from optim_core.update import Update
 
 
 # hyper() and the like are no field specifiers: type checkers would look for `default=` in them, whereas any other
@@ -47,12 +48,9 @@ class RuleOptimizer(_Declared):
     """An optimizer that is written as declarations and one update rule.
 
     A subclass declares its options (:func:`hyper`, :func:`l2`, :func:`decoupled`) and states (:func:`state`) and
-    has one of
-
-    * ``rule(p, g, *states, **options)``: the update in the words of :mod:`optim_core.rules`, for any shape; traced
-      once and run by an engine. Returns the new p and the new states, in the order taken.
-    * ``batched_rule``: the same for methods on matrices: torch operations on stacks of tensors of one shape
-      (dimension 0 counts the tensors), options as plain numbers, nothing changed in place.
+    has a ``rule(p, g, *states, **options)``: the update in the words of :mod:`optim_core.rules`, for any shape; traced
+    once and run by an engine. It returns the new p and the new states, in the order taken. What it does with matrices
+    it leaves to torch, in functions of stacks (:func:`optim_core.rules.stacked`).
 
     Beside options a rule may take what :data:`optim_core.method.GIVEN` lists (``step``, ``first``, ...).
 
@@ -276,6 +274,14 @@ class RuleOptimizer(_Declared):
         mine = {} if keeper is None else {type(transform).__name__: keeper}
         self._keepers: dict[str, Keeper] = {**self._keepers, **mine}
         self._update.standing.clear()
+
+    def stacks(self) -> bool:
+        """Whether the rule calls functions of stacks for some parameter, which sums over all of them do not go with."""
+        return any(
+            self._update.stacks({n: group[n] for n in self.hypers} | dict.fromkeys(GIVEN, 1.0), tuple(real(p).shape))
+            for group in self.param_groups
+            for p in group["params"]
+        )
 
     def extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
         """Compute the extra inputs of this step, for the parameters that have a gradient.

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from optim_core.declarations import state
+from optim_core.entry import real
 from optim_core.errors import NotTraining
 from optim_core.optimizer import RuleOptimizer
 from optim_core.rules import Value, lerp, maximum, minimum, where
-from optim_core.update import real
 
 
 class ScheduleFree(RuleOptimizer):

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from optim_core.closures import check_dense
+from optim_core.entry import compute_dtype, real
 from optim_core.errors import UnsupportedParameter, WrapperConflict
 from optim_core.method import scalars, split
 from optim_core.optimizer import RuleOptimizer
@@ -19,7 +20,6 @@ from optim_core.rules.compose import Settings, Transform, decayed, entering, tra
 from optim_core.rules.graph import Graph, Home
 from optim_core.rules.step import run
 from optim_core.rules.values import Level, Trace, Value
-from optim_core.update import compute_dtype, real
 from optim_core.wrapper import Wrapper
 
 
@@ -54,7 +54,7 @@ class TransformWrapper(Wrapper):
         inner, nearest = self.innermost, self._nearest
         if isinstance(nearest._stepping, TransformWrapper):
             nearest._stepping._transforms = (mine, *nearest._stepping._transforms)
-        elif isinstance(inner, RuleOptimizer) and (inner.method.batched_rule is None or not _sums(mine, inner)):
+        elif isinstance(inner, RuleOptimizer) and not (_sums(mine, inner) and inner.stacks()):
             inner.add_transform(mine)
         else:
             self._transforms, nearest._stepping = (mine,), self

@@ -2,84 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import typing
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from optim_core.errors import EngineUnavailable, RuleError
+from optim_core.entry import Entry, compute_dtype, place_of
+from optim_core.errors import EngineUnavailable
 from optim_core.method import Method, scalars, split
 from optim_core.rules.bucket import Bucket
-from optim_core.rules.compose import Transform, around, compose
+from optim_core.rules.compose import Transform, compose
 from optim_core.rules.engines import Choice, choose, settle
 from optim_core.rules.graph import Graph, Home
+from optim_core.rules.stages import stages
 from optim_core.rules.step import run
 from optim_core.rules.values import Level, Trace
+from optim_core.stack import Stack
 from optim_core.standing import Crew, Standing
-
-_G = TypeVar("_G", bound="Graph | tuple[Graph, Graph | None]")
-_LOW_PRECISION = (torch.float16, torch.bfloat16)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A parameter's part in a step.
-
-    Attributes:
-        p, g: parameter and gradient; real views of them if they are complex.
-        options: the options of its group and the given numbers, by name.
-        share: what entries with equal options have in common.
-        states: the parameter's states by name, on the levels below WHOLE.
-        extras: its extra inputs by name.
-        group: its parameter group.
-        param: the parameter itself.
-        kept: for each buffer that a transform keeps, the memory that holds it.
-    """
-
-    p: Tensor
-    g: Tensor
-    options: Mapping[str, Any]
-    share: Hashable
-    states: MutableMapping[str, Any]
-    extras: Mapping[str, Tensor]
-    group: dict[str, Any]
-    param: Tensor
-    kept: Mapping[str, dict[str, Tensor]]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the parameter and its states."""
-        lists = (x if isinstance(x, list) else [x] for x in self.states.values())
-        return self.p.nbytes + sum(x.nbytes for several in lists for x in several if isinstance(x, Tensor))
-
-    def buffer(self, name: str) -> Tensor:
-        """The tensor behind a name of the graph."""
-        if name == "p":
-            return self.p
-        if name == "g":
-            return self.g
-        if name in self.extras:
-            return self.extras[name]
-        if name in self.kept:
-            return real(self.home(name)[name.rpartition(".")[2]])
-        key, at = _place(name)
-        return self.states[key] if at is None else self.states[key][at]  # type: ignore[no-any-return]
-
-    def home(self, name: str) -> MutableMapping[str, Any]:
-        """The dict that holds a buffer."""
-        return self.kept.get(name, self.states)
-
-
-def _place(name: str) -> tuple[str, int | None]:
-    """Where a buffer is found in the dict that holds it: its key, and its position in a list."""
-    if not name.endswith("]"):
-        return name.rpartition(".")[2], None
-    stem, _, index = name[:-1].rpartition("[")
-    return stem, int(index)
 
 
 class Update:
@@ -99,24 +42,28 @@ class Update:
         self.standing: list[Standing] = []
         self._used: dict[int, str] = {}
         self._elements = 0
-        self._graphs: dict[Hashable, list[Any]] = {}
+        self._graphs: dict[Hashable, list[Graph]] = {}
 
     def run(
         self, entries: Sequence[Entry], whole: Mapping[str, Tensor], transforms: tuple[Transform, ...]
     ) -> Sequence[Crew]:
         """Do one step for all entries; returns who has worked together, if the next step may go the same way."""
         self._elements = sum(e.p.numel() for e in entries)
-        if self.method.batched_rule is not None:
-            for members in _groups(entries, lambda e: (e.share, e.p.shape, e.p.dtype, e.p.device)):
-                self._run_batched(members, transforms)
-            return ()
-        pairs = [
-            pair
-            for members in _groups(entries, lambda e: (e.share, e.p.dtype, e.p.device))
-            for pair in self._traced(members, transforms)
-        ]
+        pairs: list[tuple[Bucket, Sequence[Entry]]] = []
+        stacks: list[tuple[Graph, Mapping[str, float], Sequence[Entry]]] = []
+        forms = functools.cache(lambda share, shape: self.method.forms(options[share], shape))
+        options = {e.share: e.options for e in entries}
+        for members in _groups(entries, lambda e: (e.share, e.p.dtype, e.p.device, forms(e.share, tuple(e.p.shape)))):
+            for graph, host, fitting in self._traced(members, transforms):
+                if graph.trace.calls:
+                    alike = _groups(fitting, lambda e: (e.p.shape, e.p.stride()))
+                    stacks.extend((graph, host, stack) for several in alike for stack in self._stacks(several))
+                else:
+                    pairs.extend(self._buckets(graph, host, fitting))
+        for graph, host, stack in stacks:
+            self._run_stack(graph, host, stack)
         run([bucket for bucket, _ in pairs], whole, foreach=self.foreach)
-        if self.method.extras or not Standing.possible([e.param for e in entries]):
+        if stacks or self.method.extras or not Standing.possible([e.param for e in entries]):
             return ()
         return [_crew(bucket, members) for bucket, members in pairs]
 
@@ -130,14 +77,23 @@ class Update:
             return str(error)
         return f"{self._described(choice)} (before the first step)"
 
-    # rules that are traced ----------------------------------------------------------------------------------
+    def stacks(self, options: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
+        """Whether the rule calls functions of stacks for a parameter of this shape."""
+        host = split(options)[0]
+        trace = Trace(host, shape)
+        rule = typing.cast("Callable[..., Any]", self.method.rule)
+        buffers = self.method.buffers(options, shape, frozenset())
+        compose(rule, trace, buffers, scalars(options, trace), self.method.keywords, self.method.settings(options, ()))
+        return bool(trace.calls)
+
     def _traced(
         self, members: Sequence[Entry], transforms: tuple[Transform, ...]
-    ) -> Iterator[tuple[Bucket, Sequence[Entry]]]:
+    ) -> Iterator[tuple[Graph, Mapping[str, float], Sequence[Entry]]]:
+        """The graphs that the members need, each with the host numbers and those who share it."""
         first = members[0]
         host, fixed = split(first.options)
         settings = self.method.settings(first.options, transforms, rounds=first.p.dtype is torch.bfloat16)
-        buffers = self.method.buffers(first.options, frozenset(first.extras))
+        buffers = self.method.buffers(first.options, tuple(first.p.shape), frozenset(first.extras))
         rule = typing.cast("Callable[..., Any]", self.method.rule)
 
         def trace(shape: Sequence[int]) -> Graph:
@@ -148,10 +104,10 @@ class Update:
         left = list(members)
         while left:
             shape = left[0].p.shape
-            graph: Graph = self._known((fixed, settings, tuple(buffers)), host, shape, trace)
+            graph = self._known((fixed, settings, tuple(buffers)), host, shape, trace)
             fitting = [e for e in left if graph.trace.fits(e.p.shape)]
             left = [e for e in left if not graph.trace.fits(e.p.shape)]
-            yield from self._buckets(graph, host, fitting)
+            yield graph, host, fitting
 
     def _buckets(
         self, graph: Graph, host: Mapping[str, float], members: Sequence[Entry], **more: Sequence[Tensor]
@@ -177,102 +133,49 @@ class Update:
             self._used |= dict.fromkeys((id(e.param) for e in crew), self._described(bucket))
             yield bucket, crew
 
-    def _described(self, choice: Bucket | Choice) -> str:
-        around = "" if self.method.batched_rule is None else ", around torch operations on stacks of matrices"
-        return f"{choice.engine}: {choice.reason}{around}"
+    @staticmethod
+    def _described(choice: Bucket | Choice) -> str:
+        calls = isinstance(choice, Bucket) and choice.graph.trace.calls
+        return f"{choice.engine}: {choice.reason}{', around torch operations on stacks' if calls else ''}"
 
     def _known(
-        self,
-        key: Hashable,
-        host: Mapping[str, float],
-        shape: Sequence[int],
-        make: Callable[[Sequence[int]], _G],
-    ) -> _G:
+        self, key: Hashable, host: Mapping[str, float], shape: Sequence[int], make: Callable[[Sequence[int]], Graph]
+    ) -> Graph:
         """The graph made under this key whose decisions hold, or a new one."""
         graphs = self._graphs.setdefault(key, [])
         for graph in graphs:
-            if _trace_of(graph).holds(host) and _trace_of(graph).fits(shape):
-                return graph  # type: ignore[no-any-return]
+            if graph.trace.holds(host) and graph.trace.fits(shape):
+                return graph
         graphs.append(make(shape))
         del graphs[:-_KEPT]
-        return graphs[-1]  # type: ignore[no-any-return]
+        return graphs[-1]
 
-    # rules on stacks of tensors -----------------------------------------------------------------------------
-    def _run_batched(self, members: Sequence[Entry], transforms: tuple[Transform, ...]) -> None:
-        first = members[0]
-        host, fixed = split(first.options)
-        settings = self.method.settings(first.options, transforms)
+    # functions of stacks ------------------------------------------------------------------------------------
+    def _stacks(self, members: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+        """Members of one shape, as many at a time as may be stacked."""
+        most = 1 if self.foreach is False else max(1, _STACK_BYTES // max(1, members[0].nbytes))
+        return (members[start : start + most] for start in range(0, len(members), most))
 
-        def trace(shape: Sequence[int]) -> tuple[Graph, Graph | None]:
-            blank = Trace(host, shape)
-            return around(blank, scalars(first.options, blank), settings)
+    def _run_stack(self, graph: Graph, host: Mapping[str, float], members: Sequence[Entry]) -> None:
+        """Do one step for members of one shape: what engines do, with functions of stacks in between."""
+        stack = Stack(members)
+        for stage in stages(graph):
+            if stage.before is not None:
+                self._run_on(stage.before, host, stack, {name: stack.place(name) for name in stage.before.outputs})
+            stack.call(stage, host)
+        self._run_on(graph, host, stack, {})
+        for name, value in graph.own.items():
+            stack.write(name, value)
 
-        before, after = self._known((fixed, settings), host, first.p.shape, trace)
-        size = max(1, first.nbytes)
-        most = 1 if self.foreach is False else max(1, _STACK_BYTES // size)
-        for start in range(0, len(members), most):
-            self._run_stack(members[start : start + most], host, before, after)
-
-    def _run_stack(
-        self,
-        members: Sequence[Entry],
-        host: Mapping[str, float],
-        before: Graph,
-        after: Graph | None,
-    ) -> None:
-        dtype = compute_dtype(members[0].p)
-        gradients = [e.g for e in members]
-        if "gradient" in before.outputs:
-            gradients = [torch.empty_like(e.p, dtype=dtype) for e in members]
-        if before.outputs:
-            self._around(before, host, members, gradient=gradients)
-        keywords = {name: members[0].options[name] for name in self.method.keywords}
-        inputs = [self._stacked(name, members) for name in self.method.positions]
-        states = [name for name in self.method.positions if name in self.method.states]
-        rule = typing.cast("Callable[..., Any]", self.method.batched_rule)
-        p = _stack([e.p.to(dtype) for e in members])
-        result = rule(p, _stack([g.to(dtype) for g in gradients]), *inputs, **keywords)
-        new_p, *new_states = _unshared(result if isinstance(result, tuple) else (result,), [p, *inputs])
-        if len(new_states) != len(states):
-            raise RuleError(
-                f"{rule.__qualname__} returns {1 + len(new_states)} values instead of p and {len(states)} states"
-            )
-        if after is None:
-            _write([e.p for e in members], new_p)
-        else:
-            self._around(after, host, members, new_p=list(new_p), gradient=gradients)
-        for name, new in zip(states, new_states, strict=True):
-            self._write_state(name, members, new)
-
-    def _around(self, graph: Graph, host: Mapping[str, float], members: Sequence[Entry], **more: Any) -> None:
-        more = {name: tensors for name, tensors in more.items() if name in graph.buffers}
-        run([bucket for bucket, _ in self._buckets(graph, host, members, **more)], {}, foreach=self.foreach)
-
-    def _stacked(self, name: str, members: Sequence[Entry]) -> Any:
-        values = [e.states.get(name, e.extras.get(name)) for e in members]
-        if values[0] is None:
-            return None
-        if isinstance(values[0], list):
-            return [_stack(column) for column in zip(*values, strict=True)]
-        return _stack(values)
-
-    def _write_state(self, name: str, members: Sequence[Entry], new: Any) -> None:
-        values = [e.states.get(name) for e in members]
-        if isinstance(values[0], list):
-            for column, tensor in zip(zip(*values, strict=True), new, strict=True):
-                _write(column, tensor)
-        elif values[0] is not None:
-            _write(values, new)
-
-
-def _trace_of(graph: Graph | tuple[Graph, Graph | None]) -> Trace:
-    return graph.trace if isinstance(graph, Graph) else graph[0].trace
+    def _run_on(self, graph: Graph, host: Mapping[str, float], stack: Stack, places: Mapping[str, Tensor]) -> None:
+        more = {name: list(x) for name, x in {**stack.results(graph), **places}.items()}
+        run([bucket for bucket, _ in self._buckets(graph, host, stack.members, **more)], {}, foreach=self.foreach)
 
 
 #: How many graphs are kept for one set of options: a rule may branch on a number that differs at every step.
 _KEPT = 64
 
-#: Bytes of parameters of one shape, with their states, that are stacked for one call of a batched rule.
+#: Bytes of parameters of one shape, with their states, that are stacked for one call.
 _STACK_BYTES = 1 << 26
 
 
@@ -285,48 +188,9 @@ def _groups(entries: Iterable[Entry], key: Callable[[Entry], Hashable]) -> Itera
 
 def _crew(bucket: Bucket, members: Sequence[Entry]) -> Crew:
     names = [name for name in bucket.buffers if name not in ("p", "g")]
-    places = {name: ([e.home(name) for e in members], *_place(name)) for name in names}
+    places = {name: ([e.home(name) for e in members], *place_of(name)) for name in names}
     fixed = split(members[0].options)[1]
     states: list[Any] = [e.states for e in members]
     crew = Crew(bucket, members[0].group, [e.param for e in members], states, fixed, places)
     crew.release()
     return crew
-
-
-def _stack(tensors: Sequence[Any]) -> Tensor:
-    return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(list(tensors))
-
-
-def _unshared(results: Any, arguments: Any) -> Any:
-    """Results in memory of their own: a rule may return an argument as another's new value."""
-    taken = {x.untyped_storage().data_ptr() for x in _flat(arguments)}
-
-    def own(x: Any) -> Any:
-        if isinstance(x, Tensor):
-            return x.clone() if x.untyped_storage().data_ptr() in taken else x
-        return [own(y) for y in x] if isinstance(x, (list, tuple)) else x
-
-    return own(results)
-
-
-def _flat(values: Any) -> Iterator[Tensor]:
-    for x in values:
-        if isinstance(x, Tensor):
-            yield x
-        elif x is not None:
-            yield from _flat(x)
-
-
-def _write(targets: Sequence[Any], stacked: Tensor) -> None:
-    for target, new in zip(targets, stacked.unbind(0), strict=True):
-        target.copy_(new)
-
-
-def compute_dtype(p: Tensor) -> torch.dtype:
-    """The type of arithmetic and of states: the parameter's, but at least float32."""
-    return torch.float32 if p.dtype in _LOW_PRECISION else p.dtype
-
-
-def real(x: Tensor) -> Tensor:
-    """The tensor itself, or the pairs of real numbers behind a complex one."""
-    return torch.view_as_real(x) if x.is_complex() else x

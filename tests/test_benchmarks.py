@@ -19,7 +19,7 @@ from benchmarks.contenders import COMPILED, KOZISTR, OURS, TORCH, Contender, Sta
 from benchmarks.results import Absence, FirstStep, Measurement, Method, Results
 from benchmarks.shapes import SHAPE_SETS, ShapeSet
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, mean, norm, square, total
+from optim_core.rules import Value, mean, norm, square, stacked, total
 from optim_core.specs import OptimizerSpec
 
 TINY = ShapeSet("tiny", layers=1, width=4)
@@ -66,8 +66,13 @@ class Stacked(RuleOptimizer):
     momentum_buffer = state("average of g")
 
     @staticmethod
-    def batched_rule(p: Any, g: Any, momentum_buffer: Any, *, lr: float) -> Any:
-        return p - lr * g, momentum_buffer + g
+    def rule(p: Any, g: Any, momentum_buffer: Any, *, lr: float) -> Any:
+        return p - lr * _halved(g), momentum_buffer + g
+
+
+@stacked("element")
+def _halved(g: Any) -> Any:
+    return g / 2
 
 
 # what must be moved --------------------------------------------------------------------------------------------

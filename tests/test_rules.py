@@ -19,6 +19,7 @@ from optim_core.rules import eager
 from optim_core.rules.bucket import Bucket
 from optim_core.rules.graph import Graph, Home
 from optim_core.rules.schedule import schedule
+from optim_core.rules.stacked import stacked
 from optim_core.rules.step import run
 from optim_core.rules.values import Level, Trace, Value
 from optim_core.rules.vocabulary import (
@@ -232,7 +233,7 @@ def test_a_rule_that_does_not_fit_its_declarations() -> None:
 
 
 @pytest.mark.parametrize("foreach", [True, False])
-def test_a_batched_rule_takes_extras_too(foreach: bool) -> None:
+def test_functions_of_stacks_take_extras_too(foreach: bool) -> None:
     class Pushed(RuleOptimizer):
         lr: float = hyper(1.0, "step size", ge=0)
         m = state("sum of what it was pushed by")
@@ -242,8 +243,13 @@ def test_a_batched_rule_takes_extras_too(foreach: bool) -> None:
             return {"push": [torch.full_like(p, p.numel()) for p in params]} if self.whole_step % 2 else {}
 
         @staticmethod
-        def batched_rule(p: Tensor, g: Tensor, push: Tensor | None, m: Tensor, *, lr: float) -> tuple[Tensor, Tensor]:
-            return (p - lr * g, m) if push is None else (p - lr * (g + push), m + push)
+        def rule(p: Value, g: Value, push: Value | None, m: Value, *, lr: Value) -> tuple[Value, Value]:
+            return (p - lr * g, m) if push is None else (p - lr * added(g, push), m + push)
+
+    @stacked("element")
+    def added(g: Tensor, push: Tensor) -> Tensor:
+        assert len(g) == (1 if foreach is False or g.ndim == 3 else 2)
+        return g + push
 
     params = [Parameter(torch.zeros(shape)) for shape in ((2,), (2,), (3, 1))]
     optimizer = Pushed(params, foreach=foreach)

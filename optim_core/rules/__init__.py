@@ -5,6 +5,7 @@ A rule imports its words from here; see :mod:`optim_core.rules.values` for what 
 
 from optim_core.rules.compose import Transform
 from optim_core.rules.projection import tangential
+from optim_core.rules.stacked import stacked
 from optim_core.rules.values import Level, Trace, Value
 from optim_core.rules.vocabulary import (
     amax,
@@ -49,6 +50,7 @@ __all__ = [
     "size",
     "sqrt",
     "square",
+    "stacked",
     "tangential",
     "tanh",
     "total",

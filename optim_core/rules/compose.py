@@ -47,7 +47,7 @@ class Transform:
         return p
 
     def options(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The options that the rule sees; for a traced rule only."""
+        """The options that the rule sees."""
         return options
 
     def update(self, u: Value, g: Value, p: Value) -> Value:
@@ -62,7 +62,7 @@ class Transform:
         return u
 
     def keep(self, new_p: Value, kept: Sequence[Value], options: Mapping[str, Any]) -> Sequence[Value]:
-        """The new values of what is kept, for a traced rule; ``options`` hold the wrapper's numbers too."""
+        """The new values of what is kept; ``options`` hold the wrapper's numbers too."""
         del new_p, options
         return kept
 
@@ -189,42 +189,21 @@ def compose(
             pairs = zip(buffer.names, values, strict=True)
             outputs |= {name: _checked(who, buffer, name, v, trace) for name, v in pairs}
     whole = {b.name for b in states if b.level is Level.WHOLE}
+    own = {b.name for b in states if b.level is Level.OWN}
     homes |= {name: Home(b.level, b.every) for b in states for name in b.names}
     changed = {name: v for name, v in outputs.items() if not (v.op == "input" and v.name == name)}
+    if trace.calls and trace.totals:
+        around = ", ".join(type(t).__name__ for t in settings.transforms)
+        raise RuleError(
+            f"{who}{f' with {around}' if around else ''}: total(...) does not go with functions of stacks, which see "
+            "some of the parameters at a time"
+        )
     return Graph(
-        outputs={name: v for name, v in changed.items() if name not in whole},
+        outputs={name: v for name, v in changed.items() if name not in whole | own},
         whole={name: v for name, v in changed.items() if name in whole},
         trace=trace,
-        homes={name: homes[name] for name in changed if name not in whole},
-    )
-
-
-def around(trace: Trace, scalars: Mapping[str, Any], settings: Settings) -> tuple[Graph, Graph | None]:
-    """What surrounds a rule that is not traced: what comes before it, and after it if there is any.
-
-    The first graph turns ``p`` and ``g`` into what the rule is called with, ``p`` and ``gradient``; the second
-    one turns ``p``, that ``gradient`` (``g`` where nothing came before) and the rule's ``new_p`` into the parameter
-    to keep.
-
-    Raises:
-        RuleError: a transform sums over all parameters or changes the rule's options, which needs a traced rule.
-    """
-    for transform in settings.transforms:
-        if type(transform).options is not Transform.options:
-            raise RuleError(f"{type(transform).__name__} changes the options of a traced rule; this method has none")
-    raw = trace.input("p", Level.ELEMENT)
-    p, g, plain = entering(raw, trace.input("g", Level.ELEMENT), settings, scalars)
-    before = {"p": decayed(p, settings, scalars), "gradient": g}
-    new_p = trace.input("new_p", Level.ELEMENT)
-    seen = g if g.op == "input" else trace.input("gradient", Level.ELEMENT)
-    after = transformed(raw, new_p, seen if plain is g else seen - scalars["weight_decay"] * raw, settings)
-    if trace.totals:
-        names = ", ".join(type(t).__name__ for t in settings.transforms)
-        raise RuleError(f"{names}: total(...) needs a method with a `rule`; around other methods it is not available")
-    changed = {name: v for name, v in before.items() if v.op != "input"}
-    return (
-        Graph(changed, {}, trace, dict.fromkeys(changed, Home(Level.ELEMENT))),
-        None if after is new_p else Graph({"p": after}, {}, trace, {"p": Home(Level.ELEMENT)}),
+        homes={name: homes[name] for name in changed if name not in whole | own},
+        own={name: v for name, v in changed.items() if name in own},
     )
 
 
@@ -234,6 +213,11 @@ def _checked(who: str, buffer: Buffer, name: str, value: Any, trace: Trace) -> V
         return trace.constant(value)
     if not isinstance(value, Value):
         raise RuleError(f"{who} returns {type(value).__name__} for {name!r} instead of its new value")
+    if (value.level is Level.OWN) is not (buffer.level is Level.OWN):
+        raise RuleError(
+            f"{who} returns {value!r} for {name!r}: a state with a shape of its own takes what a function of stacks "
+            "returns as 'own', and nothing else does"
+        )
     if value.level < buffer.level:
         level, finer = buffer.level.name.lower(), value.level.name.lower()
         remedy = "total(...)" if buffer.level is Level.WHOLE else "norm, dot, mean or amax"

@@ -26,6 +26,7 @@ class Graph:
         whole: the same for states on level WHOLE.
         trace: where the values come from; knows the decisions that the graph rests on.
         homes: where each buffer in ``outputs`` lives.
+        own: the new values of states in shapes of their own, by name.
         plans: what engines have prepared for this graph, by keys of their own.
     """
 
@@ -33,6 +34,7 @@ class Graph:
     whole: Mapping[str, Value]
     trace: Trace = field(repr=False)
     homes: Mapping[str, Home]
+    own: Mapping[str, Value] = field(default_factory=dict)
     plans: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @cached_property

@@ -13,7 +13,9 @@ WHOLE     optimizer: all parameters of all groups                ()
 HOST      step and group: a Python float (lr, bias corrections)  a float
 ========  =====================================================  ==================================
 
-A result lives on the finest level of its operands (coarser operands are broadcast); a reduction lifts it.
+A result lives on the finest level of its operands (coarser operands are broadcast); a reduction lifts it. Beside the
+levels, a value of level OWN stands for tensors in shapes of their own, such as a matrix for each axis of the parameter:
+only functions of stacks (:mod:`optim_core.rules.stacked`) take it.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from optim_core.errors import RuleError
 class Level(IntEnum):
     """How many numbers a value has; smaller is finer."""
 
+    OWN = -1
     ELEMENT = 0
     ROW = 1
     TENSOR = 2
@@ -288,6 +291,23 @@ def _row_size(shape: Sequence[int]) -> int:
 
 
 @dataclass(frozen=True)
+class Call:
+    """A call of a function of stacks.
+
+    Attributes:
+        function: takes stacks, with dimension 0 counting the parameters.
+        tensors: its positional arguments: values on ELEMENT or OWN, or None.
+        numbers: its keyword arguments: HOST values, or anything plain.
+        results: the symbols of what it returns.
+    """
+
+    function: Callable[..., Any]
+    tensors: tuple[Value | None, ...]
+    numbers: Mapping[str, Any]
+    results: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
 class Guard:
     """A decision taken while tracing: ``kind(value)`` was ``outcome``."""
 
@@ -306,11 +326,13 @@ class Trace:
     Attributes:
         guards: the decisions taken.
         totals: the sums over all parameters, in the order in which the rule asked for them.
+        calls: the calls of functions of stacks, in order.
     """
 
     def __init__(self, host: Mapping[str, float], shape: Sequence[int] = (1,)) -> None:
         self.guards: list[Guard] = []
         self.totals: list[Value] = []
+        self.calls: list[Call] = []
         self._host = host
         self._shape = shape
         self._looks: dict[Callable[[Sequence[int]], int], int] = {}
@@ -334,7 +356,7 @@ class Trace:
         args = (*args[:conditions], *map(self.number, args[conditions:]))
         if all(a.op == "constant" for a in args):
             return self.constant(HOST_OPERATIONS[op](*(a.number for a in args)))
-        level = min(a.level for a in args)
+        level = self._finest(op, args)
         if op == "mod" and level is not Level.HOST:
             raise RuleError("`%` works on host numbers (step, hyper-parameters) only")
         return self._emit(op, args, level, self._domain(op, args))
@@ -346,7 +368,7 @@ class Trace:
     def reduce(self, op: str, level: Level, *operands: Value) -> Value:
         """One number for each row, tensor or for the whole, from values of a finer level."""
         args = tuple(self.number(self._lift(op, x)) for x in operands)
-        finest = min(a.level for a in args)
+        finest = self._finest(op, args)
         if finest >= level:
             raise RuleError(
                 f"{op}({', '.join(map(repr, args))}) asks for level {level.name}, but its operand is already on "
@@ -371,6 +393,27 @@ class Trace:
         if every < 1:
             raise RuleError(f"sample() takes every >= 1, not {every}")
         return x if every == 1 else self._emit("sample", (x,), Level.ELEMENT, every)
+
+    def call(
+        self, function: Callable[..., Any], levels: Sequence[Level], tensors: Sequence[Any], numbers: Mapping[str, Any]
+    ) -> tuple[Value, ...]:
+        """The results, on the levels given, of a function that runs on stacks as it stands."""
+        name = getattr(function, "__qualname__", str(function))
+        given = tuple(x if x is None else self.number(self._lift(name, x)) for x in tensors)
+        for x in given:
+            if x is not None and x.level > Level.ELEMENT:
+                raise RuleError(
+                    f"{name} takes values with one number for each element and states in shapes of their own by "
+                    f"position, not {x!r}: give numbers by keyword"
+                )
+        for key, x in numbers.items():
+            for y in x if isinstance(x, tuple) else (x,):
+                if isinstance(y, Value) and y.level is not Level.HOST:
+                    raise RuleError(f"{name}: {key}={y!r} is no host number: give it by position")
+        at = len(self.calls)
+        results = tuple(self.input(f"call{at}.{i}", level) for i, level in enumerate(levels))
+        self.calls.append(Call(function, given, dict(numbers), results))
+        return results
 
     def copy(self, x: Value) -> Value:
         """The same value in memory of its own."""
@@ -410,6 +453,13 @@ class Trace:
         if isinstance(x, (bool, int, float)):
             return self.constant(x)
         raise RuleError(f"{op}: a rule works on its arguments and numbers, not on {type(x).__name__}")
+
+    @staticmethod
+    def _finest(op: str, args: tuple[Value, ...]) -> Level:
+        for a in args:
+            if a.level is Level.OWN:
+                raise RuleError(f"{op}: {a!r} has a shape of its own: hand it to a function of stacks (stacked(...))")
+        return min(a.level for a in args)
 
     @staticmethod
     def _domain(op: str, args: tuple[Value, ...]) -> int:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from optim_core import RuleOptimizer, hyper, state
 from optim_core.errors import InvalidOption
+from optim_core.rules import Value, lerp, maximum, mean, minimum, sqrt, square, stacked
 
 
 class AdaFactor(RuleOptimizer):
@@ -74,45 +75,57 @@ class AdaFactor(RuleOptimizer):
         return options | {"relative_step": relative, "lr": 1.0 if relative else options["lr"]}
 
     @staticmethod
-    def batched_rule(
-        p: Tensor,
-        g: Tensor,
-        exp_avg_sq_row: Tensor | None,
-        exp_avg_sq_col: Tensor | None,
-        exp_avg_sq: Tensor | None,
-        exp_avg: Tensor | None,
+    def rule(
+        p: Value,
+        g: Value,
+        exp_avg_sq_row: Value | None,
+        exp_avg_sq_col: Value | None,
+        exp_avg_sq: Value | None,
+        exp_avg: Value | None,
         *,
-        lr: float,
-        eps: tuple[float, float],
-        clip_threshold: float,
-        decay_rate: float,
-        beta1: float | None,
-        weight_decay: float,
+        lr: Value,
+        eps: tuple[Value, Value],
+        clip_threshold: Value,
+        decay_rate: Value,
+        beta1: Value | None,
+        weight_decay: Value,
         scale_parameter: bool,
         relative_step: bool,
         warmup_init: bool,
-        step: int,
-    ) -> tuple[Tensor | None, ...]:
-        """The update above; dimension 0 counts the tensors."""
+        step: Value,
+    ) -> tuple[Value | None, ...]:
+        """The update above."""
         b = 1 - step**decay_rate
-        q = g.square() + eps[0]
-        if exp_avg_sq_row is not None and exp_avg_sq_col is not None:
-            exp_avg_sq_row = torch.lerp(q.mean(dim=-1), exp_avg_sq_row, b)
-            exp_avg_sq_col = torch.lerp(q.mean(dim=-2), exp_avg_sq_col, b)
-            share = exp_avg_sq_row / exp_avg_sq_row.mean(dim=-1, keepdim=True)
-            u = g * share.rsqrt().unsqueeze(-1) * exp_avg_sq_col.rsqrt().unsqueeze(-2)
+        R, C, v = exp_avg_sq_row, exp_avg_sq_col, exp_avg_sq
+        if v is not None:
+            v = lerp(square(g) + eps[0], v, b)
+            u = g / sqrt(v)
         else:
-            exp_avg_sq = q if exp_avg_sq is None else torch.lerp(q, exp_avg_sq, b)
-            u = g * exp_avg_sq.rsqrt()
-        u = u / (_rms(u) / clip_threshold).clamp(min=1)
-        a = lr * min(1e-6 * step if warmup_init else 1e-2, step**-0.5) if relative_step else lr
-        scale = a * _rms(p).clamp(min=eps[1]) if scale_parameter else torch.full_like(_rms(p), a)
-        u = u * scale
+            R, C = _averaged(R, C, g, b=b, eps=eps[0])
+            u = g * _inverse_root(R, C)
+        u = u / maximum(1, _rms(u) / clip_threshold)
+        a = lr * minimum(1e-6 * step if warmup_init else 1e-2, step**-0.5) if relative_step else lr
+        a = a * maximum(eps[1], _rms(p)) if scale_parameter else a
+        u = a * u
         if beta1 is not None and exp_avg is not None:
-            u = exp_avg = torch.lerp(u, exp_avg, beta1)
-        return p * (1 - weight_decay * scale) - u, exp_avg_sq_row, exp_avg_sq_col, exp_avg_sq, exp_avg
+            u = exp_avg = lerp(u, exp_avg, beta1)
+        return p * (1 - weight_decay * a) - u, R, C, v, exp_avg
 
 
-def _rms(x: Tensor) -> Tensor:
-    """One number for each tensor of the stack, shaped to multiply it."""
-    return x.reshape(len(x), -1).square().mean(dim=1).sqrt().reshape(-1, *(1 for _ in x.shape[1:]))
+@stacked("own", "own")
+def _averaged(R: Tensor, C: Tensor, g: Tensor, *, b: float, eps: float) -> tuple[Tensor, Tensor]:
+    """R and C."""
+    q = g.square().add_(eps)
+    return torch.lerp(q.mean(dim=-1), R, b), torch.lerp(q.mean(dim=-2), C, b)
+
+
+@stacked("element")
+def _inverse_root(R: Tensor, C: Tensor) -> Tensor:
+    """1 / sqrt(R C / mean(R))."""
+    share = R / R.mean(dim=-1, keepdim=True)
+    return share.rsqrt().unsqueeze(-1) * C.rsqrt().unsqueeze(-2)
+
+
+def _rms(x: Value) -> Value:
+    """The root mean square."""
+    return sqrt(mean(square(x)))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from optim_core import RuleOptimizer, hyper, state
+from optim_core.rules import Value, lerp, sqrt, square, stacked
 
 
 def _accumulators(shape: tuple[int, ...], group: Any) -> list[tuple[int, ...]]:
@@ -53,26 +54,38 @@ class SM3(RuleOptimizer):
     momentum_buffer = state("average of u", when="momentum")
 
     @staticmethod
-    def batched_rule(
-        p: Tensor,
-        g: Tensor,
-        accumulator: list[Tensor],
-        momentum_buffer: Tensor | None,
+    def rule(
+        p: Value,
+        g: Value,
+        accumulator: Value,
+        momentum_buffer: Value | None,
         *,
-        lr: float,
-        momentum: float,
-        beta: float,
-        eps: float,
-    ) -> tuple[Tensor | list[Tensor] | None, ...]:
-        """The update above, on a stack: dimension 0 counts parameters."""
-        v = reduce(torch.minimum, accumulator)
-        v = beta * v + (1 - beta) * g.square() if beta else v + g.square()
-        largest = [_largest(v, axis) for axis, _ in enumerate(accumulator, start=1)]
-        accumulator = [torch.maximum(A, new) for A, new in zip(accumulator, largest, strict=True)] if beta else largest
-        u = g / (v + eps).sqrt()
+        lr: Value,
+        momentum: Value,
+        beta: Value,
+        eps: Value,
+    ) -> tuple[Value | None, ...]:
+        """The update above."""
+        v = _least(accumulator, g)
+        v = beta * v + (1 - beta) * square(g) if beta else v + square(g)
+        accumulator = _renewed(accumulator, v, grows=bool(beta))
+        u = g / sqrt(v + eps)
         if momentum_buffer is not None:
-            u = momentum_buffer = torch.lerp(u, momentum_buffer, momentum)
+            u = momentum_buffer = lerp(u, momentum_buffer, momentum)
         return p - lr * u, accumulator, momentum_buffer
+
+
+@stacked("element")
+def _least(A: list[Tensor], g: Tensor) -> Tensor:
+    """The least of the A_i for each element; g is there for its shape."""
+    return reduce(torch.minimum, A).expand(g.shape)
+
+
+@stacked("own")
+def _renewed(A: list[Tensor], v: Tensor, *, grows: bool) -> list[Tensor]:
+    """The largest v along each axis, and with ``grows`` never less than before."""
+    largest = [_largest(v, axis) for axis, _ in enumerate(A, start=1)]
+    return [torch.maximum(old, new) for old, new in zip(A, largest, strict=True)] if grows else largest
 
 
 def _largest(v: Tensor, axis: int) -> Tensor:

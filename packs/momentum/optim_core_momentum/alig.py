@@ -11,10 +11,10 @@ from torch import Tensor
 
 from optim_core import RuleOptimizer, hyper, state
 from optim_core.closures import parameters
+from optim_core.entry import compute_dtype, real
 from optim_core.errors import LossMissing
 from optim_core.rules import Value, maximum, minimum, square, total
 from optim_core.rules.bucket import total_dtype
-from optim_core.update import compute_dtype, real
 
 
 class AliG(RuleOptimizer):

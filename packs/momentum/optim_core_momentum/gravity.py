@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from optim_core import RuleOptimizer, hyper, state
+from optim_core.entry import compute_dtype, real
 from optim_core.rules import Value, amax, lerp, square
-from optim_core.update import compute_dtype, real
 
 
 class Gravity(RuleOptimizer):

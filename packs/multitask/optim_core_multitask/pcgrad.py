@@ -10,7 +10,7 @@ from torch import Tensor
 
 from optim_core.closures import backward, check_dense, parameters
 from optim_core.declarations import hyper
-from optim_core.update import compute_dtype, real
+from optim_core.entry import compute_dtype, real
 from optim_core_multitask.tasks import MultiTask
 
 

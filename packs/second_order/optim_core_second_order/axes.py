@@ -11,12 +11,6 @@ def unfolded(x: Tensor, axis: int) -> Tensor:
     return x.movedim(axis, 1).reshape(x.shape[0], x.shape[axis], -1)
 
 
-def gram(x: Tensor, axis: int) -> Tensor:
-    """mat_i(x) mat_i(x)^T."""
-    G = unfolded(x, axis)
-    return G @ G.mT
-
-
 def along(x: Tensor, axis: int, M: Tensor) -> Tensor:
     """The matrix M, or the diagonal one of which it is the diagonal, applied along an axis."""
     if M.ndim == 2:

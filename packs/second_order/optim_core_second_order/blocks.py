@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from optim_core_second_order.axes import along, gram
+from optim_core_second_order.axes import along, unfolded
 from optim_core_second_order.shapes import Run, kinds
 
 
@@ -33,14 +33,18 @@ def joined(blocks: Sequence[Tensor], like: Tensor, longest: int) -> Tensor:
     return x
 
 
-def grams(blocks: Sequence[Tensor]) -> list[Tensor]:
-    """mat_i(b) mat_i(b)^T for every kind of block and each axis."""
-    return [gram(b, axis) for b in blocks for axis in range(1, b.ndim)]
+def added(matrices: Sequence[Tensor], blocks: Sequence[Tensor], *, keep: float, share: float) -> list[Tensor]:
+    """keep H + share mat_i(b) mat_i(b)^T for every kind of block and each axis; H of shape (B, n, d, d)."""
+    unfolding = (unfolded(b, axis) for b in blocks for axis in range(1, b.ndim))
+    return [
+        torch.baddbmm(H.flatten(0, 1), G, G.mT, beta=keep, alpha=share).reshape(H.shape)
+        for H, G in zip(matrices, unfolding, strict=True)
+    ]
 
 
 def turned(blocks: Sequence[Tensor], matrices: Sequence[Tensor]) -> list[Tensor]:
-    """The blocks with a matrix applied along each axis, taken in the order of :func:`grams`."""
-    left, done = iter(matrices), []
+    """The blocks with a matrix applied along each axis, taken in the order of :func:`added`; (B, n, d, d)."""
+    left, done = (M.flatten(0, 1) for M in matrices), []
     for b in blocks:
         for axis in range(1, b.ndim):
             b = along(b, axis, next(left))  # noqa: PLW2901 - axis by axis

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from optim_core import hyper, state
 from optim_core.errors import InvalidOption
 from optim_core.optimizer import RuleOptimizer
-from optim_core_second_order.blocks import cut, grafted, grams, joined, turned
-from optim_core_second_order.roots import inverse_roots as powers
+from optim_core.rules import Value, lerp, maximum, sqrt, square, stacked
+from optim_core_second_order.blocks import added, cut, grafted, joined, turned
+from optim_core_second_order.roots import inverse_roots
 from optim_core_second_order.shapes import Shape, distributed_view, squares
 
 
@@ -82,64 +82,82 @@ class DistributedShampoo(RuleOptimizer):
         return options
 
     @staticmethod
-    def batched_rule(
-        p: Tensor,
-        g: Tensor,
-        exp_avg: Tensor | None,
-        exp_avg_sq: Tensor | None,
-        statistics: list[Tensor],
-        inverse_roots: list[Tensor],
+    def rule(
+        p: Value,
+        g: Value,
+        exp_avg: Value | None,
+        exp_avg_sq: Value | None,
+        statistics: Value,
+        inverse_roots: Value,
         *,
-        lr: float,
-        betas: tuple[float, float],
-        beta3: float,
-        epsilon: float,
-        weight_decay: float,
+        lr: Value,
+        betas: tuple[Value, Value],
+        beta3: Value,
+        epsilon: Value,
+        weight_decay: Value,
         weight_decay_type: str,
-        max_preconditioner_dim: int,
-        precondition_frequency: int,
-        start_preconditioning_step: int,
+        max_preconditioner_dim: Value,
+        precondition_frequency: Value,
+        start_preconditioning_step: Value,
         use_bias_correction: bool,
         graft_type: str,
-        graft_eps: float,
-        graft_beta2: float,
-        step: int,
-    ) -> tuple[Tensor | list[Tensor] | None, ...]:
-        """The update above, on a stack: dimension 0 counts parameters."""
+        graft_eps: Value,
+        graft_beta2: Value,
+        step: Value,
+    ) -> tuple[Value | None, ...]:
+        """The update above."""
         beta1, beta2 = betas
         beta3 = beta1 if beta3 < 0 else beta3
-        start = precondition_frequency if start_preconditioning_step < 0 else max(1, start_preconditioning_step)
-        if weight_decay_type == "l2":
-            g = g + weight_decay * p
-        G = g.reshape(len(g), *distributed_view(p.shape[1:], max_preconditioner_dim))
-        H, P = ([M.flatten(0, 1) for M in several] for several in (statistics, inverse_roots))
-        share = 1 if beta2 == 1 else 1 - beta2
-        H = [beta2 * M + share * GG for M, GG in zip(H, grams(cut(G, max_preconditioner_dim)), strict=True)]
+        start = precondition_frequency if start_preconditioning_step < 0 else maximum(1, start_preconditioning_step)
+        g = g + weight_decay * p if weight_decay_type == "l2" else g
+        H, P, longest = statistics, inverse_roots, max_preconditioner_dim
+        H = _averaged(H, g, beta2=beta2, longest=longest)
         if step == start or (step > start and step % precondition_frequency == 0):
             c = 1 - beta2**step if use_bias_correction and beta2 < 1 else 1
-            P = powers([M / c for M in H], 2 * (G.ndim - 1), epsilon)
+            P = _roots(H, g, c=c, epsilon=epsilon, longest=longest)
         f = g
         if exp_avg is not None:
-            f = torch.lerp(g, exp_avg, beta3)
+            f = lerp(g, exp_avg, beta3)
             f = f / (1 - beta3 * beta1 ** (step - 1)) if use_bias_correction else f
-            exp_avg = torch.lerp(g, exp_avg, beta1)
+            exp_avg = lerp(g, exp_avg, beta1)
         a = None
         if exp_avg_sq is not None:
-            exp_avg_sq = (
-                exp_avg_sq + g.square() if graft_type == "adagrad" else exp_avg_sq.lerp(g.square(), 1 - graft_beta2)
+            v = exp_avg_sq = (
+                exp_avg_sq + square(g) if graft_type == "adagrad" else lerp(square(g), exp_avg_sq, graft_beta2)
             )
-            c = 1 - graft_beta2**step if graft_type == "adam" else 1
-            a = f / ((exp_avg_sq / c).sqrt() + graft_eps)
-        if step < start:
-            x = f if a is None else a
-        else:
-            blocks = turned(cut(f.reshape(G.shape), max_preconditioner_dim), P)
-            if a is not None:
-                lengths = cut(a.reshape(G.shape), max_preconditioner_dim)
-                blocks = [grafted(b, length) for b, length in zip(blocks, lengths, strict=True)]
-            x = joined(blocks, G, max_preconditioner_dim).reshape(g.shape)
-        if weight_decay_type == "decoupled":
-            x = x + weight_decay * p
-        H = [M.reshape(old.shape) for M, old in zip(H, statistics, strict=True)]
-        P = [M.reshape(old.shape) for M, old in zip(P, inverse_roots, strict=True)]
+            v = v / (1 - graft_beta2**step) if graft_type == "adam" else v
+            a = f / (sqrt(v) + graft_eps)
+        x = f if a is None else a
+        if step >= start:
+            x = _turned(f, a, P, longest=longest)
+        x = x + weight_decay * p if weight_decay_type == "decoupled" else x
         return p - lr * x, exp_avg, exp_avg_sq, H, P
+
+
+@stacked("own")
+def _averaged(H: list[Tensor], g: Tensor, *, beta2: float, longest: int) -> list[Tensor]:
+    """H with the gradient's Gram matrices."""
+    share = 1 if beta2 == 1 else 1 - beta2
+    return added(H, cut(_viewed(g, longest), longest), keep=beta2, share=share)
+
+
+@stacked("own")
+def _roots(H: list[Tensor], g: Tensor, *, c: float, epsilon: float, longest: int) -> list[Tensor]:
+    """P; g is there for its shape."""
+    return inverse_roots([M / c for M in H], 2 * (_viewed(g, longest).ndim - 1), epsilon)
+
+
+@stacked("element")
+def _turned(f: Tensor, a: Tensor | None, P: list[Tensor], *, longest: int) -> Tensor:
+    """f with P applied to its blocks, each as long as that of a."""
+    F = _viewed(f, longest)
+    blocks = turned(cut(F, longest), P)
+    if a is not None:
+        lengths = cut(_viewed(a, longest), longest)
+        blocks = [grafted(b, length) for b, length in zip(blocks, lengths, strict=True)]
+    return joined(blocks, F, longest).reshape(f.shape)
+
+
+def _viewed(x: Tensor, longest: int) -> Tensor:
+    """A stack in the shape in which it is cut into blocks."""
+    return x.reshape(len(x), *distributed_view(x.shape[1:], longest))

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from optim_core import hyper, state
 from optim_core.declarations import extra
+from optim_core.entry import compute_dtype, real
 from optim_core.optimizer import RuleOptimizer
-from optim_core.update import compute_dtype, real
+from optim_core.rules import Value, lerp, mean, minimum, sqrt, square, stacked
 from optim_core_second_order.axes import along, unfolded
 from optim_core_second_order.shapes import Shape, kron_factors, kron_view
 
@@ -116,56 +117,67 @@ class Kron(RuleOptimizer):
         return {"V": [self.draw(p) for p in params]}
 
     @staticmethod
-    def batched_rule(
-        p: Tensor,
-        g: Tensor,
-        V: Tensor | None,
-        momentum_buffer: Tensor,
-        Q: list[Tensor],
+    def rule(
+        p: Value,
+        g: Value,
+        V: Value | None,
+        momentum_buffer: Value,
+        Q: Value,
         *,
-        lr: float,
-        b1: float,
-        weight_decay: float,
+        lr: Value,
+        b1: Value,
+        weight_decay: Value,
         momentum_into_precond_update: bool,
-        precond_lr: float,
-        precond_init_scale: float,
+        precond_lr: Value,
+        precond_init_scale: Value,
         merge_dims: bool,
         precond_dtype: str | None,
-        step: int,
-    ) -> tuple[Tensor | list[Tensor], ...]:
-        """The update above, on a stack: dimension 0 counts parameters."""
-        view = kron_view(p.shape[1:], merge=merge_dims)
-        dtype = p.dtype if precond_dtype is None else getattr(torch, precond_dtype)
-        momentum_buffer = torch.lerp(g, momentum_buffer, b1)
-        h = (momentum_buffer / (1 - b1**step)).reshape(len(p), *view).to(dtype)
+        step: Value,
+    ) -> tuple[Value, ...]:
+        """The update above."""
+        momentum_buffer = lerp(g, momentum_buffer, b1)
+        h = momentum_buffer / (1 - b1**step)
+        how = {"merge": merge_dims, "dtype": precond_dtype}
         if step == 1:
-            Q = [precond_init_scale ** (1 / len(Q)) * _identity(q) for q in Q]
-        Q = [q.to(dtype) for q in Q]
+            Q = _begun(Q, scale=precond_init_scale)
         if V is not None:
-            V = V.reshape(h.shape).to(dtype)
-            G = h if momentum_into_precond_update else g.reshape(h.shape).to(dtype)
-            G = G + _NOISE * _mean(G.abs()) * V
-            if momentum_into_precond_update:
-                h = G
-            Q = _renewed(Q, G, V, precond_lr)
-        u = h
-        for axis, q in enumerate(Q, start=1):
-            u = along(along(u, axis, q), axis, q.mT if q.ndim == 3 else q)
-        u = u * (1.1 / (_mean(u.square()).sqrt() + 1e-12)).clamp(max=1)
-        u = u.reshape(p.shape).to(p.dtype)
-        if p.ndim > 2:  # a stack of matrices or more
-            u = u + weight_decay * p
+            G = h if momentum_into_precond_update else g
+            G = G + _NOISE * mean(abs(G)) * V
+            h = G if momentum_into_precond_update else h
+            Q = _renewed(Q, G, V, precond_lr=precond_lr, **how)
+        u = _turned(h, Q, **how)
+        u = u * minimum(1.1 / (sqrt(mean(square(u))) + 1e-12), 1)
+        u = u + weight_decay * p if p.ndim > 1 else u
         return p - lr * u, momentum_buffer, Q
 
 
-def _renewed(Q: Sequence[Tensor], G: Tensor, V: Tensor, precond_lr: float) -> list[Tensor]:
+@stacked("own")
+def _begun(Q: list[Tensor], *, scale: float) -> list[Tensor]:
+    """The first factors."""
+    return [scale ** (1 / len(Q)) * _identity(q) for q in Q]
+
+
+@stacked("element")
+def _turned(h: Tensor, Q: list[Tensor], *, merge: bool, dtype: str | None) -> Tensor:
+    """Q_i^T Q_i along every axis."""
+    u, *factors = _viewed(h, Q, merge=merge, dtype=dtype)
+    for axis, q in enumerate(factors, start=1):
+        u = along(along(u, axis, q), axis, q.mT if q.ndim == 3 else q)
+    return u.reshape(h.shape).to(h.dtype)
+
+
+@stacked("own")
+def _renewed(
+    Q: list[Tensor], G: Tensor, V: Tensor, *, precond_lr: float, merge: bool, dtype: str | None
+) -> list[Tensor]:
     """Every factor after a step; all see the same A and B."""
-    A, B = G, V
-    for axis, q in enumerate(Q, start=1):
+    A, *factors = _viewed(G, Q, merge=merge, dtype=dtype)
+    B = V.reshape(A.shape).to(A.dtype)
+    for axis, q in enumerate(factors, start=1):
         A = along(A, axis, q)
         B = along(B, axis, 1 / q) if q.ndim == 2 else _solved(q.mT, B, axis)
     renewed = []
-    for axis, q in enumerate(Q, start=1):
+    for axis, q in enumerate(factors, start=1):
         a, b = unfolded(A, axis), unfolded(B, axis)
         tiny = torch.finfo(q.dtype).tiny
         if q.ndim == 2:
@@ -177,6 +189,12 @@ def _renewed(Q: Sequence[Tensor], G: Tensor, V: Tensor, precond_lr: float) -> li
             bound = _spectral_bound(T1 + T2).clamp(min=tiny)
             renewed.append(q - precond_lr * (T1 - T2).triu() / bound @ q)
     return renewed
+
+
+def _viewed(x: Tensor, Q: list[Tensor], *, merge: bool, dtype: str | None) -> list[Tensor]:
+    """A stack in the shape in which it is preconditioned, and the factors, in the precision for both."""
+    view = x.reshape(len(x), *kron_view(x.shape[1:], merge=merge))
+    return [y if dtype is None else y.to(getattr(torch, dtype)) for y in (view, *Q)]
 
 
 def _solved(L: Tensor, x: Tensor, axis: int) -> Tensor:
@@ -210,8 +228,3 @@ def _identity(like: Tensor) -> Tensor:
     if like.ndim == 2:
         return torch.ones_like(like)
     return torch.eye(like.shape[1], dtype=like.dtype, device=like.device).expand_as(like)
-
-
-def _mean(x: Tensor) -> Tensor:
-    """One number for each tensor of the stack, shaped to multiply it."""
-    return x.mean(tuple(range(1, x.ndim)), keepdim=True)

@@ -14,6 +14,7 @@ from optim_core import decoupled, hyper, state
 from optim_core.errors import InvalidOption
 from optim_core.explanation import Explanation, Row
 from optim_core.optimizer import RuleOptimizer
+from optim_core.rules import Value, lerp, maximum, norm, sqrt, square, stacked
 from optim_core_second_order.newton_schulz import orthogonalised
 from optim_core_second_order.routing import routes
 
@@ -138,42 +139,49 @@ class Muon(RuleOptimizer):
         return Explanation(tuple(map(_row, super().explain())))
 
     @staticmethod
-    def batched_rule(
-        p: Tensor,
-        g: Tensor,
-        momentum_buffer: Tensor | None,
-        exp_avg: Tensor | None,
-        exp_avg_sq: Tensor | None,
+    def rule(
+        p: Value,
+        g: Value,
+        momentum_buffer: Value | None,
+        exp_avg: Value | None,
+        exp_avg_sq: Value | None,
         *,
-        lr: float,
-        momentum: float,
+        lr: Value,
+        momentum: Value,
         nesterov: bool,
-        ns_steps: int,
-        ns_coefficients: tuple[float, float, float],
-        eps: float,
+        ns_steps: Value,
+        ns_coefficients: tuple[Value, Value, Value],
+        eps: Value,
         norm_eps_mode: str,
         adjust_lr_fn: str | None,
         ns_dtype: str,
-        adam_betas: tuple[float, float],
-        adam_eps: float,
-        step: int,
-    ) -> tuple[Tensor | None, ...]:
-        """The updates above, on a stack: dimension 0 counts parameters."""
+        adam_betas: tuple[Value, Value],
+        adam_eps: Value,
+        step: Value,
+    ) -> tuple[Value | None, ...]:
+        """The updates above."""
         if exp_avg is not None and exp_avg_sq is not None:
             beta1, beta2 = adam_betas
-            exp_avg = torch.lerp(g, exp_avg, beta1)
-            exp_avg_sq = torch.lerp(g.square(), exp_avg_sq, beta2)
-            denominator = (exp_avg_sq / (1 - beta2**step)).sqrt() + adam_eps
+            exp_avg = lerp(g, exp_avg, beta1)
+            exp_avg_sq = lerp(square(g), exp_avg_sq, beta2)
+            denominator = sqrt(exp_avg_sq / (1 - beta2**step)) + adam_eps
             return p - lr / (1 - beta1**step) * exp_avg / denominator, None, exp_avg, exp_avg_sq
-        M = g if momentum_buffer is None else torch.lerp(g, momentum_buffer, momentum)
-        u = torch.lerp(g, M, momentum) if nesterov else M
-        X = u.flatten(2)
-        rows, columns = X.shape[1:]
-        size = torch.linalg.matrix_norm(X, keepdim=True)
-        size = size + eps if norm_eps_mode == "add" else size.clamp(min=eps)
-        X = orthogonalised((X / size).to(getattr(torch, ns_dtype)), ns_steps, ns_coefficients)
-        r = 0.2 * math.sqrt(max(rows, columns)) if adjust_lr_fn == "match_rms_adamw" else max(1, rows / columns) ** 0.5
-        return torch.sub(p, X.to(p.dtype).reshape(p.shape), alpha=lr * r), M, None, None
+        M = g if momentum_buffer is None else lerp(g, momentum_buffer, momentum)
+        u = lerp(g, M, momentum) if nesterov else M
+        X = u / (norm(u) + eps if norm_eps_mode == "add" else maximum(norm(u), eps))
+        rX = _orthogonal(X, steps=ns_steps, coefficients=ns_coefficients, dtype=ns_dtype, adjust_lr_fn=adjust_lr_fn)
+        return p - lr * rX, M, None, None
+
+
+@stacked("element")
+def _orthogonal(
+    X: Tensor, *, steps: int, coefficients: tuple[float, float, float], dtype: str, adjust_lr_fn: str | None
+) -> Tensor:
+    """The iteration on matrices of all but the first dimension, times r."""
+    matrices = X.flatten(2)
+    rows, columns = matrices.shape[1:]
+    r = 0.2 * math.sqrt(max(rows, columns)) if adjust_lr_fn == "match_rms_adamw" else max(1, rows / columns) ** 0.5
+    return (r * orthogonalised(matrices.to(getattr(torch, dtype)), steps, coefficients)).reshape(X.shape)
 
 
 def _tensor(x: Any) -> Tensor:

@@ -13,20 +13,21 @@ def inverse_roots(matrices: Sequence[Tensor], root: float, ridge: float, *, rela
     """(H + ridge I)^(-1/root) of positive semi-definite matrices, those of one size in one call.
 
     Args:
-        matrices: stacks of matrices (B, d, d), or of the diagonals of diagonal ones (B, d).
+        matrices: stacks of matrices (..., d, d), or of the diagonals of diagonal ones (B, d).
         root: which root.
         ridge: what is added to the eigenvalues.
         relative: whether the ridge is a share of the largest eigenvalue.
     """
     together: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for i, H in enumerate(matrices):
+    flat = [H if H.ndim == 2 else H.flatten(0, -3) for H in matrices]
+    for i, H in enumerate(flat):
         together[tuple(H.shape[1:])].append(i)
     found: dict[int, Tensor] = {}
     for members in together.values():
-        H = matrices[members[0]] if len(members) == 1 else torch.cat([matrices[i] for i in members])
+        H = flat[members[0]] if len(members) == 1 else torch.cat([flat[i] for i in members])
         roots = _inverse_root(H, root, ridge, relative=relative)
-        found |= zip(members, torch.split(roots, [len(matrices[i]) for i in members]), strict=True)
-    return [found[i] for i in range(len(matrices))]
+        found |= zip(members, torch.split(roots, [len(flat[i]) for i in members]), strict=True)
+    return [found[i].reshape(H.shape) for i, H in enumerate(matrices)]
 
 
 def eigh(H: Tensor) -> tuple[Tensor, Tensor]:

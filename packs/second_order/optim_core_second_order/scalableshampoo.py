@@ -10,8 +10,9 @@ from torch import Tensor
 
 from optim_core import hyper, state
 from optim_core.optimizer import RuleOptimizer
-from optim_core_second_order.blocks import cut, grafted, grams, joined, turned
-from optim_core_second_order.roots import inverse_roots as powers
+from optim_core.rules import Value, norm, sqrt, square, stacked
+from optim_core_second_order.blocks import added, cut, joined, turned
+from optim_core_second_order.roots import inverse_roots
 from optim_core_second_order.shapes import Shape, scalable_view, squares
 
 
@@ -19,8 +20,8 @@ def _view(shape: Shape, group: Mapping[str, Any]) -> Shape:
     return scalable_view(shape, group["block_size"], merge=group["best_effort_shape_interpretation"])
 
 
-def _squares(shape: Shape, group: Mapping[str, Any]) -> list[Shape]:
-    return squares(_view(shape, group), group["block_size"]) if _view(shape, group) else []
+def _squares(shape: Shape, group: Mapping[str, Any]) -> list[Shape] | None:
+    return squares(_view(shape, group), group["block_size"]) if _view(shape, group) else None
 
 
 def _until_start(shape: Shape, group: Mapping[str, Any]) -> Shape | None:
@@ -84,53 +85,47 @@ class ScalableShampoo(RuleOptimizer):
     inverse_roots = state("P", shape=_squares)
 
     @staticmethod
-    def batched_rule(
-        p: Tensor,
-        g: Tensor,
-        momentum_buffer: Tensor,
-        graft_momentum: Tensor | None,
-        graft_sum: Tensor | None,
-        statistics: list[Tensor],
-        inverse_roots: list[Tensor],
+    def rule(
+        p: Value,
+        g: Value,
+        momentum_buffer: Value,
+        graft_momentum: Value | None,
+        graft_sum: Value | None,
+        statistics: Value | None,
+        inverse_roots: Value | None,
         *,
-        lr: float,
-        momentum: float,
-        beta2: float,
-        diagonal_eps: float,
-        matrix_eps: float,
-        weight_decay: float,
-        inverse_exponent_override: int,
-        start_preconditioning_step: int,
-        preconditioning_compute_steps: int,
-        statistics_compute_steps: int,
-        block_size: int,
+        lr: Value,
+        momentum: Value,
+        beta2: Value,
+        diagonal_eps: Value,
+        matrix_eps: Value,
+        weight_decay: Value,
+        inverse_exponent_override: Value,
+        start_preconditioning_step: Value,
+        preconditioning_compute_steps: Value,
+        statistics_compute_steps: Value,
+        block_size: Value,
         best_effort_shape_interpretation: bool,
         graft_type: str,
         nesterov: bool,
-        step: int,
-    ) -> tuple[Tensor | list[Tensor] | None, ...]:
-        """The update above, on a stack: dimension 0 counts parameters."""
+        step: Value,
+    ) -> tuple[Value | None, ...]:
+        """The update above."""
+        H, P = statistics, inverse_roots
         x = a = g
         if graft_sum is not None:
-            graft_sum = graft_sum + g.square()
-            x = a = g / (graft_sum.sqrt() + diagonal_eps)
-        if statistics:
-            view = scalable_view(p.shape[1:], block_size, merge=best_effort_shape_interpretation)
-            G = g.reshape(len(g), *view)
-            blocks = cut(G, block_size)
-            H, P = ([M.flatten(0, 1) for M in several] for several in (statistics, inverse_roots))
+            graft_sum = graft_sum + square(g)
+            x = a = g / (sqrt(graft_sum) + diagonal_eps)
+        if H is not None:
+            how = {"block_size": block_size, "merge": best_effort_shape_interpretation}
             if step == 1:
-                P = [torch.eye(M.shape[-1], dtype=M.dtype, device=M.device).expand_as(M) for M in P]
-                H = [matrix_eps * M for M in P]
+                H, P = _identities(H, ridge=matrix_eps)
             if step % statistics_compute_steps == 0:
-                share = 1 if beta2 == 1 else 1 - beta2
-                H = [beta2 * M + share * GG for M, GG in zip(H, grams(blocks), strict=True)]
+                H = _averaged(H, g, beta2=beta2, **how)
             if step % preconditioning_compute_steps == 0:
-                P = powers(H, inverse_exponent_override or 2 * len(view), matrix_eps, relative=True)
-            x = joined(turned(blocks, P), G, block_size).reshape(g.shape)
-            x = x if graft_type == "none" else grafted(x, a)
-            statistics = [M.reshape(old.shape) for M, old in zip(H, statistics, strict=True)]
-            inverse_roots = [M.reshape(old.shape) for M, old in zip(P, inverse_roots, strict=True)]
+                P = _roots(H, g, root=inverse_exponent_override, ridge=matrix_eps, **how)
+            x = _turned(g, P, **how)
+            x = x if graft_type == "none" else x * (norm(a) / (norm(x) + 1e-16))
         x, a = x + weight_decay * p, a + weight_decay * p
         m = momentum_buffer = momentum * momentum_buffer + x
         if graft_momentum is not None:
@@ -138,4 +133,36 @@ class ScalableShampoo(RuleOptimizer):
             if step < start_preconditioning_step:
                 m, x = graft_momentum, a
         u = momentum * m + x if nesterov else m
-        return p - lr * u, momentum_buffer, graft_momentum, graft_sum, statistics, inverse_roots
+        return p - lr * u, momentum_buffer, graft_momentum, graft_sum, H, P
+
+
+@stacked("own", "own")
+def _identities(H: list[Tensor], *, ridge: float) -> tuple[list[Tensor], list[Tensor]]:
+    """The first H and P."""
+    P = [torch.eye(M.shape[-1], dtype=M.dtype, device=M.device).expand_as(M) for M in H]
+    return [ridge * M for M in P], P
+
+
+@stacked("own")
+def _averaged(H: list[Tensor], g: Tensor, *, beta2: float, **how: Any) -> list[Tensor]:
+    """H with the gradient's Gram matrices."""
+    share = 1 if beta2 == 1 else 1 - beta2
+    return added(H, cut(_viewed(g, **how), how["block_size"]), keep=beta2, share=share)
+
+
+@stacked("own")
+def _roots(H: list[Tensor], g: Tensor, *, root: int, ridge: float, **how: Any) -> list[Tensor]:
+    """P; g is there for its shape."""
+    return inverse_roots(H, root or 2 * (_viewed(g, **how).ndim - 1), ridge, relative=True)
+
+
+@stacked("element")
+def _turned(g: Tensor, P: list[Tensor], **how: Any) -> Tensor:
+    """The gradient with P applied to its blocks."""
+    G = _viewed(g, **how)
+    return joined(turned(cut(G, how["block_size"]), P), G, how["block_size"]).reshape(g.shape)
+
+
+def _viewed(g: Tensor, *, block_size: int, merge: bool) -> Tensor:
+    """A stack in the shape in which it is cut into blocks."""
+    return g.reshape(len(g), *scalable_view(g.shape[1:], block_size, merge=merge))

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from optim_core import hyper, l2, state
 from optim_core.optimizer import RuleOptimizer
-from optim_core_second_order.axes import along, gram, unfolded
-from optim_core_second_order.roots import inverse_roots as powers
+from optim_core.rules import Value, lerp, stacked
+from optim_core_second_order.axes import along, unfolded
+from optim_core_second_order.roots import inverse_roots
 
 
-def _axes(shape: tuple[int, ...], group: Mapping[str, Any]) -> list[tuple[int, ...]]:
+def _axes(shape: tuple[int, ...], group: Mapping[str, Any]) -> list[tuple[int, ...]] | None:
     """A matrix for each axis, its diagonal if the axis is long."""
-    return [(d, d) if d <= group["max_size"] else (d,) for d in shape]
+    return None if not shape else [(d, d) if d <= group["max_size"] else (d,) for d in shape]
 
 
 class Shampoo(RuleOptimizer):
@@ -58,31 +59,47 @@ class Shampoo(RuleOptimizer):
     inverse_roots = state("their inverse 2k-th roots", shape=_axes)
 
     @staticmethod
-    def batched_rule(
-        p: Tensor,
-        g: Tensor,
-        momentum_buffer: Tensor | None,
-        statistics: list[Tensor],
-        inverse_roots: list[Tensor],
+    def rule(
+        p: Value,
+        g: Value,
+        momentum_buffer: Value | None,
+        statistics: Value | None,
+        inverse_roots: Value | None,
         *,
-        lr: float,
-        momentum: float,
-        epsilon: float,
-        update_freq: int,
-        step: int,
-    ) -> tuple[Tensor | list[Tensor] | None, ...]:
-        """The update above, on a stack: axis 0 counts parameters."""
-        statistics = [H + _outer(g, axis, H) for axis, H in enumerate(statistics, start=1)]
-        if (step - 1) % update_freq == 0:
-            inverse_roots = powers(statistics, 2 * len(statistics), epsilon)
-        if momentum_buffer is not None:
-            momentum_buffer = g if step == 1 else torch.lerp(g, momentum_buffer, momentum)
-        x = g if momentum_buffer is None else momentum_buffer
-        for axis, R in enumerate(inverse_roots, start=1):
-            x = along(x, axis, R)
-        return p - lr * x, momentum_buffer, statistics, inverse_roots
+        lr: Value,
+        momentum: Value,
+        epsilon: Value,
+        update_freq: Value,
+        step: Value,
+    ) -> tuple[Value | None, ...]:
+        """The update above."""
+        m, H, R = momentum_buffer, statistics, inverse_roots
+        if m is not None:
+            m = g if step == 1 else lerp(g, m, momentum)
+        x = g if m is None else m
+        if H is not None:
+            H = _added(H, g)
+            R = _roots(H, epsilon=epsilon) if (step - 1) % update_freq == 0 else R
+            x = _turned(x, R)
+        return p - lr * x, m, H, R
 
 
-def _outer(g: Tensor, axis: int, H: Tensor) -> Tensor:
-    """G G^T, or its diagonal if that is what H is."""
-    return gram(g, axis) if H.ndim == 3 else unfolded(g, axis).square().sum(2)
+@stacked("own")
+def _added(H: list[Tensor], g: Tensor) -> list[Tensor]:
+    """H_i + G_i G_i^T, or its diagonal where that is what H_i is."""
+    unfolding = [(M, unfolded(g, axis)) for axis, M in enumerate(H, start=1)]
+    return [torch.baddbmm(M, G, G.mT) if M.ndim == 3 else M + G.square().sum(2) for M, G in unfolding]
+
+
+@stacked("own")
+def _roots(H: list[Tensor], *, epsilon: float) -> list[Tensor]:
+    """R_1, R_2, ..."""
+    return inverse_roots(H, 2 * len(H), epsilon)
+
+
+@stacked("element")
+def _turned(x: Tensor, R: list[Tensor]) -> Tensor:
+    """R_i along every axis."""
+    for axis, M in enumerate(R, start=1):
+        x = along(x, axis, M)
+    return x

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,8 @@ from torch import Tensor
 
 from optim_core import hyper, state
 from optim_core.optimizer import RuleOptimizer
-from optim_core_second_order.axes import along, gram
+from optim_core.rules import Value, lerp, mean, sqrt, square, stacked
+from optim_core_second_order.axes import along, unfolded
 from optim_core_second_order.roots import eigh
 from optim_core_second_order.shapes import Shape, merged
 
@@ -31,9 +31,9 @@ def _channels_first(shape: Shape) -> Shape:
     return (shape[0], shape[3], *shape[1:3]) if len(shape) == 4 else shape
 
 
-def _squares(shape: Shape, group: Mapping[str, Any]) -> list[Shape]:
+def _squares(shape: Shape, group: Mapping[str, Any]) -> list[Shape] | None:
     view, axes = _layout(shape, **group)
-    return [(view[axis - 1], view[axis - 1]) for axis in axes]
+    return None if not axes else [(view[axis - 1], view[axis - 1]) for axis in axes]
 
 
 class SOAP(RuleOptimizer):
@@ -88,84 +88,122 @@ class SOAP(RuleOptimizer):
     Q = state("bases", shape=_squares)
 
     @staticmethod
-    def batched_rule(
-        p: Tensor,
-        g: Tensor,
-        exp_avg: Tensor,
-        exp_avg_sq: Tensor,
-        GG: list[Tensor],
-        Q: list[Tensor],
+    def rule(
+        p: Value,
+        g: Value,
+        exp_avg: Value,
+        exp_avg_sq: Value,
+        GG: Value | None,
+        Q: Value | None,
         *,
-        lr: float,
-        betas: tuple[float, float],
-        shampoo_beta: float,
-        eps: float,
-        weight_decay: float,
-        precondition_frequency: int,
-        max_precond_dim: int,
+        lr: Value,
+        betas: tuple[Value, Value],
+        shampoo_beta: Value,
+        eps: Value,
+        weight_decay: Value,
+        precondition_frequency: Value,
+        max_precond_dim: Value,
         merge_dims: bool,
         precondition_1d: bool,
         normalize_grads: bool,
         data_format: str,
         correct_bias: bool,
-        step: int,
-    ) -> tuple[Tensor | list[Tensor], ...]:
-        """The update above, on a stack: dimension 0 counts parameters."""
-        view, axes = _layout(
-            p.shape[1:],
-            max_precond_dim=max_precond_dim,
-            merge_dims=merge_dims,
-            precondition_1d=precondition_1d,
-            data_format=data_format,
-        )
-        channels = 2 if merge_dims and data_format == "channels_last" and p.ndim == 5 else -1
-
-        def viewed(x: Tensor) -> Tensor:
-            return x.movedim(-1, channels).reshape(len(x), *view)
-
-        def back(x: Tensor) -> Tensor:
-            return x.reshape(p.movedim(-1, channels).shape).movedim(channels, -1)
-
+        step: Value,
+    ) -> tuple[Value | None, ...]:
+        """The update above."""
         beta1, beta2 = betas
-        beta = beta2 if shampoo_beta < 0 else shampoo_beta
-        G = viewed(g).contiguous()
-        GG = [torch.lerp(gram(G, axis), M, beta) for axis, M in zip(axes, GG, strict=True)]
-        if step == 1:
-            return p, exp_avg, exp_avg_sq, GG, [eigh(M)[1].flip(2) for M in GG]
         t = step - 1
-        G = _rot(G, axes, Q)
-        m = torch.lerp(G, viewed(exp_avg), beta1)
-        v = torch.lerp(G.square(), viewed(exp_avg_sq), beta2)
-        U = back(_unrot(m / (v.sqrt() + eps), axes, Q))
+        how = {"max_precond_dim": max_precond_dim, "merge_dims": merge_dims, "precondition_1d": precondition_1d}
+        how["data_format"] = data_format
+        if GG is not None:
+            GG = _averaged(GG, g, beta=beta2 if shampoo_beta < 0 else shampoo_beta, **how)
+        if t == 0:
+            return p, exp_avg, exp_avg_sq, GG, None if GG is None else _eigenvectors(GG)
+        G = g if Q is None else _rot(g, Q, **how)
+        m = lerp(G, exp_avg, beta1)
+        v = lerp(square(G), exp_avg_sq, beta2)
+        U = m / (sqrt(v) + eps)
+        U = U if Q is None else _unrot(U, Q, **how)
         if normalize_grads:
-            rms = U.flatten(1).square().mean(1).sqrt() + 1e-30
-            U = U / rms.reshape(-1, *(1 for _ in p.shape[1:]))
-        size = lr * math.sqrt(1 - beta2**t) / (1 - beta1**t) if correct_bias else lr
+            U = U / (sqrt(mean(square(U))) + 1e-30)
+        size = lr * sqrt(1 - beta2**t) / (1 - beta1**t) if correct_bias else lr
         p = (p - size * U) * (1 - lr * weight_decay)
-        if t % precondition_frequency == 0 and axes:
-            m = _unrot(m, axes, Q)
-            Q = list(Q)
-            for i, (axis, M) in enumerate(zip(axes, GG, strict=True)):
-                T = M @ Q[i]
-                order = (Q[i] * T).sum(1).argsort(descending=True)
-                v = _permuted(v, axis, order)
-                Q[i] = torch.linalg.qr(_permuted(T, 2, order)).Q
-            m = _rot(m, axes, Q)
-        return p, back(m), back(v), GG, Q
+        if GG is not None and t % precondition_frequency == 0:
+            m, v, Q = _renewed(m, v, GG, Q, **how)
+        return p, m, v, GG, Q
 
 
-def _rot(x: Tensor, axes: Sequence[int], Q: Sequence[Tensor]) -> Tensor:
+@stacked("own")
+def _averaged(GG: list[Tensor], g: Tensor, *, beta: float, **how: Any) -> list[Tensor]:
+    """Averages of Gram matrices."""
+    view = _View(g.shape[1:], how)
+    unfolding = [unfolded(view.of(g), axis) for axis in view.axes]
+    return [torch.baddbmm(M, G, G.mT, beta=beta, alpha=1 - beta) for M, G in zip(GG, unfolding, strict=True)]
+
+
+@stacked("own")
+def _eigenvectors(GG: list[Tensor]) -> list[Tensor]:
+    """The first bases: eigenvectors, those of the largest eigenvalues first."""
+    return [eigh(M)[1].flip(2) for M in GG]
+
+
+@stacked("element")
+def _rot(x: Tensor, Q: list[Tensor], **how: Any) -> Tensor:
     """Q_i^T along every axis."""
-    for axis, B in zip(axes, Q, strict=True):
-        x = along(x, axis, B.mT)
-    return x
+    view = _View(x.shape[1:], how)
+    return view.back(view.along_axes(view.of(x), [B.mT for B in Q]))
 
 
-def _unrot(x: Tensor, axes: Sequence[int], Q: Sequence[Tensor]) -> Tensor:
+@stacked("element")
+def _unrot(x: Tensor, Q: list[Tensor], **how: Any) -> Tensor:
     """Q_i along every axis."""
-    for axis, B in zip(axes, Q, strict=True):
-        x = along(x, axis, B)
-    return x
+    view = _View(x.shape[1:], how)
+    return view.back(view.along_axes(view.of(x), Q))
+
+
+@stacked("element", "element", "own")
+def _renewed(
+    m: Tensor, v: Tensor, GG: list[Tensor], Q: list[Tensor], **how: Any
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """The averages in the bases to come, and these: a step of the QR algorithm."""
+    view = _View(m.shape[1:], how)
+    m, v = view.along_axes(view.of(m), Q), view.of(v)
+    new = []
+    for axis, M, B in zip(view.axes, GG, Q, strict=True):
+        T = M @ B
+        order = (B * T).sum(1).argsort(descending=True)
+        v = _permuted(v, axis, order)
+        new.append(torch.linalg.qr(_permuted(T, 2, order)).Q)
+    return view.back(view.along_axes(m, [B.mT for B in new])), view.back(v), new
+
+
+class _View:
+    """A stack in the shape in which it is rotated.
+
+    Args:
+        shape: the parameter's.
+        how: the options that say which shape that is.
+    """
+
+    def __init__(self, shape: Sequence[int], how: Mapping[str, Any]) -> None:
+        self.shape, self.axes = _layout(tuple(shape), **how)
+        last = how["merge_dims"] and how["data_format"] == "channels_last" and len(shape) == 4
+        self._channels = 2 if last else -1
+
+    def of(self, x: Tensor) -> Tensor:
+        """The stack in that shape."""
+        self._moved = x.movedim(-1, self._channels).shape
+        return x.movedim(-1, self._channels).reshape(len(x), *self.shape)
+
+    def back(self, x: Tensor) -> Tensor:
+        """The stack in the parameter's shape again."""
+        return x.reshape(self._moved).movedim(self._channels, -1)
+
+    def along_axes(self, x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+        """A matrix applied along every axis that is rotated."""
+        for axis, B in zip(self.axes, matrices, strict=True):
+            x = along(x, axis, B)
+        return x
 
 
 def _permuted(x: Tensor, axis: int, order: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from optim_core import RuleOptimizer, decoupled, hyper, state
 from optim_core.closures import check_dense
+from optim_core.entry import real
 from optim_core.rules import Value, clamp, lerp
-from optim_core.update import real
 
 
 class SophiaG(RuleOptimizer):

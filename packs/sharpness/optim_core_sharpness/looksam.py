@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from optim_core.declarations import hyper
+from optim_core.entry import compute_dtype
 from optim_core.rules import Value, dot, norm, sqrt, square, total, where
-from optim_core.update import compute_dtype
 from optim_core_sharpness.two_step import Expression, SharpnessAware, worst
 
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from optim_core.closures import parameters
 from optim_core.declarations import hyper
+from optim_core.entry import compute_dtype
 from optim_core.errors import NotTraining
 from optim_core.optimizer import RuleOptimizer
 from optim_core.rules import Transform, Value, lerp
 from optim_core.transforming import TransformWrapper
-from optim_core.update import compute_dtype
 from optim_core.wrapper import Wrapper
 
 

@@ -1,0 +1,61 @@
+"""Functions of stacks: the part of a rule that is no arithmetic on elements, such as a product of matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Literal
+
+from optim_core.rules.values import Level, Value
+
+_LEVELS = {"element": Level.ELEMENT, "own": Level.OWN}
+
+
+def stacked(*returns: Literal["element", "own"]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make a function of torch tensors one that a rule can call.
+
+    The rule stays one traced expression: what surrounds the call runs in the engines, what goes into it is computed
+    right into a stack, and parameters of one shape share a call. The function takes by position
+
+    * a stack (B, ...) of tensors of the parameter's shape for a value of the rule, whose memory it leaves alone,
+    * a stack (B, ...), or a list of them, for a state with a ``shape`` of its own,
+    * None for a state that there is not,
+
+    and by keyword numbers (options are floats here) and plain values. Called with tensors it is what it was.
+
+    Args:
+        returns: for each result ``"element"``, a stack of the parameter's shape, or ``"own"``, new values of a state
+            with a shape of its own (or of something that only functions of stacks see).
+
+    Example:
+        >>> import torch
+        >>> from optim_core import RuleOptimizer, hyper
+        >>> @stacked("element")
+        ... def orthogonal(g):
+        ...     U, _, V = torch.linalg.svd(g, full_matrices=False)
+        ...     return U @ V
+        >>> class Orthogonal(RuleOptimizer):
+        ...     lr: float = hyper(0.1, "step size", ge=0)
+        ...
+        ...     @staticmethod
+        ...     def rule(p, g, *, lr):
+        ...         return p - lr * orthogonal(g)
+        >>> w = torch.nn.Parameter(2 * torch.eye(2))
+        >>> loss = Orthogonal([w], lr=0.5).minimize(lambda: w.square().sum())
+        >>> torch.allclose(w, 1.5 * torch.eye(2))
+        True
+    """
+    levels = [_LEVELS[kind] for kind in returns]
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def call(*tensors: Any, **numbers: Any) -> Any:
+            for x in tensors:
+                if isinstance(x, Value):
+                    results = x.trace.call(function, levels, tensors, numbers)
+                    return results if len(results) > 1 else results[0]
+            return function(*tensors, **numbers)
+
+        return call
+
+    return decorate

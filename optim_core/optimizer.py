@@ -277,8 +277,9 @@ class RuleOptimizer(_Declared):
 
     def stacks(self) -> bool:
         """Whether the rule calls functions of stacks for some parameter, which sums over all of them do not go with."""
+        given = dict.fromkeys(GIVEN, 1.0) | {"largest_lr": self._largest_lr()}
         return any(
-            self._update.stacks({n: group[n] for n in self.hypers} | dict.fromkeys(GIVEN, 1.0), tuple(real(p).shape))
+            self._update.stacks({name: group[name] for name in self.hypers} | given, tuple(real(p).shape))
             for group in self.param_groups
             for p in group["params"]
         )
@@ -403,11 +404,14 @@ class RuleOptimizer(_Declared):
         draws = self.generator(torch.device("cpu")) if at_random else None
         return {
             "whole_step": self.whole_step + 1,
-            "largest_lr": max((float(g["lr"]) for g in self.param_groups if g.get("lr") is not None), default=0.0),
+            "largest_lr": self._largest_lr(),
             "grad_scale": None if grad_scale is None else float(grad_scale),
             **{name: x for keeper in self._keepers.values() for name, x in keeper.numbers().items()},
             "rounding_seed": int(torch.randint(1 << 24, (), generator=draws)) if at_random else None,
         }
+
+    def _largest_lr(self) -> float:
+        return max((float(g["lr"]) for g in self.param_groups if g.get("lr") is not None), default=0.0)
 
     def _options(self, group: Mapping[str, Any], step: int, given: dict[str, Any], *, first: bool) -> dict[str, Any]:
         """A group's options and the given numbers, by name."""

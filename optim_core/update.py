@@ -153,7 +153,8 @@ class Update:
     # functions of stacks ------------------------------------------------------------------------------------
     def _stacks(self, members: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
         """Members of one shape, as many at a time as may be stacked."""
-        most = 1 if self.foreach is False else max(1, _STACK_BYTES // max(1, members[0].nbytes))
+        room = _STACK_BYTES if members[0].p.device.type == "cpu" else _DEVICE_STACK_BYTES
+        most = 1 if self.foreach is False else max(1, room // max(1, members[0].nbytes))
         return (members[start : start + most] for start in range(0, len(members), most))
 
     def _run_stack(self, graph: Graph, host: Mapping[str, float], members: Sequence[Entry]) -> None:
@@ -175,8 +176,9 @@ class Update:
 #: How many graphs are kept for one set of options: a rule may branch on a number that differs at every step.
 _KEPT = 64
 
-#: Bytes of parameters of one shape, with their states, that are stacked for one call.
-_STACK_BYTES = 1 << 26
+#: Bytes of parameters of one shape, with their states, that are stacked for one call: on a CPU more only leave its
+#: caches; a GPU wants large calls.
+_STACK_BYTES, _DEVICE_STACK_BYTES = 1 << 24, 1 << 28
 
 
 def _groups(entries: Iterable[Entry], key: Callable[[Entry], Hashable]) -> Iterable[list[Entry]]:

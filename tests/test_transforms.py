@@ -83,7 +83,7 @@ def traced(cls: Any, options: Mapping[str, Any]) -> tuple[Graph, Sequence[Buffer
     host, _ = split(group)
     trace = Trace(host, (2, 2))
     method = cls.method
-    buffers = method.buffers(group, frozenset())
+    buffers = method.buffers(group, (2, 2), frozenset())
     graph = compose(method.rule, trace, buffers, scalars(group, trace), method.keywords, method.settings(group, ()))
     return graph, buffers
 
@@ -103,7 +103,7 @@ def rules() -> Iterator[Any]:
     seen = set()
     for spec in optim_core.find(kind="optimizer"):
         cls = load(spec)
-        if cls.method.rule is None or spec.needs:
+        if spec.needs or traced(cls, {})[0].trace.calls:
             continue
         sampling = {s.every: 3 for s in cls.states.values() if s.every}
         for options in ({}, sampling) if sampling else ({},):

@@ -25,9 +25,12 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optim_core.errors import RuleError
+
+if TYPE_CHECKING:
+    from optim_core.rules.offers import Offers
 
 
 class Level(IntEnum):
@@ -306,11 +309,13 @@ class Trace:
     Attributes:
         guards: the decisions taken.
         totals: the sums over all parameters, in the order in which the rule asked for them.
+        offers: what the rule has named for transforms to act on; None where nobody wants to know.
     """
 
     def __init__(self, host: Mapping[str, float], shape: Sequence[int] = (1,)) -> None:
         self.guards: list[Guard] = []
         self.totals: list[Value] = []
+        self.offers: Offers | None = None
         self._host = host
         self._shape = shape
         self._looks: dict[Callable[[Sequence[int]], int], int] = {}

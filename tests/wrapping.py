@@ -7,8 +7,10 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 import optim_core
-from optim_core.errors import WrapperConflict
+from optim_core.errors import NotOffered, WrapperConflict
 
 
 def needed(cls: Any) -> dict[str, Any]:
@@ -32,17 +34,22 @@ def variants(cls: Any) -> Iterator[dict[str, Any]]:
 
 
 def around(base: Any, name: str, **options: Any) -> Any:
-    """The wrapper around the base, which does without a weight decay of its own if it has to."""
+    """The wrapper around the base, which does without a weight decay of its own if it has to.
+
+    A test is skipped for a base that has not what the wrapper acts on; which bases that are is tested in test_offers.
+    """
     cls = optim_core.get_wrapper(name)
     options = options or needed(cls)
     try:
         return cls(base, **options)
+    except NotOffered as conflict:
+        pytest.skip(str(conflict))
     except WrapperConflict as conflict:
         if "weight_decay=0" not in str(conflict):
             raise
     for group in base.param_groups:
         group["weight_decay"] = 0.0
-    return cls(base, **options)
+    return around(base, name, **options)
 
 
 def needs_only_a_base(wrapper: Any) -> bool:

@@ -31,7 +31,8 @@ class TransformWrapper(Wrapper):
     torch optimizer it works on copies right before and after its step, with the same numbers, whatever wrappers stand
     between; the user's ``p.grad`` is put back. There L2 is the base's own affair, so no transform sees it in the
     gradient; the update is all that the base has done to a parameter, except for decoupled weight decay where the group
-    has torch's ``decoupled_weight_decay=True`` (AdamW).
+    has torch's ``decoupled_weight_decay=True`` (AdamW). What acts on a denominator or a second moment works around
+    those of torch's optimizers whose state tells it, and rescales the update after the step.
     """
 
     #: Whether complex parameters are refused.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import torch
 
 import optim_core
 from optim_core.errors import NotOffered, WrapperConflict
@@ -50,6 +52,16 @@ def around(base: Any, name: str, **options: Any) -> Any:
     for group in base.param_groups:
         group["weight_decay"] = 0.0
     return around(base, name, **options)
+
+
+def taker(name: str) -> type[torch.optim.Optimizer]:
+    """An optimizer of torch that the wrapper goes around: SGD, unless it acts on something that SGD has not."""
+    for cls in (torch.optim.SGD, torch.optim.Adam):
+        base = cls([("weight", torch.nn.Parameter(torch.zeros(1)))], lr=0.1)
+        with contextlib.suppress(NotOffered):
+            optim_core.get_wrapper(name)(base, **needed(optim_core.get_wrapper(name)))
+            return cls
+    raise AssertionError(f"{name} takes neither SGD nor Adam")
 
 
 def needs_only_a_base(wrapper: Any) -> bool:

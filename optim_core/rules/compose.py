@@ -24,7 +24,9 @@ from optim_core.rules.values import Level, Trace, Value
 
 
 class Transform:
-    """A change to gradient or parameter before the rule, or to the update after it; the identity unless overridden.
+    """A change to gradient or parameter before the rule, to what it divides by, or to the update after it.
+
+    The identity unless overridden.
 
     Subclasses are small, hashable and picklable (frozen dataclasses serve well): two equal ones share a trace.
     """

@@ -134,7 +134,7 @@ def optim_core_wrappers() -> list[WrapperSpec]:
             name="softplus",
             aliases=("sadam",),
             target="optim_core_wrappers.softplus:SoftplusDenominator",
-            summary="Smooths what an adaptive method divides by, so that steps stay bounded where it is near zero.",
+            summary="Smooths what an adaptive method divides by, so that no element is divided by nearly zero.",
             license="Apache-2.0",
             paper=Paper(
                 title="Calibrating the Adaptive Learning Rate to Improve Convergence of ADAM",

@@ -40,7 +40,7 @@ class Reading:
         """The names of the options that it takes; ``step`` is that of the parameter, and no option."""
         return tuple(q.name for q in self._parameters if q.kind is q.KEYWORD_ONLY and q.name != "step")
 
-    @property
+    @cached_property
     def counts(self) -> bool:
         """Whether it depends on the step."""
         return "step" in inspect.signature(self.read).parameters

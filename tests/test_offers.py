@@ -115,6 +115,12 @@ def test_words_cost_nothing_where_nobody_asks() -> None:
     assert with_words.trace.offers.gain == 0.5
 
 
+def test_a_rule_may_be_tried_by_hand() -> None:
+    numbers: Any = {"p": 1.0, "g": 0.5, "exp_avg_sq": 0.25, "lr": 0.1, "eps": 1e-8, "step": 3.0}
+    assert naming(**numbers) == plain(**numbers)
+    assert denominator(numbers["g"]) == 0.5
+
+
 @dataclass(frozen=True)
 class Looking(Transform):
     """Puts the numbers that it is shown in the place of a denominator."""

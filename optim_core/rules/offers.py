@@ -66,9 +66,9 @@ class Offers:
     gain: Operand | None = None
 
     def squares(self, p: Value) -> tuple[Value, Value]:
-        """The corrected second moment summed over the parameter's elements, as far as it goes, and their number.
+        """Two values: their totals are the sum of the corrected second moment over all elements, and their number.
 
-        Zero and zero where the rule has named none, so that totals over all parameters can be taken of both.
+        Both are zero where the rule has named none: totals are over all parameters, so all have to take part.
         """
         n = size(p)
         if self.second_moment is None:
@@ -91,7 +91,7 @@ def denominator(
         scale: what x has to be divided by to be comparable with gradients: the root of ``correction``, if the rule
             corrects outside of x.
     """
-    offers = x.trace.offers
+    offers = _offers(x)
     if offers is None:
         return x
     changed = x
@@ -123,14 +123,20 @@ def root(v: Value, eps: Operand | None, correction: Operand | None = None, *, ou
 
 def second_moment(v: Value, correction: Operand | None = None) -> Value:
     """v, an average of squares such that the rule's steps are lr, times gains, over the root of v / correction."""
-    if v.trace.offers is not None:
-        v.trace.offers.second_moment, v.trace.offers.correction = v, correction
+    offers = _offers(v)
+    if offers is not None:
+        offers.second_moment, offers.correction = v, correction
     return v
 
 
 def gain(x: Value, factor: Operand) -> Value:
     """x, which for steady gradients comes to be ``factor`` times what it is made of: a sum of them has a gain > 1."""
-    offers = x.trace.offers
+    offers = _offers(x)
     if offers is not None:
         offers.gain = factor if offers.gain is None else offers.gain * factor
     return x
+
+
+def _offers(x: object) -> Offers | None:
+    """Where to name something; nowhere if a rule is tried by hand, on numbers."""
+    return x.trace.offers if isinstance(x, Value) else None

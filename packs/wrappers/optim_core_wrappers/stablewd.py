@@ -47,10 +47,11 @@ class StableWeightDecay(TransformWrapper):
 
     and alike for any method that names its second moment or its gain, which is what steady gradients are multiplied by
     in the long run. The mean is over all elements of all parameters that have a gradient in this step, in whatever
-    group; r = 0 means no decay, and there is no eps in it. With ``amsgrad`` v is the largest so far. The decay is taken
-    off together with the update: a method whose update depends on p, such as LAMB, sees it as it was before. Steps that
-    are not divided by the second moment, like RAdam's first ones, do not decay. The base's own weight decay must be 0.
-    SGD ignores ``dampening`` where there is no momentum, and so does its decay; the authors' factor is 1 - dampening.
+    group, which takes a pass over memory; r = 0 means no decay, and there is no eps in it. With ``amsgrad`` v is the
+    largest so far. The decay is taken off together with the update: a method whose update depends on p, such as LAMB,
+    sees it as it was before. Steps that are not divided by the second moment, like RAdam's first ones, do not decay.
+    The base's own weight decay must be 0. SGD ignores ``dampening`` where there is no momentum, and so does its decay;
+    the authors' factor is 1 - dampening there.
 
     Raises:
         NotOffered: the base names neither a second moment nor a gain.

@@ -106,6 +106,10 @@ class WrapperConflict(OptimCoreError, TypeError):
     """A wrapper cannot be put around this optimizer."""
 
 
+class NotOffered(WrapperConflict):
+    """A wrapper acts on something that the method inside does not have, such as a denominator."""
+
+
 def warn(message: str, category: type[Warning]) -> None:
     """Warn about the line that called the library, however deep inside it this is."""
     frame, level = sys._getframe(1), 2

@@ -15,8 +15,9 @@ from optim_core.entry import compute_dtype, real
 from optim_core.errors import UnsupportedParameter, WrapperConflict
 from optim_core.method import scalars, split
 from optim_core.optimizer import RuleOptimizer
+from optim_core.readings import Reading, reading_of
 from optim_core.rules.bucket import Bucket
-from optim_core.rules.compose import Settings, Transform, decayed, entering, transformed
+from optim_core.rules.compose import Settings, Transform, decayed, entering, offers_of, transformed, update_of
 from optim_core.rules.graph import Graph, Home
 from optim_core.rules.step import run
 from optim_core.rules.values import Level, Trace, Value
@@ -30,7 +31,8 @@ class TransformWrapper(Wrapper):
     torch optimizer it works on copies right before and after its step, with the same numbers, whatever wrappers stand
     between; the user's ``p.grad`` is put back. There L2 is the base's own affair, so no transform sees it in the
     gradient; the update is all that the base has done to a parameter, except for decoupled weight decay where the group
-    has torch's ``decoupled_weight_decay=True`` (AdamW).
+    has torch's ``decoupled_weight_decay=True`` (AdamW). What acts on a denominator or a second moment works around
+    those of torch's optimizers whose state tells it, and rescales the update after the step.
     """
 
     #: Whether complex parameters are refused.
@@ -52,7 +54,9 @@ class TransformWrapper(Wrapper):
         self._graphs: dict[Hashable, list[_Surroundings]] = {}
         self._transforms: tuple[Transform, ...] = ()
         inner, nearest = self.innermost, self._nearest
-        if isinstance(nearest._stepping, TransformWrapper):
+        if isinstance(inner, RuleOptimizer) and _acts_inside(mine):
+            inner.add_transform(mine)
+        elif isinstance(nearest._stepping, TransformWrapper):
             nearest._stepping._transforms = (mine, *nearest._stepping._transforms)
         elif isinstance(inner, RuleOptimizer) and not (_sums(mine, inner) and inner.stacks()):
             inner.add_transform(mine)
@@ -111,20 +115,29 @@ class TransformWrapper(Wrapper):
     def _parts(self) -> Sequence[_Part]:
         """The parameters that have a gradient: those together that share graphs and numbers."""
         parts: dict[Hashable, _Part] = {}
+        state, reading = self.innermost.state, self._reading
         for group in self.param_groups:
-            settings, options = _of_group(self.innermost, group, self._transforms)
-            host, fixed = split(options)
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
+            settings, options = _of_group(self.innermost, group, self._transforms, reading)
+            present = [p for p in group["params"] if p.grad is not None]
+            counts = reading is not None and reading.counts
+            steps = [n + 1 for n in _steps_done(present, state)] if counts else [0] * len(present)
+            numbers = {n: options | ({"step": n} if counts else {}) for n in set(steps)}
+            splits = {n: split(numbers[n]) for n in numbers}
+            for p, step in zip(present, steps, strict=True):
                 check_dense(p, self.method.name)
                 if p.numel():
-                    around = self._surroundings((settings, fixed), host, options, real(p).shape)
-                    key = id(group), id(around), p.dtype, p.grad.dtype, p.device
-                    part = parts.setdefault(key, _Part(around, host, [], []))
+                    host, fixed = splits[step]
+                    around = self._surroundings((settings, fixed), host, numbers[step], real(p).shape)
+                    key = id(group), id(around), step, p.dtype, p.grad.dtype, p.device
+                    part = parts.setdefault(key, _Part(around, host, state, [], []))
                     part.params.append(p)
                     part.gradients.append(p.grad)
         return list(parts.values())
+
+    @property
+    def _reading(self) -> Reading | None:
+        """How to read the innermost optimizer, if a transform acts on what it divides by."""
+        return reading_of(type(self.innermost)) if any(map(_acts_inside, self._transforms)) else None
 
     def _surroundings(
         self, key: tuple[Settings, Hashable], host: Mapping[str, float], options: Mapping[str, Any], shape: torch.Size
@@ -133,7 +146,7 @@ class TransformWrapper(Wrapper):
         for around in known:
             if around.fits(host, shape):
                 return around
-        known.append(_surroundings(key[0], host, options, shape))
+        known.append(_surroundings(key[0], host, options, shape, self._reading))
         return known[-1]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -145,7 +158,8 @@ class _Surroundings:
     """What comes before a step and after it.
 
     The first graph turns ``p`` and ``g`` into the ``p`` and ``gradient`` that the base steps with. The second one
-    turns the base's ``p``, that gradient ``g`` and the parameter before its step, ``old``, into the ``p`` to keep.
+    turns the base's ``p``, that gradient ``g`` and the parameter before its step, ``old``, into the ``p`` to keep; it
+    may read the base's state, as it is after the step.
     """
 
     before: Graph
@@ -157,7 +171,11 @@ class _Surroundings:
 
 
 def _surroundings(
-    settings: Settings, host: Mapping[str, float], options: Mapping[str, Any], shape: Sequence[int]
+    settings: Settings,
+    host: Mapping[str, float],
+    options: Mapping[str, Any],
+    shape: Sequence[int],
+    reading: Reading | None = None,
 ) -> _Surroundings:
     trace = Trace(host, shape)
     p, g = (trace.input(name, Level.ELEMENT) for name in "pg")
@@ -169,9 +187,23 @@ def _surroundings(
 
     later = Trace(host, shape)
     old, new_p, g = (later.input(name, Level.ELEMENT) for name in ("old", "p", "g"))
-    start = decayed(old, settings, scalars(options, later))
-    kept = transformed(start, new_p, -g if settings.maximize else g, settings)
+    numbers = scalars(options, later)
+    start = decayed(old, settings, numbers)
+    later.offers = offers_of(settings)
+    if reading is not None:
+        reading(later, options)
+    moved = new_p
+    for divided, wanted in later.offers.denominators:
+        if wanted is not divided:
+            moved = start - update_of(start, moved) * (divided / wanted)
+    kept = transformed(start, moved, -g if settings.maximize else g, settings, numbers, later.offers)
     return _Surroundings(_graph(changed, trace), _graph({} if kept is new_p else {"p": kept}, later))
+
+
+def _acts_inside(transform: Transform) -> bool:
+    """Whether a transform acts on what the method names in its rule, rather than on what goes in or comes out."""
+    kind = type(transform)
+    return kind.denominator is not Transform.denominator or kind.decayed is not Transform.decayed
 
 
 def _graph(outputs: Mapping[str, Value], trace: Trace) -> Graph:
@@ -183,6 +215,10 @@ def _acts(graph: Graph) -> bool:
     return bool(graph.outputs or graph.trace.totals)
 
 
+#: What a part has itself; other buffers are states of the base.
+_OWN = frozenset({"p", "g", "old"})
+
+
 @dataclass(eq=False)
 class _Part:
     """Parameters that share graphs and numbers, on their way through a step.
@@ -190,6 +226,7 @@ class _Part:
     Attributes:
         around: the graphs.
         host: the numbers behind their HOST inputs.
+        state: the base's.
         params, gradients: the parameters and their own gradients.
         seen: the gradients that the base steps with, if others.
         old: the parameters before the base's step, if they are needed after it.
@@ -197,6 +234,7 @@ class _Part:
 
     around: _Surroundings
     host: Mapping[str, float]
+    state: Mapping[Tensor, Mapping[str, Any]]
     params: list[Tensor]
     gradients: list[Tensor]
     seen: list[Tensor] = field(default_factory=list)
@@ -208,7 +246,9 @@ class _Part:
 
     def after(self) -> Bucket:
         """The work after it."""
-        return self._bucket(self.around.after, g=self.seen or self.gradients, old=self.old)
+        graph = self.around.after
+        states = {name: [self.state[p][name] for p in self.params] for name in graph.buffers if name not in _OWN}
+        return self._bucket(graph, g=self.seen or self.gradients, old=self.old, **states)
 
     def lend(self, gradients: Sequence[Tensor]) -> None:
         """Put gradients into the parameters."""
@@ -220,8 +260,19 @@ class _Part:
         return Bucket(graph, self.host, views, compute_dtype(views["p"][0]))
 
 
+def _steps_done(params: Sequence[Tensor], state: Mapping[Tensor, Mapping[str, Any]]) -> list[int]:
+    """How many steps each parameter has had; counts on a device are fetched together."""
+    counts = [state[p].get("step", 0) if p in state else 0 for p in params]
+    tensors = {i: count for i, count in enumerate(counts) if isinstance(count, Tensor)}
+    fetched: dict[int, float] = {}
+    for device in {x.device for x in tensors.values()}:
+        here = [i for i, x in tensors.items() if x.device == device]
+        fetched |= zip(here, torch.stack([tensors[i].reshape(()) for i in here]).tolist(), strict=True)
+    return [int(fetched.get(i, count)) for i, count in enumerate(counts)]
+
+
 def _of_group(
-    inner: Optimizer, group: Mapping[str, Any], transforms: tuple[Transform, ...]
+    inner: Optimizer, group: Mapping[str, Any], transforms: tuple[Transform, ...], reading: Reading | None = None
 ) -> tuple[Settings, dict[str, Any]]:
     """What the composition needs of a group, and the options that transforms see."""
     if isinstance(inner, RuleOptimizer):
@@ -233,7 +284,8 @@ def _of_group(
         maximize=bool(group.get("maximize", False)),
         transforms=transforms,
     )
-    return settings, {name: group[name] for name in ("lr", "weight_decay") if group.get(name) is not None}
+    names = ("lr", "weight_decay", *(() if reading is None else reading.options))
+    return settings, {name: group[name] for name in names if group.get(name) is not None}
 
 
 def _sums(transform: Transform, inner: RuleOptimizer) -> bool:

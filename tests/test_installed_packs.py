@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from wrapping import around, needs_only_a_base
+from wrapping import around, needs_only_a_base, taker
 
 import optim_core
 from optim_core import schedules
@@ -78,7 +78,7 @@ def test_an_optimizer_learns_with_its_defaults(name, problem):
 )
 def test_a_wrapper_learns_and_shares_its_base_s_groups(name, problem):
     model, closure = problem
-    base = torch.optim.SGD(model.named_parameters(), lr=0.05)
+    base = taker(name)(model.named_parameters(), lr=0.05)
     optimizer = around(base, name)
     several = "multi_loss" in optim_core.info(name).needs
     start = closure().item()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+import torch
+
 import optim_core
-from optim_core.errors import WrapperConflict
+from optim_core.errors import NotOffered, WrapperConflict
 
 
 def needed(cls: Any) -> dict[str, Any]:
@@ -32,17 +36,32 @@ def variants(cls: Any) -> Iterator[dict[str, Any]]:
 
 
 def around(base: Any, name: str, **options: Any) -> Any:
-    """The wrapper around the base, which does without a weight decay of its own if it has to."""
+    """The wrapper around the base, which does without a weight decay of its own if it has to.
+
+    A test is skipped for a base that has not what the wrapper acts on; which bases that are is tested in test_offers.
+    """
     cls = optim_core.get_wrapper(name)
     options = options or needed(cls)
     try:
         return cls(base, **options)
+    except NotOffered as conflict:
+        pytest.skip(str(conflict))
     except WrapperConflict as conflict:
         if "weight_decay=0" not in str(conflict):
             raise
     for group in base.param_groups:
         group["weight_decay"] = 0.0
-    return cls(base, **options)
+    return around(base, name, **options)
+
+
+def taker(name: str) -> type[torch.optim.Optimizer]:
+    """An optimizer of torch that the wrapper goes around: SGD, unless it acts on something that SGD has not."""
+    for cls in (torch.optim.SGD, torch.optim.Adam):
+        base = cls([("weight", torch.nn.Parameter(torch.zeros(1)))], lr=0.1)
+        with contextlib.suppress(NotOffered):
+            optim_core.get_wrapper(name)(base, **needed(optim_core.get_wrapper(name)))
+            return cls
+    raise AssertionError(f"{name} takes neither SGD nor Adam")
 
 
 def needs_only_a_base(wrapper: Any) -> bool:

@@ -4,6 +4,7 @@ A rule imports its words from here; see :mod:`optim_core.rules.values` for what 
 """
 
 from optim_core.rules.compose import Transform
+from optim_core.rules.offers import Denominator, Offers, denominator, gain, root, second_moment
 from optim_core.rules.projection import tangential
 from optim_core.rules.stacked import stacked
 from optim_core.rules.values import Level, Trace, Value
@@ -22,6 +23,7 @@ from optim_core.rules.vocabulary import (
     sigmoid,
     sign,
     size,
+    softplus,
     sqrt,
     square,
     tanh,
@@ -30,24 +32,31 @@ from optim_core.rules.vocabulary import (
 )
 
 __all__ = [
+    "Denominator",
     "Level",
+    "Offers",
     "Trace",
     "Transform",
     "Value",
     "amax",
     "clamp",
+    "denominator",
     "dot",
     "exp",
+    "gain",
     "lerp",
     "log",
     "maximum",
     "mean",
     "minimum",
     "norm",
+    "root",
     "sample",
+    "second_moment",
     "sigmoid",
     "sign",
     "size",
+    "softplus",
     "sqrt",
     "square",
     "stacked",

@@ -5,6 +5,8 @@ they cost no pass over memory of their own::
 
     g  ->  g / grad_scale (AMP)  ->  -g (maximize)  ->  transforms  ->  g + weight_decay * p (L2)               ->  rule
     p  ->  transforms  ->  p * (1 - lr * weight_decay) (decoupled)                                  ->  rule
+    rule  ->  transforms of what it divides by, the innermost first
+    rule  ->  p * (1 - what transforms make of its second moment)
     rule  ->  transforms of the update, the innermost first
 """
 
@@ -16,12 +18,15 @@ from typing import Any, ClassVar, Literal
 
 from optim_core.errors import RuleError
 from optim_core.rules.graph import Graph, Home
+from optim_core.rules.offers import Denominator, Offers
 from optim_core.rules.rounding import Rounding, rounded, whole_parameter
 from optim_core.rules.values import Level, Trace, Value
 
 
 class Transform:
-    """A change to gradient or parameter before the rule, or to the update after it; the identity unless overridden.
+    """A change to gradient or parameter before the rule, to what it divides by, or to the update after it.
+
+    The identity unless overridden.
 
     Subclasses are small, hashable and picklable (frozen dataclasses serve well): two equal ones share a trace.
     """
@@ -49,6 +54,15 @@ class Transform:
     def options(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
         """The options that the rule sees."""
         return options
+
+    def denominator(self, d: Denominator) -> Value:
+        """What the rule divides by, in the place of ``d.value``."""
+        return d.value
+
+    def decayed(self, p: Value, options: Mapping[str, Any], offers: Offers) -> Value:
+        """The parameter from which the update is subtracted: a decay that goes by what the rule has named."""
+        del options, offers
+        return p
 
     def update(self, u: Value, g: Value, p: Value) -> Value:
         """What is subtracted from the parameter, from what the rule would subtract.
@@ -132,13 +146,30 @@ def decayed(p: Value, settings: Settings, scalars: Mapping[str, Any]) -> Value:
     return p * (1 - factor)
 
 
-def transformed(p: Value, new_p: Value, g: Value, settings: Settings) -> Value:
-    """The new parameter after the transforms have seen the update, the innermost first."""
+def offers_of(settings: Settings) -> Offers:
+    """What a rule finds on its trace to name things on."""
+    acting = [t for t in reversed(settings.transforms) if type(t).denominator is not Transform.denominator]
+    return Offers([t.denominator for t in acting])
+
+
+def transformed(
+    p: Value, new_p: Value, g: Value, settings: Settings, scalars: Mapping[str, Any], offers: Offers
+) -> Value:
+    """The new parameter after the transforms have decayed it and seen the update, the innermost first."""
+    for transform in settings.transforms:
+        if type(transform).decayed is not Transform.decayed:
+            start = transform.decayed(p, scalars, offers)
+            if start is not p:
+                p, new_p = start, start - update_of(p, new_p)
     for transform in reversed(settings.transforms):
         if type(transform).update is not Transform.update:
-            direct = new_p.op == "sub" and new_p.args[0] is p
-            new_p = p - transform.update(new_p.args[1] if direct else p - new_p, g, p)
+            new_p = p - transform.update(update_of(p, new_p), g, p)
     return new_p
+
+
+def update_of(p: Value, new_p: Value) -> Value:
+    """What has been subtracted from p."""
+    return new_p.args[1] if new_p.op == "sub" and new_p.args[0] is p else p - new_p
 
 
 def compose(
@@ -167,6 +198,7 @@ def compose(
     p = whole_parameter(trace, trace.input("p", Level.ELEMENT), settings.rounding)
     p, g, plain = entering(p, trace.input("g", Level.ELEMENT), settings, scalars)
     p_in = decayed(p, settings, scalars)
+    trace.offers = offers_of(settings)
     result = rule(p_in, g, *(b.symbols(trace) for b in buffers), **{name: scalars[name] for name in wanted})
     new = result if isinstance(result, tuple) else (result,)
     states = [b for b in buffers if b.written]
@@ -174,7 +206,7 @@ def compose(
         raise RuleError(f"{rule.__qualname__} returns {len(new)} values instead of p and {len(states)} states")
     who = rule.__qualname__
     new_p = _checked(who, Buffer("p", Level.ELEMENT, written=True), "p", new[0], trace)
-    new_p = transformed(p_in, new_p, plain, settings)
+    new_p = transformed(p_in, new_p, plain, settings, scalars, trace.offers)
     outputs = rounded(trace, new_p, settings.rounding)
     for transform in settings.transforms:
         names = list(transform.kept_names())

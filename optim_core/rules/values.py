@@ -27,9 +27,12 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optim_core.errors import RuleError
+
+if TYPE_CHECKING:
+    from optim_core.rules.offers import Offers
 
 
 class Level(IntEnum):
@@ -327,12 +330,14 @@ class Trace:
         guards: the decisions taken.
         totals: the sums over all parameters, in the order in which the rule asked for them.
         calls: the calls of functions of stacks, in order.
+        offers: what the rule has named for transforms to act on; None where nobody wants to know.
     """
 
     def __init__(self, host: Mapping[str, float], shape: Sequence[int] = (1,)) -> None:
         self.guards: list[Guard] = []
         self.totals: list[Value] = []
         self.calls: list[Call] = []
+        self.offers: Offers | None = None
         self._host = host
         self._shape = shape
         self._looks: dict[Callable[[Sequence[int]], int], int] = {}

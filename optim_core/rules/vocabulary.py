@@ -93,6 +93,11 @@ def where(condition: Operand, a: Operand, b: Operand) -> Value:
     return _elementwise("where", condition, a, b)
 
 
+def softplus(x: Operand, sharpness: Operand) -> Value:
+    """log(1 + exp(b x)) / b, b the sharpness: smooth, above x and above 0; x itself where b x > 20, as in torch."""
+    return where(sharpness * x > 20, x, log(1 + exp(sharpness * x)) / sharpness)
+
+
 def _reduce(op: str, over: str, *operands: Value) -> Value:
     if over not in _OVER:
         raise RuleError(f"{op}: over={over!r} is not one of 'row', 'tensor'; total(...) sums over all parameters")

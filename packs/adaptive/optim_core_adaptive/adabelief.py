@@ -6,7 +6,7 @@ from typing import Any
 
 from optim_core import RuleOptimizer, decoupled, hyper, state
 from optim_core.errors import InvalidOption
-from optim_core.rules import Value, lerp, maximum, sqrt, square
+from optim_core.rules import Value, lerp, maximum, root, second_moment, sqrt, square
 from optim_core_adaptive.rectification import rectification, warn_if_never_rectified
 
 
@@ -83,11 +83,12 @@ class AdaBelief(RuleOptimizer):
         if amsgrad:
             max_exp_avg_var = maximum(max_exp_avg_var, exp_avg_var)
         states = exp_avg, exp_avg_var, max_exp_avg_var
-        lr = lr / (1 - beta1**step)
+        lr, c2 = lr / (1 - beta1**step), 1 - beta2**step
         if not rectify:
-            v = max_exp_avg_var if amsgrad else exp_avg_var
-            return p - lr * exp_avg / (sqrt(v / (1 - beta2**step)) + eps), *states
+            v = second_moment(max_exp_avg_var if amsgrad else exp_avg_var, c2)
+            return p - lr * exp_avg / root(v, eps, c2), *states
         r = rectification(beta2, step)
         if r is not None:
-            return p - lr * r * sqrt(1 - beta2**step) * exp_avg / (sqrt(exp_avg_var) + eps), *states
+            v = second_moment(exp_avg_var, c2)
+            return p - lr * r * sqrt(c2) * exp_avg / root(v, eps, c2, outside=True), *states
         return (p - lr * exp_avg if degenerated_to_sgd else p), *states

@@ -7,7 +7,7 @@ from typing import Any
 
 from optim_core import RuleOptimizer, hyper, l2, state
 from optim_core.errors import InvalidOption
-from optim_core.rules import Value, clamp, lerp, maximum, sign, sqrt, square
+from optim_core.rules import Value, clamp, lerp, maximum, root, sign, sqrt, square
 
 
 class AdaBound(RuleOptimizer):
@@ -92,5 +92,6 @@ class AdaBound(RuleOptimizer):
         f = final_lr * (lr / base_lr if base_lr else sign(lr))
         lower = f * (1 - 1 / (gamma * step + 1))
         upper = f * (1 + 1 / (gamma * step)) if gamma else math.inf
-        eta = clamp(lr * sqrt(1 - beta2**step) / (1 - beta1**step) / (sqrt(v) + eps), lower, upper)
+        c2 = 1 - beta2**step
+        eta = clamp(lr * sqrt(c2) / (1 - beta1**step) / root(v, eps, c2, outside=True), lower, upper)
         return p - eta * exp_avg, exp_avg, exp_avg_sq, max_exp_avg_sq

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optim_core import RuleOptimizer, hyper, l2, state
-from optim_core.rules import Value, lerp, sqrt, square
+from optim_core.rules import Value, denominator, lerp, sqrt, square
 
 
 class AdaDelta(RuleOptimizer):
@@ -45,6 +45,6 @@ class AdaDelta(RuleOptimizer):
     ) -> tuple[Value, ...]:
         """The update above."""
         square_avg = lerp(square(g), square_avg, rho)
-        x = sqrt(acc_delta + eps) / sqrt(square_avg + eps) * g
+        x = sqrt(acc_delta + eps) / denominator(sqrt(square_avg + eps), bare=sqrt(square_avg)) * g
         acc_delta = lerp(square(x), acc_delta, rho)
         return p - lr * x, square_avg, acc_delta

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optim_core import RuleOptimizer, hyper, l2, state
-from optim_core.rules import Value, sqrt, square
+from optim_core.rules import Value, gain, root, second_moment, square
 
 
 class Adagrad(RuleOptimizer):
@@ -50,4 +50,5 @@ class Adagrad(RuleOptimizer):
     ) -> tuple[Value, ...]:
         """The update above."""
         s = sum + square(g)
-        return p - lr / (1 + (step - 1) * lr_decay) * g / (sqrt(s) + eps), s
+        slower = 1 + (step - 1) * lr_decay
+        return p - gain(lr / slower, 1 / slower) * g / root(second_moment(s), eps), s

@@ -6,7 +6,7 @@ from typing import Any
 
 from optim_core import RuleOptimizer, hyper, l2, state
 from optim_core.errors import InvalidOption
-from optim_core.rules import Value, clamp, lerp, maximum, size, square, total
+from optim_core.rules import Value, clamp, gain, lerp, maximum, size, square, total
 
 #: Under the mean, so that gradients that are all 0 divide by something; float32 can just hold it.
 SMALLEST_MEAN = 1e-37
@@ -81,4 +81,4 @@ class Adai(RuleOptimizer):
         beta1 = clamp(1 - beta0 * w / mean, 0.0, 1 - eps)
         beta1_prod = beta1_prod * beta1
         exp_avg = lerp(g, exp_avg, beta1)
-        return p - lr * exp_avg / (1 - beta1_prod), exp_avg, exp_avg_sq, beta1_prod
+        return p - gain(lr, 1.0) * exp_avg / (1 - beta1_prod), exp_avg, exp_avg_sq, beta1_prod

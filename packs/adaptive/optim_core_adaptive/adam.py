@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optim_core import RuleOptimizer, hyper, l2, state
-from optim_core.rules import Value, lerp, maximum, sqrt, square
+from optim_core.rules import Value, lerp, maximum, root, second_moment, square
 
 
 class Adam(RuleOptimizer):
@@ -61,6 +61,7 @@ class Adam(RuleOptimizer):
         exp_avg_sq = lerp(square(g), exp_avg_sq, beta2)
         if amsgrad:
             max_exp_avg_sq = maximum(max_exp_avg_sq, exp_avg_sq)
-        v = max_exp_avg_sq if amsgrad else exp_avg_sq
-        p = p - lr / (1 - beta1**step) * exp_avg / (sqrt(v / (1 - beta2**step)) + eps)
+        c2 = 1 - beta2**step
+        v = second_moment(max_exp_avg_sq if amsgrad else exp_avg_sq, c2)
+        p = p - lr / (1 - beta1**step) * exp_avg / root(v, eps, c2)
         return p, exp_avg, exp_avg_sq, max_exp_avg_sq

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optim_core import RuleOptimizer, hyper, l2, state
-from optim_core.rules import Value, lerp, maximum
+from optim_core.rules import Value, denominator, lerp, maximum
 
 
 class Adamax(RuleOptimizer):
@@ -53,4 +53,4 @@ class Adamax(RuleOptimizer):
         beta1, beta2 = betas
         exp_avg = lerp(g, exp_avg, beta1)
         exp_inf = maximum(beta2 * exp_inf, abs(g) + eps)
-        return p - lr / (1 - beta1**step) * exp_avg / exp_inf, exp_avg, exp_inf
+        return p - lr / (1 - beta1**step) * exp_avg / denominator(exp_inf), exp_avg, exp_inf

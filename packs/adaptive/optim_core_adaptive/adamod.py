@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optim_core import RuleOptimizer, decoupled, hyper, state
-from optim_core.rules import Value, lerp, minimum, sqrt, square
+from optim_core.rules import Value, lerp, minimum, root, sqrt, square
 
 
 class AdaMod(RuleOptimizer):
@@ -61,6 +61,7 @@ class AdaMod(RuleOptimizer):
         beta1, beta2 = betas
         exp_avg = lerp(g, exp_avg, beta1)
         exp_avg_sq = lerp(square(g), exp_avg_sq, beta2)
-        s = lr * sqrt(1 - beta2**step) / (1 - beta1**step) / (sqrt(exp_avg_sq) + eps)
+        c2 = 1 - beta2**step
+        s = lr * sqrt(c2) / (1 - beta1**step) / root(exp_avg_sq, eps, c2, outside=True)
         exp_avg_lr = lerp(s, exp_avg_lr, beta3)
         return p - minimum(s, exp_avg_lr) * exp_avg, exp_avg, exp_avg_sq, exp_avg_lr

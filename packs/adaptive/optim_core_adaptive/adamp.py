@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, lerp, sqrt, square, tangential, where
+from optim_core.rules import Value, lerp, root, second_moment, square, tangential, where
 
 
 class AdamP(RuleOptimizer):
@@ -61,7 +61,8 @@ class AdamP(RuleOptimizer):
         beta1, beta2 = betas
         exp_avg = lerp(g, exp_avg, beta1)
         exp_avg_sq = lerp(square(g), exp_avg_sq, beta2)
-        d = (lerp(g, exp_avg, beta1) if nesterov else exp_avg) / (sqrt(exp_avg_sq / (1 - beta2**step)) + eps)
+        c2 = 1 - beta2**step
+        d = (lerp(g, exp_avg, beta1) if nesterov else exp_avg) / root(second_moment(exp_avg_sq, c2), eps, c2)
         decay = lr * weight_decay
         if p.ndim > 1:
             d, invariant = tangential(d, p, g, delta=delta, eps=eps)

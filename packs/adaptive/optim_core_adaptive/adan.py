@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, lerp, minimum, sqrt, square, total
+from optim_core.rules import Value, lerp, minimum, root, second_moment, sqrt, square, total
 
 
 class Adan(RuleOptimizer):
@@ -71,7 +71,8 @@ class Adan(RuleOptimizer):
         exp_avg = lerp(g, exp_avg, beta1)
         exp_avg_diff = lerp(y, exp_avg_diff, beta2)
         exp_avg_sq = lerp(square(g + beta2 * y), exp_avg_sq, beta3)
-        denom = sqrt(exp_avg_sq / (1 - beta3**step)) + eps
+        c3 = 1 - beta3**step
+        denom = root(second_moment(exp_avg_sq, c3), eps, c3)
         s = lr * (exp_avg / (1 - beta1**step) + beta2 / (1 - beta2**step) * exp_avg_diff) / denom
         p = p * (1 - lr * weight_decay) - s if no_prox else (p - s) / (1 + lr * weight_decay)
         return p, exp_avg, exp_avg_diff, exp_avg_sq, g

@@ -6,7 +6,7 @@ from typing import Any
 
 from optim_core import RuleOptimizer, hyper, l2, state
 from optim_core.errors import InvalidOption
-from optim_core.rules import Value, lerp, maximum, norm, sigmoid, sqrt, square, where
+from optim_core.rules import Value, gain, lerp, maximum, norm, root, second_moment, sigmoid, sqrt, square, where
 from optim_core_adaptive.rectification import rectification, warn_if_never_rectified
 
 
@@ -110,17 +110,24 @@ class AdaNorm(RuleOptimizer):
         exp_avg = lerp(h, exp_avg, beta1)
         exp_avg_var = lerp(square(h - exp_avg if variant == "adabelief" else g), exp_avg_var, beta2)
         if variant == "diffgrad":
-            u = sqrt(c2) / c1 * sigmoid(abs(previous_grad - g)) * exp_avg / (sqrt(exp_avg_var) + eps)
+            v, x = second_moment(exp_avg_var, c2), gain(sigmoid(abs(previous_grad - g)), 0.5)
+            u = sqrt(c2) / c1 * x * exp_avg / root(v, eps, c2, outside=True)
         elif variant == "radam":
-            factor, root = rectification(beta2, step), sqrt(exp_avg_var) + eps
-            u = exp_avg / c1 if factor is None else factor * sqrt(c2) / c1 * exp_avg / root
+            factor = rectification(beta2, step)
+            if factor is None:
+                u = exp_avg / c1
+            else:
+                v = second_moment(exp_avg_var, c2)
+                u = factor * sqrt(c2) / c1 * exp_avg / root(v, eps, c2, outside=True)
         else:
             if amsgrad:
                 v = max_exp_avg_var = maximum(max_exp_avg_var, exp_avg_var) + eps
             else:
                 v = exp_avg_var = exp_avg_var + eps
-            u = exp_avg / c1 / (sqrt(v / c2) + eps)
-            if rectify:
-                factor = rectification(beta2, step, least=4)
-                u = exp_avg if factor is None else factor * u
+            factor = rectification(beta2, step, least=4) if rectify else None
+            if rectify and factor is None:
+                u = exp_avg
+            else:
+                u = exp_avg / c1 / root(second_moment(v, c2), eps, c2)
+                u = u if factor is None else factor * u
         return p - lr * u, exp_avg, exp_avg_var, exp_grad_norm, max_exp_avg_var, g

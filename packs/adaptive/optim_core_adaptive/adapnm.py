@@ -6,7 +6,7 @@ from typing import Any
 
 from optim_core import RuleOptimizer, decoupled, hyper, state
 from optim_core.errors import InvalidOption
-from optim_core.rules import Value, lerp, maximum, sqrt, square
+from optim_core.rules import Value, gain, lerp, maximum, root, second_moment, sqrt, square
 
 
 class AdaPNM(RuleOptimizer):
@@ -80,9 +80,10 @@ class AdaPNM(RuleOptimizer):
         exp_avg_sq = lerp(square(g), exp_avg_sq, beta2)
         if amsgrad:
             max_exp_avg_sq = maximum(max_exp_avg_sq, exp_avg_sq)
-        v = max_exp_avg_sq if amsgrad else exp_avg_sq
+        c2 = 1 - beta2**step
+        v = second_moment(max_exp_avg_sq if amsgrad else exp_avg_sq, c2)
         n = sqrt((1 + beta3) ** 2 + beta3**2)
-        u = ((1 + beta3) * a - beta3 * b) / n / (sqrt(v / (1 - beta2**step)) + eps)
+        u = gain(((1 + beta3) * a - beta3 * b) / n, 1 / n) / root(v, eps, c2)
         p = p - lr / (1 - beta1**step) * u
         exp_avg, neg_exp_avg = (a, b) if odd else (b, a)
         return p, exp_avg, neg_exp_avg, exp_avg_sq, max_exp_avg_sq

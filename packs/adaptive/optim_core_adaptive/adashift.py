@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, amax, lerp, mean, sqrt, square, where
+from optim_core.rules import Value, amax, lerp, mean, root, second_moment, square, where
 
 
 class AdaShift(RuleOptimizer):
@@ -71,7 +71,8 @@ class AdaShift(RuleOptimizer):
             q = amax(q) if reduce == "max" else mean(q) if reduce == "mean" else q
             exp_avg_sq = lerp(q, exp_avg_sq, beta2)
             exp_avg_sq_weight = where(exp_avg_sq > 0, lerp(1.0, exp_avg_sq_weight, beta2), 0.0)
-            u = exp_avg / (sqrt(exp_avg_sq / exp_avg_sq_weight) + eps)
+            second_moment(where(exp_avg_sq > 0, exp_avg_sq / exp_avg_sq_weight, 0.0))
+            u = exp_avg / root(exp_avg_sq, eps, exp_avg_sq_weight)
             p = p - lr * where(exp_avg_sq > 0, u, 0.0)
         return p, exp_avg, exp_avg_sq, exp_avg_sq_weight, last_grads
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optim_core import RuleOptimizer, hyper, l2, state
-from optim_core.rules import Value, sqrt, square
+from optim_core.rules import Value, denominator, second_moment, sqrt, square
 
 
 class AdaSmooth(RuleOptimizer):
@@ -74,4 +74,5 @@ class AdaSmooth(RuleOptimizer):
         e = abs(s) / (n + eps)
         c2 = square((rho2 - rho1) * e + 1 - rho2)
         exp_avg_sq = c2 * square(g) + (1 - c2) * exp_avg_sq
-        return p - lr * g / sqrt(exp_avg_sq + eps), exp_avg_sq, p, s, n, moves
+        v = second_moment(exp_avg_sq)
+        return p - lr * g / denominator(sqrt(v + eps), bare=sqrt(v)), exp_avg_sq, p, s, n, moves

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, lerp, size, sqrt, square, total
+from optim_core.rules import Value, denominator, lerp, size, sqrt, square, total
 
 
 class AvaGrad(RuleOptimizer):
@@ -68,9 +68,13 @@ class AvaGrad(RuleOptimizer):
         r = sqrt(exp_avg_sq)
         exp_avg = lerp(g, exp_avg, beta1)
         exp_avg_sq = lerp(square(g), exp_avg_sq, beta2)
-        new_gamma = sqrt(total(size(p)) / total(1 / square(r / sqrt(1 - beta2**step) + eps)))
+
+        def corrected(c2: Value) -> Value:
+            return denominator(r / sqrt(c2) + eps, bare=r, correction=c2)
+
+        new_gamma = sqrt(total(size(p)) / total(1 / square(corrected(1 - beta2**step))))
         if step > 1:
             if weight_decay and decoupled_weight_decay:
                 p = p * (1 - lr * weight_decay)
-            p = p - gamma * lr / (1 - beta1**step) * exp_avg / (r / sqrt(1 - beta2 ** (step - 1)) + eps)
+            p = p - gamma * lr / (1 - beta1**step) * exp_avg / corrected(1 - beta2 ** (step - 1))
         return p, exp_avg, exp_avg_sq, new_gamma

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, lerp, maximum, minimum, sqrt, square, total, where
+from optim_core.rules import Value, lerp, maximum, minimum, root, square, total, where
 from optim_core_adaptive.dadaptation import check_one_lr
 
 
@@ -80,11 +80,11 @@ class DAdaptAdaGrad(RuleOptimizer):
         a = d * lr
         if weight_decay:
             g = g + weight_decay * p
-        old_s, old_denom = sk, sqrt(alphak) + eps
+        old_s, old_denom = sk, root(alphak, eps)
         if lr:
             alphak = alphak + square(g)
             sk = sk + a * g
-        denom = sqrt(alphak) + eps
+        denom = root(alphak, eps)
         gsq_weighted = gsq_weighted + total(square(a * g) / denom)
         sksq_weighted = sksq_weighted + total(square(sk) / denom - square(old_s) / old_denom)
         skl1 = skl1 + total(abs(sk) - abs(old_s))

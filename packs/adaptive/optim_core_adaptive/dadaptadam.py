@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, dot, lerp, maximum, minimum, sqrt, square, total, where
+from optim_core.rules import Value, dot, gain, lerp, maximum, minimum, root, second_moment, sqrt, square, total, where
 from optim_core_adaptive.dadaptation import check_one_lr
 
 
@@ -92,11 +92,12 @@ class DAdaptAdam(RuleOptimizer):
             a = a * sqrt(1 - beta2 ** (k + 1)) / (1 - beta1 ** (k + 1))
         if weight_decay and not decoupled_weight_decay:
             g = g + weight_decay * p
-        numerator = total(a * layer_scale * dot(g, s / (sqrt(exp_avg_sq) + eps)))
+        numerator = total(a * layer_scale * dot(g, s / root(exp_avg_sq, eps)))
         if lr:
             exp_avg = lerp(a * layer_scale * g, exp_avg, beta1)
             exp_avg_sq = lerp(square(g), exp_avg_sq, beta2)
             s = b * s + (1 - b) * a * g
+        second_moment(exp_avg_sq)
         s_norm = total(layer_scale * abs(s) if lr else 0 * s)
         counts = s_norm > 0
         numerator = lerp(numerator, numerator_weighted, b)
@@ -104,6 +105,6 @@ class DAdaptAdam(RuleOptimizer):
         if lr:
             if weight_decay and decoupled_weight_decay:
                 p = p * (1 - where(counts, a, 0.0) * weight_decay)
-            p = p - exp_avg / (sqrt(exp_avg_sq) + eps)
+            p = p - gain(exp_avg, d * layer_scale) / root(exp_avg_sq, eps)
         numerator_weighted = where(counts, numerator, numerator_weighted)
         return p, exp_avg, exp_avg_sq, s, where(counts, new_d, d), numerator_weighted, where(counts, k + 1, k)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, lerp, maximum, minimum, sqrt, square, total, where
+from optim_core.rules import Value, gain, lerp, maximum, minimum, root, second_moment, square, total, where
 from optim_core_adaptive.dadaptation import check_one_lr
 
 
@@ -93,13 +93,13 @@ class DAdaptAdan(RuleOptimizer):
             exp_avg_diff = lerp(a * y, exp_avg_diff, beta2)
             exp_avg_sq = lerp(square(g + beta2 * y), exp_avg_sq, beta3)
             s = beta3 * s + (1 - beta3) * a * g
-        denom = sqrt(exp_avg_sq) + eps
+        denom = root(second_moment(exp_avg_sq), eps)
         gsq_weighted = lerp(total(square(a * g) / denom), gsq_weighted, beta3)
         s_sq = total(square(s) / denom if lr else 0 * s)
         s_norm = total(abs(s) if lr else 0 * s)
         new_d = maximum(d, minimum((s_sq / (1 - beta3) - gsq_weighted) / s_norm, d * growth_rate))
         if lr:
             decay = where(s_norm > 0, a, 0.0) * weight_decay
-            x = (exp_avg + beta2 * exp_avg_diff) / denom
+            x = gain(exp_avg + beta2 * exp_avg_diff, d) / denom
             p = p * (1 - decay) - x if no_prox else (p - x) / (1 + decay)
         return p, exp_avg, exp_avg_diff, exp_avg_sq, s, g, where(s_norm > 0, new_d, d), gsq_weighted

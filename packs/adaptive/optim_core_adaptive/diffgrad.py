@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optim_core import RuleOptimizer, hyper, l2, state
-from optim_core.rules import Value, lerp, sigmoid, sqrt, square
+from optim_core.rules import Value, gain, lerp, root, second_moment, sigmoid, sqrt, square
 
 
 class DiffGrad(RuleOptimizer):
@@ -57,6 +57,8 @@ class DiffGrad(RuleOptimizer):
         beta1, beta2 = betas
         exp_avg = lerp(g, exp_avg, beta1)
         exp_avg_sq = lerp(square(g), exp_avg_sq, beta2)
-        x = sigmoid(abs(previous_grad - g))
-        step_size = lr * sqrt(1 - beta2**step) / (1 - beta1**step)
-        return p - step_size * x * exp_avg / (sqrt(exp_avg_sq) + eps), exp_avg, exp_avg_sq, g
+        x = gain(sigmoid(abs(previous_grad - g)), 0.5)
+        c2 = 1 - beta2**step
+        step_size = lr * sqrt(c2) / (1 - beta1**step)
+        v = second_moment(exp_avg_sq, c2)
+        return p - step_size * x * exp_avg / root(v, eps, c2, outside=True), exp_avg, exp_avg_sq, g

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, lerp, maximum, minimum, norm, sqrt, square, total, where
+from optim_core.rules import Value, gain, lerp, maximum, minimum, norm, root, second_moment, sqrt, square, total, where
 
 
 class LAMB(RuleOptimizer):
@@ -68,9 +68,10 @@ class LAMB(RuleOptimizer):
         exp_avg = lerp(g, exp_avg, beta1)
         exp_avg_sq = lerp(square(g), exp_avg_sq, beta2)
         if bias_correction:
-            u = exp_avg / (1 - beta1**step) / (sqrt(exp_avg_sq / (1 - beta2**step)) + eps)
+            c2 = 1 - beta2**step
+            u = exp_avg / (1 - beta1**step) / root(second_moment(exp_avg_sq, c2), eps, c2)
         else:
-            u = exp_avg / (sqrt(exp_avg_sq) + eps)
+            u = exp_avg / root(second_moment(exp_avg_sq), eps)
         if weight_decay:
             u = u + weight_decay * p
         if adam:
@@ -79,4 +80,4 @@ class LAMB(RuleOptimizer):
         if clamp_value is not None:
             p_norm = minimum(p_norm, clamp_value)
         ratio = where((p_norm > 0) & (u_norm > 0), p_norm / u_norm, 1.0)
-        return p - lr * ratio * u, exp_avg, exp_avg_sq
+        return p - gain(lr * ratio, ratio) * u, exp_avg, exp_avg_sq

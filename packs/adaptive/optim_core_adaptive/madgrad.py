@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, lerp, sqrt, square, where
+from optim_core.rules import Value, denominator, lerp, sqrt, square, where
 
 
 class MADGRAD(RuleOptimizer):
@@ -64,7 +64,8 @@ class MADGRAD(RuleOptimizer):
             return p, grad_sum_sq, s, x0
 
         def way(v: Value, s: Value) -> Value:
-            root = v ** (1 / 3) + eps
+            bare = v ** (1 / 3)
+            root = denominator(bare + eps, bare=bare)
             return where(root > 0, s / root, 0.0)
 
         a = (lr + eps) * sqrt(step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optim_core import RuleOptimizer, hyper, l2, state
-from optim_core.rules import Value, lerp, sqrt, square
+from optim_core.rules import Value, lerp, root, second_moment, square
 
 
 class NAdam(RuleOptimizer):
@@ -65,4 +65,5 @@ class NAdam(RuleOptimizer):
         exp_avg = lerp(g, exp_avg, beta1)
         exp_avg_sq = lerp(square(g), exp_avg_sq, beta2)
         n = (1 - mu) / (1 - mu_product) * g + mu_next / (1 - mu_product * mu_next) * exp_avg
-        return p - lr * n / (sqrt(exp_avg_sq / (1 - beta2**step)) + eps), exp_avg, exp_avg_sq, mu_product
+        c2 = 1 - beta2**step
+        return p - lr * n / root(second_moment(exp_avg_sq, c2), eps, c2), exp_avg, exp_avg_sq, mu_product

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, dot, lerp, maximum, sqrt, where
+from optim_core.rules import Value, dot, gain, lerp, maximum, root, second_moment, where
 
 
 class NovoGrad(RuleOptimizer):
@@ -66,10 +66,10 @@ class NovoGrad(RuleOptimizer):
         exp_avg_sq = where(exp_avg_sq == 0, norm_sq, lerp(norm_sq, exp_avg_sq, beta2))
         if amsgrad:
             max_exp_avg_sq = maximum(max_exp_avg_sq, exp_avg_sq)
-        x = g / (sqrt(max_exp_avg_sq if amsgrad else exp_avg_sq) + eps)
+        x = g / root(second_moment(max_exp_avg_sq if amsgrad else exp_avg_sq), eps)
         if weight_decay and decoupled_weight_decay:
             p = p * (1 - lr * weight_decay)
         elif weight_decay:
             x = x + weight_decay * p
-        exp_avg = beta1 * exp_avg + ((1 - beta1) * x if grad_averaging else x)
+        exp_avg = beta1 * exp_avg + ((1 - beta1) * x if grad_averaging else gain(x, 1 / (1 - beta1)))
         return p - lr * exp_avg, exp_avg, exp_avg_sq, max_exp_avg_sq

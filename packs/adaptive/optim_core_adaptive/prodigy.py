@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, dot, lerp, maximum, minimum, sample, sqrt, square, total, where
+from optim_core.rules import Value, denominator, dot, lerp, maximum, minimum, sample, sqrt, square, total, where
 from optim_core_adaptive.dadaptation import check_one_lr
 
 
@@ -114,7 +114,9 @@ class Prodigy(RuleOptimizer):
         a = where(counts, a, 0.0)
         if weight_decay and decoupled_weight_decay:
             p = p * (1 - a * weight_decay)
-        p = p - a * (exp_avg if beta1 else new_d * g) / (sqrt(exp_avg_sq) + new_d * eps)
+        root = sqrt(exp_avg_sq)
+        root = denominator(root + new_d * eps, bare=root / new_d, scale=new_d)
+        p = p - a * (exp_avg if beta1 else new_d * g) / root
         k = where(counts, k + 1, k)
         d_numerator = where(counts, numerator, d_numerator)
         return p, exp_avg, exp_avg_sq, s, p0, new_d, where(counts, farthest, d_max), d_numerator, k

@@ -7,7 +7,7 @@ from typing import Any
 from torch.optim.optimizer import ParamsT
 
 from optim_core import RuleOptimizer, hyper, l2, state
-from optim_core.rules import Value, lerp, sqrt, square
+from optim_core.rules import Value, lerp, root, second_moment, square
 
 
 class QHAdam(RuleOptimizer):
@@ -68,5 +68,5 @@ class QHAdam(RuleOptimizer):
         (beta1, beta2), (nu1, nu2) = betas, nus
         exp_avg = lerp(exp_avg, g, (1 - beta1) / (1 - beta1**step))
         exp_avg_sq = lerp(exp_avg_sq, square(g), (1 - beta2) / (1 - beta2**step))
-        d = lerp(g, exp_avg, nu1) / (sqrt(lerp(square(g), exp_avg_sq, nu2)) + eps)
+        d = lerp(g, exp_avg, nu1) / root(second_moment(lerp(square(g), exp_avg_sq, nu2)), eps)
         return p - lr * d, exp_avg, exp_avg_sq

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, lerp, sqrt, square
+from optim_core.rules import Value, lerp, root, second_moment, sqrt, square
 from optim_core_adaptive.rectification import rectification, warn_if_never_rectified
 
 
@@ -83,4 +83,6 @@ class RAdam(RuleOptimizer):
         lr = lr / (1 - beta1**step)
         if r is None:
             return p - lr * exp_avg, exp_avg, exp_avg_sq
-        return p - lr * r * sqrt(1 - beta2**step) * exp_avg / (sqrt(exp_avg_sq) + eps), exp_avg, exp_avg_sq
+        c2 = 1 - beta2**step
+        v = second_moment(exp_avg_sq, c2)
+        return p - lr * r * sqrt(c2) * exp_avg / root(v, eps, c2, outside=True), exp_avg, exp_avg_sq

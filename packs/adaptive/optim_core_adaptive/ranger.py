@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from optim_core import RuleOptimizer, decoupled, hyper, state
-from optim_core.rules import Value, lerp, mean, sqrt, square
+from optim_core.rules import Value, lerp, mean, root, second_moment, sqrt, square
 from optim_core_adaptive.rectification import rectification, warn_if_never_rectified
 
 
@@ -88,7 +88,10 @@ class Ranger(RuleOptimizer):
         exp_avg_sq = lerp(square(g), exp_avg_sq, beta2)
         lr = lr / (1 - beta1**step)
         r = rectification(beta2, step, least=n_sma_threshold)
-        direction = exp_avg if r is None else r * sqrt(1 - beta2**step) * exp_avg / (sqrt(exp_avg_sq) + eps)
+        direction, c2 = exp_avg, 1 - beta2**step
+        if r is not None:
+            v = second_moment(exp_avg_sq, c2)
+            direction = r * sqrt(c2) * exp_avg / root(v, eps, c2, outside=True)
         p = p - lr * direction
         if step % k == 0:
             p = slow_buffer = lerp(slow_buffer, p, alpha)

@@ -7,7 +7,7 @@ from typing import Any
 
 from optim_core import RuleOptimizer, hyper, state
 from optim_core.errors import InvalidOption
-from optim_core.rules import Value, exp, lerp, log, maximum, mean, minimum, norm, size, sqrt, square, total, where
+from optim_core.rules import Value, lerp, maximum, mean, minimum, norm, root, size, softplus, sqrt, square, total, where
 
 
 class Ranger21(RuleOptimizer):
@@ -158,9 +158,8 @@ class Ranger21(RuleOptimizer):
         m = lerp(g, m, square(beta1))
         if amsgrad:
             max_variance_ma = maximum(max_variance_ma, variance_ma)
-        d = sqrt((max_variance_ma if amsgrad else variance_ma) / (1 - beta2**step)) + eps
-        if use_softplus:
-            d = where(softplus_beta * d > 20, d, log(1 + exp(softplus_beta * d)) / softplus_beta)
+        v, c2 = max_variance_ma if amsgrad else variance_ma, 1 - beta2**step
+        d = softplus(sqrt(v / c2) + eps, softplus_beta) if use_softplus else root(v, eps, c2)
         p = p - lr / (1 - beta1**step) * (2 * m - n) / sqrt(square(1 + beta2) + square(beta2)) / d
         if lookahead_active and whole_step % lookahead_k == 0:
             p = lookahead_params = lerp(lookahead_params, p, lookahead_alpha)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optim_core import RuleOptimizer, hyper, l2, state
-from optim_core.rules import Value, lerp, maximum, sqrt, square
+from optim_core.rules import Value, gain, lerp, maximum, root, second_moment, square
 
 
 class RMSprop(RuleOptimizer):
@@ -61,7 +61,7 @@ class RMSprop(RuleOptimizer):
         if centered:
             grad_avg = lerp(g, grad_avg, alpha)
             v = maximum(square_avg - square(grad_avg), 0.0)
-        u = g / (sqrt(v) + eps)
+        u = g / root(second_moment(v), eps)
         if momentum:
-            u = momentum_buffer = momentum * momentum_buffer + u
+            u = momentum_buffer = gain(momentum * momentum_buffer + u, 1 / (1 - momentum))
         return p - lr * u, square_avg, grad_avg, momentum_buffer

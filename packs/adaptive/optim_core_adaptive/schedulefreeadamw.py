@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from optim_core import hyper, state
-from optim_core.rules import Value, lerp, sqrt, square
+from optim_core.rules import Value, lerp, root, square
 from optim_core.schedule_free import ScheduleFree
 
 
@@ -84,7 +84,7 @@ class ScheduleFreeAdamW(ScheduleFree):
         """The update above; p is y."""
         b, beta2 = betas
         exp_avg_sq = lerp(square(g), exp_avg_sq, beta2)
-        u = g / (sqrt(exp_avg_sq / (1 - beta2**step)) + eps)
+        u = g / root(exp_avg_sq, eps, 1 - beta2**step)
         if weight_decay:
             u = u + weight_decay * p
         y, z, weight_sum, lr_max = ScheduleFree.average(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optim_core import RuleOptimizer, hyper, l2, state
-from optim_core.rules import Value, dot, lerp, sqrt, square, total, where
+from optim_core.rules import Value, dot, lerp, root, sqrt, square, total, where
 
 
 class SWATS(RuleOptimizer):
@@ -79,7 +79,8 @@ class SWATS(RuleOptimizer):
         switched = sgd_lr > 0
         average = lerp(g, exp_avg, beta1)
         exp_avg_sq = lerp(square(g), exp_avg_sq, beta2)
-        d = -lr * sqrt(1 - beta2**step) / (1 - beta1**step) * average / (sqrt(exp_avg_sq) + eps)
+        c2 = 1 - beta2**step
+        d = -lr * sqrt(c2) / (1 - beta1**step) * average / root(exp_avg_sq, eps, c2, outside=True)
         ratio = lr / largest_lr if largest_lr else largest_lr
         product = total(ratio * dot(d, g))
         gamma = -total(dot(d, d)) / product

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optim_core import RuleOptimizer, hyper, l2, state
-from optim_core.rules import Value, lerp, sign, sqrt, square
+from optim_core.rules import Value, lerp, root, second_moment, sign, sqrt, square
 
 
 class Yogi(RuleOptimizer):
@@ -59,5 +59,6 @@ class Yogi(RuleOptimizer):
         beta1, beta2 = betas
         exp_avg = lerp(g, exp_avg, beta1)
         exp_avg_sq = exp_avg_sq - (1 - beta2) * sign(exp_avg_sq - square(g)) * square(g)
-        lr = lr * sqrt(1 - beta2**step) / (1 - beta1**step)
-        return p - lr * exp_avg / (sqrt(exp_avg_sq) + eps), exp_avg, exp_avg_sq
+        c2 = 1 - beta2**step
+        lr = lr * sqrt(c2) / (1 - beta1**step)
+        return p - lr * exp_avg / root(second_moment(exp_avg_sq, c2), eps, c2, outside=True), exp_avg, exp_avg_sq

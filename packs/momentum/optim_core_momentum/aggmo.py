@@ -6,7 +6,7 @@ from torch.optim.optimizer import ParamsT
 
 from optim_core import RuleOptimizer, hyper, l2, state
 from optim_core.errors import InvalidOption
-from optim_core.rules import Value
+from optim_core.rules import Value, gain
 
 
 class AggMo(RuleOptimizer):
@@ -59,4 +59,5 @@ class AggMo(RuleOptimizer):
     ) -> tuple[Value, list[Value]]:
         """The update above."""
         velocities = [beta * v + g for beta, v in zip(betas, momentum_buffer, strict=True)]
-        return p - lr / len(betas) * sum(velocities[1:], velocities[0]), velocities
+        summed = gain(sum(velocities[1:], velocities[0]), sum(1 / (1 - beta) for beta in betas) / len(betas))
+        return p - lr / len(betas) * summed, velocities

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, minimum, norm, where
+from optim_core.rules import Value, gain, minimum, norm, where
 from optim_core_momentum.sgd import SGD, check_nesterov
 
 
@@ -77,7 +77,7 @@ class LARS(RuleOptimizer):
             r = where((p_norm > 0) & (g_norm > 0), r, 1.0)
             if trust_clip and lr:
                 r = minimum(r / lr, 1.0)
-            g = r * (g + weight_decay * p)
+            g = gain(r * (g + weight_decay * p), r)
         return SGD.rule(
             p, g, momentum_buffer, lr=lr, momentum=momentum, dampening=dampening, nesterov=nesterov, first=first
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 from optim_core import RuleOptimizer, hyper, l2, state
 from optim_core.errors import InvalidOption
-from optim_core.rules import Value, lerp
+from optim_core.rules import Value, gain, lerp
 
 
 class PID(RuleOptimizer):
@@ -77,7 +77,8 @@ class PID(RuleOptimizer):
     ) -> tuple[Value, ...]:
         """The update above."""
         if not momentum:
-            return p - lr * g, i_buffer, d_buffer, grad_buffer
+            return p - lr * gain(g, 1.0), i_buffer, d_buffer, grad_buffer
+        lr = gain(lr, 1 + integral * (1 - dampening) / (1 - momentum))
         if first:
             return p - lr * (g + integral * g), g, d_buffer, grad_buffer
         i_buffer = momentum * i_buffer + (1 - dampening) * g

@@ -6,7 +6,7 @@ from typing import Any
 
 from optim_core import RuleOptimizer, decoupled, hyper, state
 from optim_core.errors import InvalidOption
-from optim_core.rules import Value, lerp, sqrt, square
+from optim_core.rules import Value, gain, lerp, sqrt, square
 
 
 class PNM(RuleOptimizer):
@@ -69,5 +69,6 @@ class PNM(RuleOptimizer):
         odd = bool(step % 2)
         a, n = (pos_momentum, neg_momentum) if odd else (neg_momentum, pos_momentum)
         a = lerp(g, a, square(beta1))
-        p = p - lr * ((1 + beta0) * a - beta0 * n) / sqrt(square(1 + beta0) + square(beta0))
+        noise = sqrt(square(1 + beta0) + square(beta0))
+        p = p - gain(lr * ((1 + beta0) * a - beta0 * n) / noise, 1 / noise)
         return (p, a, n) if odd else (p, n, a)

@@ -9,7 +9,7 @@ from torch.optim.optimizer import ParamsT
 
 from optim_core import RuleOptimizer, hyper, l2, state
 from optim_core.errors import InvalidOption
-from optim_core.rules import Value, lerp
+from optim_core.rules import Value, gain, lerp
 
 
 class QHM(RuleOptimizer):
@@ -49,7 +49,7 @@ class QHM(RuleOptimizer):
     def rule(p: Value, g: Value, momentum_buffer: Value, *, lr: Value, momentum: Value, nu: Value) -> tuple[Value, ...]:
         """The update above."""
         momentum_buffer = lerp(g, momentum_buffer, momentum)
-        return p - lr * lerp(g, momentum_buffer, nu), momentum_buffer
+        return p - lr * gain(lerp(g, momentum_buffer, nu), 1.0), momentum_buffer
 
     # Each conversion follows from comparing transfer functions. With z the delay by one step, that of QHM is
     #     p / g = -lr z / (1 - z) * ((1 - nu momentum) - (1 - nu) momentum z) / (1 - momentum z).

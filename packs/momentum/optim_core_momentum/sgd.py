@@ -6,7 +6,7 @@ from typing import Any
 
 from optim_core import RuleOptimizer, hyper, l2, state
 from optim_core.errors import InvalidOption
-from optim_core.rules import Value
+from optim_core.rules import Value, gain
 
 
 def check_nesterov(owner: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -73,6 +73,7 @@ class SGD(RuleOptimizer):
     ) -> tuple[Value, ...]:
         """The update above."""
         if not momentum:
-            return p - lr * g, momentum_buffer
+            return p - lr * gain(g, 1.0), momentum_buffer
         momentum_buffer = g if first else momentum * momentum_buffer + (1 - dampening) * g
-        return p - lr * (g + momentum * momentum_buffer if nesterov else momentum_buffer), momentum_buffer
+        d = g + momentum * momentum_buffer if nesterov else momentum_buffer
+        return p - lr * gain(d, (1 - dampening) / (1 - momentum)), momentum_buffer

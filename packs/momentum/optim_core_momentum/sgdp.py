@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, tangential, where
+from optim_core.rules import Value, gain, tangential, where
 from optim_core_momentum.sgd import check_nesterov
 
 
@@ -76,6 +76,7 @@ class SGDP(RuleOptimizer):
             d = momentum_buffer = momentum * momentum_buffer + d
         if nesterov:
             d = g + momentum * momentum_buffer
+        d = gain(d, (1 - dampening) / (1 - momentum))
         decay = lr * weight_decay / (1 - momentum)
         if p.ndim > 1:
             d, invariant = tangential(d, p, g, delta=delta, eps=eps)

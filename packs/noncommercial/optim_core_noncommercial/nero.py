@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, lerp, mean, norm, sqrt, square, where
+from optim_core.rules import Value, lerp, mean, norm, root, square, where
 
 #: Share of a neuron's norm below which what is left without the mean is rounding.
 _ROUNDING = 1e-6
@@ -74,7 +74,7 @@ class Nero(RuleOptimizer):
     ) -> tuple[Value, ...]:
         """The update above."""
         exp_avg_sq = lerp(square(norm(g, over="row")), exp_avg_sq, beta)
-        p_new = p - lr * scale * where(exp_avg_sq > 0, g / sqrt(exp_avg_sq / (1 - beta**step)), 0.0)
+        p_new = p - lr * scale * where(exp_avg_sq > 0, g / root(exp_avg_sq, None, 1 - beta**step), 0.0)
         if constraints and lr and p.ndim > 1 and p.row_size > 1:
             centred = p_new - mean(p_new, over="row")
             size = norm(centred, over="row")

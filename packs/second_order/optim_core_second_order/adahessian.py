@@ -10,7 +10,7 @@ from torch import Tensor
 from optim_core import decoupled, hyper, state
 from optim_core.curvature import HessianDiagonal
 from optim_core.errors import InvalidOption
-from optim_core.rules import Value, lerp, sqrt, square, where
+from optim_core.rules import Value, denominator, lerp, sqrt, square, where
 
 Blocks = tuple[int, int, int, int]
 
@@ -106,7 +106,7 @@ class AdaHessian(HessianDiagonal):
         curvature = sqrt(exp_hessian_diag_sq) / sqrt(1 - beta2**count)
         if hessian_power != 1:
             curvature = curvature**hessian_power
-        new_p = p - lr / (1 - beta1**step) * exp_avg / (curvature + eps)
+        new_p = p - lr / (1 - beta1**step) * exp_avg / denominator(curvature + eps, bare=curvature)
         if estimates is not None:  # there may be none yet
             new_p = where(estimates > 0, new_p, p)
         return new_p, exp_avg, exp_hessian_diag_sq, estimates

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, amax, dot, maximum, mean, minimum, norm, sqrt, square
+from optim_core.rules import Value, amax, denominator, dot, maximum, mean, minimum, norm, sqrt, square
 
 
 class Apollo(RuleOptimizer):
@@ -90,7 +90,7 @@ class Apollo(RuleOptimizer):
         D = maximum(abs(B), amax(abs(y)) if belief else 0.01)
         if belief:
             D = D + eps / alpha
-        d = m / D
+        d = m / denominator(D)
         if weight_decay and decay != "L2":
             d = d + (weight_decay / mean(D) if decay == "stable" else weight_decay) * p
         return p - eta * d, m, B, d

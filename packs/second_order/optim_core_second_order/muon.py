@@ -164,8 +164,8 @@ class Muon(RuleOptimizer):
             beta1, beta2 = adam_betas
             exp_avg = lerp(g, exp_avg, beta1)
             exp_avg_sq = lerp(square(g), exp_avg_sq, beta2)
-            denominator = sqrt(exp_avg_sq / (1 - beta2**step)) + adam_eps
-            return p - lr / (1 - beta1**step) * exp_avg / denominator, None, exp_avg, exp_avg_sq
+            d = sqrt(exp_avg_sq / (1 - beta2**step)) + adam_eps
+            return p - lr / (1 - beta1**step) * exp_avg / d, None, exp_avg, exp_avg_sq
         M = g if momentum_buffer is None else lerp(g, momentum_buffer, momentum)
         u = lerp(g, M, momentum) if nesterov else M
         X = u / (norm(u) + eps if norm_eps_mode == "add" else maximum(norm(u), eps))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from optim_core import hyper, state
 from optim_core.optimizer import RuleOptimizer
-from optim_core.rules import Value, lerp, mean, sqrt, square, stacked
+from optim_core.rules import Value, lerp, mean, root, sqrt, square, stacked
 from optim_core_second_order.axes import along, unfolded
 from optim_core_second_order.roots import eigh
 from optim_core_second_order.shapes import Shape, merged
@@ -122,11 +122,12 @@ class SOAP(RuleOptimizer):
         G = g if Q is None else _rot(g, Q, **how)
         m = lerp(G, exp_avg, beta1)
         v = lerp(square(G), exp_avg_sq, beta2)
-        U = m / (sqrt(v) + eps)
+        c2 = 1 - beta2**t
+        U = m / root(v, eps, c2 if correct_bias else None, outside=True)
         U = U if Q is None else _unrot(U, Q, **how)
         if normalize_grads:
             U = U / (sqrt(mean(square(U))) + 1e-30)
-        size = lr * sqrt(1 - beta2**t) / (1 - beta1**t) if correct_bias else lr
+        size = lr * sqrt(c2) / (1 - beta1**t) if correct_bias else lr
         p = (p - size * U) * (1 - lr * weight_decay)
         if GG is not None and t % precondition_frequency == 0:
             m, v, Q = _renewed(m, v, GG, Q, **how)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from optim_core_wrappers.gradnorm import GradientNormalization
     from optim_core_wrappers.lookahead import Lookahead
     from optim_core_wrappers.normloss import NormLoss
+    from optim_core_wrappers.softplus import SoftplusDenominator
+    from optim_core_wrappers.stablewd import StableWeightDecay
 
 __all__ = [
     "AGC",
@@ -26,6 +28,8 @@ __all__ = [
     "GradientNormalization",
     "Lookahead",
     "NormLoss",
+    "SoftplusDenominator",
+    "StableWeightDecay",
     "WeightDecay",
 ]
 

@@ -10,6 +10,7 @@ from optim_core.declarations import hyper
 from optim_core.errors import WrapperConflict
 from optim_core.rules import Transform, Value
 from optim_core.transforming import TransformWrapper
+from optim_core.wrapper import Wrapper
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,21 @@ class Decay(Transform):
 
     def _spared(self, p: Value) -> bool:
         return self.weight_decay == 0 or (self.matrices_only and p.ndim <= 1)
+
+
+def refuse_double_decay(wrapper: Wrapper, group: Mapping[str, Any]) -> None:
+    """Refuse to decay what decays already.
+
+    Raises:
+        WrapperConflict: the base has a weight decay of its own.
+    """
+    own = group.get("weight_decay")
+    if own:
+        raise WrapperConflict(
+            f"{wrapper.method.name} goes around methods that do not decay by themselves, but "
+            f"{type(wrapper.innermost).__name__} has weight_decay={own!r}: give it weight_decay=0, or leave this "
+            "wrapper out"
+        )
 
 
 class WeightDecay(TransformWrapper):
@@ -72,12 +88,7 @@ class WeightDecay(TransformWrapper):
             WrapperConflict: the base has a weight decay of its own.
         """
         super().added(group)
-        own = group.get("weight_decay")
-        if own:
-            raise WrapperConflict(
-                f"WeightDecay goes around methods that do not decay by themselves, but {type(self.innermost).__name__} "
-                f"has weight_decay={own!r}: give it weight_decay=0, or leave this wrapper out"
-            )
+        refuse_double_decay(self, group)
 
     def transform(self) -> Transform:
         """The transform that the options describe."""

@@ -130,4 +130,33 @@ def optim_core_wrappers() -> list[WrapperSpec]:
                 year=2017,
             ),
         ),
+        WrapperSpec(
+            name="softplus",
+            aliases=("sadam",),
+            target="optim_core_wrappers.softplus:SoftplusDenominator",
+            summary="Smooths what an adaptive method divides by, so that no element is divided by nearly zero.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Calibrating the Adaptive Learning Rate to Improve Convergence of ADAM",
+                url="https://arxiv.org/abs/1908.00700",
+                year=2019,
+            ),
+            code="https://github.com/neilliang90/Sadam",
+            code_license="none found",
+        ),
+        WrapperSpec(
+            name="stablewd",
+            aliases=("sgds", "adams"),
+            target="optim_core_wrappers.stablewd:StableWeightDecay",
+            summary="Weight decay in proportion to the step size in force, as momentum or a second moment make it.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="On the Overlooked Pitfalls of Weight Decay and How to Mitigate Them: A Gradient-Norm "
+                "Perspective",
+                url="https://arxiv.org/abs/2011.11152",
+                year=2020,
+            ),
+            code="https://github.com/zeke-xie/stable-weight-decay-regularization",
+            code_license="MIT",
+        ),
     ]

@@ -1,0 +1,142 @@
+"""Words by which a rule names what transforms may act on: what it divides by, its second moment, its gains.
+
+They return what they are given as it is and cost nothing, unless a transform acts on it. What has been named while a
+rule was traced stays on the trace, as :class:`Offers`.
+
+Example:
+    >>> from optim_core.rules import Level, Trace
+    >>> trace = Trace({})
+    >>> trace.offers = Offers()
+    >>> g, v = (trace.input(name, Level.ELEMENT) for name in "gv")
+    >>> g / root(second_moment(v), 1e-8)
+    div(g, add(sqrt(v), 1e-08))
+    >>> len(trace.offers.denominators), trace.offers.second_moment
+    (1, v)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from optim_core.rules.values import Level, Value
+from optim_core.rules.vocabulary import Operand, size, sqrt
+
+
+@dataclass(frozen=True, eq=False)
+class Denominator:
+    """What a rule divides a direction by.
+
+    Attributes:
+        value: all of it: with bias correction, eps included.
+        bare: the same without bias correction and eps, such as the root of the average of g squared.
+        correction: the bias correction of what is under that root, or None.
+    """
+
+    value: Value
+    bare: Value
+    correction: Operand | None = None
+
+    def corrected(self, bare: Value) -> Value:
+        """Something in the place of ``bare``, with bias correction."""
+        return bare if self.correction is None else bare / sqrt(self.correction)
+
+
+#: What a transform makes of a denominator: another ``value``.
+Change: TypeAlias = Callable[[Denominator], Value]
+
+
+@dataclass(eq=False)
+class Offers:
+    """What a rule has named in one trace.
+
+    Attributes:
+        changes: what transforms make of denominators, the innermost first.
+        denominators: what the rule divides by, and what it divides by instead; equal if nothing has changed it.
+        second_moment: what the squares of its steps go by, bias correction left out; None if it has named none.
+        correction: that bias correction, or None.
+        gain: the product of the gains that it has named; None if it has named none.
+    """
+
+    changes: Sequence[Change] = ()
+    denominators: list[tuple[Value, Value]] = field(default_factory=list)
+    second_moment: Value | None = None
+    correction: Operand | None = None
+    gain: Operand | None = None
+
+    def squares(self, p: Value) -> tuple[Value, Value]:
+        """Two values: their totals are the sum of the corrected second moment over all elements, and their number.
+
+        Both are zero where the rule has named none: totals are over all parameters, so all have to take part.
+        """
+        n = size(p)
+        if self.second_moment is None:
+            return 0 * n, 0 * n
+        v = self.second_moment if self.correction is None else self.second_moment / self.correction
+        if v.level is Level.ELEMENT:
+            return v, n
+        return (v * size(p, "row") if v.level is Level.ROW else v * n), n
+
+
+def denominator(
+    x: Value, *, bare: Value | None = None, correction: Operand | None = None, scale: Operand | None = None
+) -> Value:
+    """x, by which the rule divides a direction; a transform may put something else in its place.
+
+    Args:
+        x: what is divided by.
+        bare: x without bias correction and eps; None if x is that already.
+        correction: the bias correction of what is under the root in x, if there is one.
+        scale: what x has to be divided by to be comparable with gradients: the root of ``correction``, if the rule
+            corrects outside of x.
+    """
+    offers = _offers(x)
+    if offers is None:
+        return x
+    changed = x
+    if offers.changes:
+        whole = Denominator(x if scale is None else x / scale, x if bare is None else bare, correction)
+        for change in offers.changes:
+            whole = replace(whole, value=change(whole))
+        changed = whole.value if scale is None else whole.value * scale
+    offers.denominators.append((x, changed))
+    return changed
+
+
+def root(v: Value, eps: Operand | None, correction: Operand | None = None, *, outside: bool = False) -> Value:
+    """sqrt(v / correction) + eps, named as a denominator.
+
+    Args:
+        v: an average of squares.
+        eps: added to the root, or None.
+        correction: the bias correction of v, if there is one.
+        outside: the rule corrects outside of this: it is sqrt(v) + eps.
+    """
+    bare = sqrt(v)
+    x = bare if outside or correction is None else sqrt(v / correction)
+    x = x if eps is None else x + eps
+    return denominator(
+        x, bare=bare, correction=correction, scale=None if correction is None or not outside else sqrt(correction)
+    )
+
+
+def second_moment(v: Value, correction: Operand | None = None) -> Value:
+    """v, an average of squares such that the rule's steps are lr, times gains, over the root of v / correction."""
+    offers = _offers(v)
+    if offers is not None:
+        offers.second_moment, offers.correction = v, correction
+    return v
+
+
+def gain(x: Value, factor: Operand) -> Value:
+    """x, which for steady gradients comes to be ``factor`` times what it is made of: a sum of them has a gain > 1."""
+    offers = _offers(x)
+    if offers is not None:
+        offers.gain = factor if offers.gain is None else offers.gain * factor
+    return x
+
+
+def _offers(x: object) -> Offers | None:
+    """Where to name something; nowhere if a rule is tried by hand, on numbers."""
+    return x.trace.offers if isinstance(x, Value) else None

@@ -162,7 +162,7 @@ class Wrapper(_Declared):
     @property
     def needs_closure(self) -> bool:
         """Whether a step evaluates the loss itself, so that ``step()`` alone cannot do it."""
-        return isinstance(self.base, Wrapper) and self.base.needs_closure
+        return bool(getattr(self.base, "needs_closure", False))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """As the base's."""
@@ -209,7 +209,7 @@ class Wrapper(_Declared):
         Returns:
             The loss at the weights before the step.
         """
-        return self.base.collect(run) if isinstance(self.base, Wrapper) else run()
+        return self.base.collect(run) if isinstance(self.base, (Wrapper, RuleOptimizer)) else run()
 
     def evaluate(self, closure: Callable[[], Any]) -> Any:
         """Zero gradients, evaluate the closure once, and leave gradients at the present weights."""
@@ -258,7 +258,7 @@ class Wrapper(_Declared):
         """
         if closure is None and self.needs_closure:
             raise ClosureError(
-                f"{self.method.name} evaluates the loss more than once a step: use optimizer.minimize(closure), or "
+                f"{_evaluator(self)} evaluates the loss more than once a step: use optimizer.minimize(closure), or "
                 "step(closure) with a closure that zeroes the gradients, computes the loss and calls backward"
             )
         loss = None
@@ -344,6 +344,13 @@ class Wrapper(_Declared):
 
 def collected() -> None:
     """The closure of a step whose gradients are there already: a wrapper then steps without collecting them."""
+
+
+def _evaluator(optimizer: Optimizer) -> str:
+    """The innermost one that needs a closure."""
+    while isinstance(optimizer, Wrapper) and getattr(optimizer.base, "needs_closure", False):
+        optimizer = optimizer.base
+    return type(optimizer).__name__
 
 
 def _refuse_twice(base: Optimizer, owner: str) -> None:

@@ -326,6 +326,13 @@ class RuleOptimizer(_Declared):
         """Zero the gradients, evaluate the closure, and leave the gradients that the next step needs."""
         return evaluate(self, closure, create_graph=self.needs_graph)
 
+    def prepare(self, overflow: bool | None) -> bool:
+        """Inside a wrapper, whether the gradients at hand make a step; see :meth:`optim_core.wrapper.Wrapper.prepare`.
+
+        A method raises here what it would raise in ``step()`` for where the gradients were taken.
+        """
+        return not overflow
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters from their gradients.

@@ -122,10 +122,19 @@ class ScheduleFree(RuleOptimizer):
         Raises:
             NotTraining: in eval mode, without a closure.
         """
-        if closure is None and not self.training:
+        if closure is None:
+            self._check_training()
+        return super().step(closure)
+
+    def prepare(self, overflow: bool | None) -> bool:
+        """In training mode only."""
+        self._check_training()
+        return super().prepare(overflow)
+
+    def _check_training(self) -> None:
+        if not self.training:
             raise NotTraining(
                 f"{self.method.name}: step() after eval(): the parameters hold the average x, and so the gradients are "
                 "not those of the training point y. Call optimizer.train() before the forward pass, or use "
                 "optimizer.minimize(closure), which goes back by itself"
             )
-        return super().step(closure)

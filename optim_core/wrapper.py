@@ -27,6 +27,7 @@ class _Kept(Optimizer):
     options: dict[str, Any]
     memory: dict[Tensor, dict[str, Tensor]]
     counters: dict[str, int]
+    stepped: bool
     _set_up: bool
     _stepping: Wrapper | None
 
@@ -44,10 +45,17 @@ class Wrapper(_Declared):
 
     * :meth:`collect` to decide how often and where gradients are evaluated (SAM),
     * :meth:`evaluate` to decide what one evaluation of the user's closure is (PCGrad),
+    * :meth:`prepare` to decide whether there is a step, before anything of it is done,
     * :meth:`apply` to act around the base's step (Lookahead),
 
     each calling the inherited one for what lies inside. What they keep between steps goes into ``memory`` (a dict
     for each parameter, of tensors of its shape or single numbers) and ``counters``, and so into checkpoints.
+
+    ``stepped`` tells whether the last call of ``step`` or ``minimize`` has changed the parameters: not where GradScaler
+    has found inf or nan. No wrapper counts such a call, and a scheduler should not either::
+
+        if optimizer.stepped:
+            scheduler.step()
 
     Args:
         base: any torch optimizer, or another wrapper.
@@ -100,6 +108,7 @@ class Wrapper(_Declared):
             self.options = {name: h.default for name, h in self.hypers.items()} | given
             self.memory = {}
             self.counters = {}
+            self.stepped = False
             self._set_up = False
             self._stepping = None
             super().__init__(base.param_groups, base.defaults)
@@ -217,6 +226,20 @@ class Wrapper(_Declared):
             return self.base.evaluate(closure)
         return closures.evaluate(self.base, closure)
 
+    #: GradScaler calls step() after an overflow too, instead of unscaling gradients and leaving it out.
+    _step_supports_amp_scaling = True
+
+    def prepare(self, overflow: bool | None) -> bool:
+        """Decide whether the gradients at hand make a step; called once for each, the outermost wrapper first.
+
+        Args:
+            overflow: whether GradScaler has found inf or nan; None without one. Gradients are unscaled already.
+
+        Returns:
+            Whether :meth:`apply` comes next. If not, no wrapper counts the call.
+        """
+        return self.base.prepare(overflow) if isinstance(self.base, (Wrapper, RuleOptimizer)) else not overflow
+
     def apply(self) -> None:
         """Update the parameters from the gradients that :meth:`collect` has left."""
         if isinstance(self.base, Wrapper):
@@ -254,20 +277,44 @@ class Wrapper(_Declared):
             The closure's first result, or None.
 
         Raises:
-            ClosureError: a closure is needed and missing.
+            ClosureError: a closure is needed and missing, or given where GradScaler drives.
         """
+        if closure is collected:  # a wrapper outside of this one has prepared the step
+            self.stepped = True
+            with torch.no_grad():
+                self.apply()
+            return None
+        found_inf: Tensor | None = getattr(self, "found_inf", None)  # GradScaler sets it for the time of the call
+        if closure is not None and found_inf is not None:
+            raise ClosureError(
+                f"{self.method.name}: GradScaler takes no closures: call backward() on the scaled loss, then "
+                "scaler.step(optimizer)"
+            )
         if closure is None and self.needs_closure:
             raise ClosureError(
                 f"{_evaluator(self)} evaluates the loss more than once a step: use optimizer.minimize(closure), or "
                 "step(closure) with a closure that zeroes the gradients, computes the loss and calls backward"
             )
         loss = None
-        if closure is not None and closure is not collected:
+        self.stepped = False
+        if closure is not None:
             with torch.enable_grad():
                 loss = self.collect(closure)
         with torch.no_grad():
-            self.apply()
+            self._unscale()
+            if self.prepare(None if found_inf is None else bool(found_inf)):
+                self.apply()
+                self.stepped = True
         return loss
+
+    def _unscale(self) -> None:
+        """Divide by the factor of a GradScaler that has left this to the step."""
+        scale: Tensor | None = getattr(self, "grad_scale", None)
+        if scale is None:
+            return
+        for p in closures.parameters(self):
+            if p.grad is not None:
+                p.grad.div_(scale.to(p.grad.device))
 
     def explain(self) -> Explanation:
         """What is in force for each parameter, and why; print it."""
@@ -334,7 +381,7 @@ class Wrapper(_Declared):
                     )
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("base", "options", "memory", "counters", "_set_up", "_stepping", *self.arguments)
+        kept = ("base", "options", "memory", "counters", "stepped", "_set_up", "_stepping", *self.arguments)
         return {name: self.__dict__[name] for name in kept if name in self.__dict__}
 
     def __repr__(self) -> str:

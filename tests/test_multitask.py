@@ -142,6 +142,41 @@ def test_rotations_stay_rotations_and_tasks_are_learnt(name: str) -> None:
     assert not torch.allclose(matrices, torch.eye(4).expand(2, 4, 4), atol=1e-3)
 
 
+@each
+@pytest.mark.parametrize("options", [{}, {"normalize_losses": True, "burn_in_period": 3}], ids=str)
+@pytest.mark.parametrize("base", [torch.optim.SGD, torch.optim.Adam])
+def test_a_scaler_changes_nothing(name: str, options: dict[str, Any], base: Any) -> None:
+    """Neither its factor nor steps that it leaves out, the first one among them."""
+    plain, scaled = Toy(start_of(0.3), weighted=True), Toy(start_of(0.3), weighted=True)
+    first, second = (wrapped(name, base(toy.params, lr=0.01), toy.rotations, **options) for toy in (plain, scaled))
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**12, growth_interval=2)
+    for t in range(7):
+        first.minimize(plain.closure(t))
+        for factor in (float("inf"), 1.0) if t in (0, 3) else (1.0,):
+            second.zero_grad()
+            second.backward([factor * loss for loss in scaled.losses(t)], scaler)
+            scaler.step(second)
+            scaler.update()
+            assert second.stepped is (factor == 1)
+        torch.testing.assert_close(scaled.everything(), plain.everything(), rtol=1e-10, atol=1e-12)
+
+
+@each
+def test_scaled_gradients_of_low_precision(name: str) -> None:
+    toy = Toy(weighted=True, dtype=torch.float32)
+    optimizer = wrapped(name, torch.optim.SGD(toy.params, lr=0.1), toy.rotations)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**14)  # its square is far beyond float16
+    for t in range(5):
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.float16):
+            losses = toy.losses(t)
+        optimizer.backward([loss.float() for loss in losses], scaler)
+        scaler.step(optimizer)
+        scaler.update()
+        assert optimizer.stepped
+    assert any(p.abs().max() > 0 for p in toy.rotations.generators)
+
+
 def model() -> nn.Module:
     torch.manual_seed(0)
     layers = {

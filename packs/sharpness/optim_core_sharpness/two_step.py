@@ -32,7 +32,8 @@ class SharpnessAware(Wrapper):
         loss_function(...).backward()       # as often, on the same data
         optimizer.second_step()             # back, and the base's step; step() does the same
 
-    With ``torch.amp.GradScaler``, which takes no closures, and may skip a step (the weights go back then, too)::
+    With ``torch.amp.GradScaler``, which takes no closures, and may skip a step (the weights go back then, too); inside
+    another wrapper ``optimizer`` is that one, and ``first_step`` this one's::
 
         scaler.scale(loss_function(...)).backward()
         scaler.unscale_(optimizer)
@@ -52,9 +53,6 @@ class SharpnessAware(Wrapper):
 
     model: nn.Module | None = None
     arguments: ClassVar[tuple[str, ...]] = ("model",)
-
-    #: step() does what GradScaler would: after an overflow it must be called all the same, to bring the weights back
-    _step_supports_amp_scaling = True
 
     def wrapped(self) -> None:
         """Start at home.
@@ -200,18 +198,20 @@ class SharpnessAware(Wrapper):
             )
         return super().step(closure)
 
-    def apply(self) -> None:
-        """The base's step; from the worst point nearby, if the weights are there, after going back."""
-        scale: Tensor | None = getattr(self, "grad_scale", None)
-        overflow: Tensor | None = getattr(self, "found_inf", None)
-        if scale is not None:
-            for p in parameters(self):
-                if p.grad is not None:
-                    p.grad.div_(scale.to(p.grad.device))
+    def prepare(self, overflow: bool | None) -> bool:
+        """Go back, if the weights are at the worst point nearby, overflow or not."""
         if self._away:
             self._fall()
-        if overflow is None or (not bool(overflow) and self._finite()):
-            self.descend()
+        if overflow is False:  # the scaler has seen the gradients of one evaluation only
+            overflow = not self._finite()
+        ready = super().prepare(overflow)
+        if not ready:
+            self.shares = []
+        return ready
+
+    def apply(self) -> None:
+        """The base's step."""
+        self.descend()
         self.shares = []  # gradients need not outlive the step
 
     def descend(self) -> None:
@@ -219,7 +219,7 @@ class SharpnessAware(Wrapper):
         super().apply()
 
     def _finite(self) -> bool:
-        """Whether the gradients that the base would get are; the scaler has seen those of one evaluation only."""
+        """Whether the gradients that the base would get are."""
         gradients = [p.grad for p in parameters(self) if p.grad is not None]
         return not gradients or bool(torch.stack([g.isfinite().all().to(gradients[0].device) for g in gradients]).all())
 

@@ -296,7 +296,8 @@ class RuleOptimizer(_Declared):
         """Do everything for one step: zero the gradients, evaluate, backward, update.
 
         Args:
-            closure: computes and returns the loss, a 0-d tensor; nothing else.
+            closure: computes and returns the loss, a 0-d tensor; nothing else. Or yields it in parts, whose sum it is,
+                so that only one part's graph is in memory: gradient accumulation, for any method.
 
         Returns:
             The loss before the step, detached.

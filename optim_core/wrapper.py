@@ -255,7 +255,9 @@ class Wrapper(_Declared):
         """Do everything for one step.
 
         Args:
-            closure: computes and returns the loss (a list of losses for multi-task wrappers); nothing else.
+            closure: computes and returns the loss (a list of losses for multi-task wrappers); nothing else. One loss
+                may also be yielded in parts, whose sum it is, so that only one part's graph is in memory: gradient
+                accumulation, of which each evaluation sees all.
 
         Returns:
             The loss before the step, detached.

@@ -24,8 +24,9 @@ Expression: TypeAlias = Callable[..., Mapping[str, Value]]
 class SharpnessAware(Wrapper):
     """Base of the methods that take a second gradient at the worst point nearby, for a step from where they were.
 
-    ``minimize(closure)`` and ``step(closure)`` evaluate twice; a closure that accumulates gradients over parts of a
-    batch goes over all of them both times. By hand::
+    ``minimize(closure)`` and ``step(closure)`` evaluate twice. Where gradients accumulate, both evaluations go over all
+    parts of the batch: the closure of ``minimize`` yields the loss of each, divided by their number, that of ``step``
+    calls backward on each. By hand::
 
         loss_function(...).backward()       # as often as gradients accumulate
         optimizer.first_step()              # to the worst point nearby; zeroes the gradients

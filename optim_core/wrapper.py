@@ -6,7 +6,7 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -30,6 +30,15 @@ class _Kept(Optimizer):
     stepped: bool
     _set_up: bool
     _stepping: Wrapper | None
+
+
+class Accumulator(Protocol):
+    """A wrapper that takes several calls for a step."""
+
+    method: ClassVar[Method]
+
+    def close(self) -> bool:
+        """Have the next :meth:`Wrapper.prepare` make a step of the calls that there are; whether there are any."""
 
 
 @typing.dataclass_transform(field_specifiers=(required,))
@@ -173,6 +182,17 @@ class Wrapper(_Declared):
         """Whether a step evaluates the loss itself, so that ``step()`` alone cannot do it."""
         return bool(getattr(self.base, "needs_closure", False))
 
+    @property
+    def differentiates(self) -> bool:
+        """Whether the innermost method differentiates the gradients in some steps."""
+        inside = type(self.innermost)
+        return issubclass(inside, RuleOptimizer) and inside.needs_graph is not RuleOptimizer.needs_graph
+
+    @property
+    def accumulator(self) -> Accumulator | None:
+        """The wrapper here or inside that takes several calls for a step, if there is one."""
+        return self.base.accumulator if isinstance(self.base, Wrapper) else None
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """As the base's."""
         self.base.zero_grad(set_to_none)
@@ -308,6 +328,21 @@ class Wrapper(_Declared):
                 self.apply()
                 self.stepped = True
         return loss
+
+    def flush(self) -> bool:
+        """Step with the gradients that wait for more of them (gradient accumulation).
+
+        Returns:
+            Whether there were any.
+        """
+        accumulator = self.accumulator
+        if accumulator is None or not accumulator.close():
+            return False
+        with torch.no_grad():
+            ready = self.prepare(None)
+        if ready:
+            self.step(collected)
+        return ready
 
     def _unscale(self) -> None:
         """Divide by the factor of a GradScaler that has left this to the step."""

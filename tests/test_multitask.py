@@ -244,6 +244,25 @@ def test_goes_with_other_wrappers(name: str) -> None:
     assert all(p.isfinite().all() for p in toy.everything())
 
 
+@each
+def test_accumulation_goes_inside_and_outside(name: str) -> None:
+    ends = []
+    for inside in (True, False):
+        toy = Toy(weighted=True)
+        optimizer: Any = torch.optim.SGD(toy.params, lr=0.1)
+        for kind in ("accumulate", name) if inside else (name, "accumulate"):
+            if kind == name:
+                optimizer = merging = wrapped(name, optimizer, toy.rotations)
+            else:
+                optimizer = optim_core.get_wrapper("accumulate")(optimizer, steps=2)
+        for t in range(8):
+            optimizer.minimize(toy.closure(t))
+        assert merging.counters["steps"] == 4
+        ends.append(toy.everything())
+    torch.testing.assert_close(*ends)
+    assert all(x.isfinite().all() for x in ends[0])
+
+
 def test_what_cannot_be() -> None:
     toy = Toy()
     base = torch.optim.SGD(toy.params, lr=0.1)

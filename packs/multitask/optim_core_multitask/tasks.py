@@ -10,7 +10,6 @@ from torch import Tensor
 
 from optim_core.closures import call
 from optim_core.errors import ClosureError, WrapperConflict
-from optim_core.optimizer import RuleOptimizer
 from optim_core.wrapper import Wrapper
 
 
@@ -31,11 +30,10 @@ class MultiTask(Wrapper):
             WrapperConflict: the base does.
         """
         super().wrapped()
-        inside = type(self.innermost)
-        if issubclass(inside, RuleOptimizer) and inside.needs_graph is not RuleOptimizer.needs_graph:
+        if self.differentiates:
             raise WrapperConflict(
-                f"{self.method.name} cannot go around {inside.__name__}, which differentiates the gradient of one "
-                "loss; use a first-order method such as adamw"
+                f"{self.method.name} cannot go around {type(self.innermost).__name__}, which differentiates the "
+                "gradient of one loss; use a first-order method such as adamw"
             )
 
     def merge(self, losses: Sequence[Tensor], scale: Tensor | None) -> None:

@@ -14,7 +14,6 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from optim_core.closures import check_dense, parameters
 from optim_core.errors import ClosureError, WrapperConflict
 from optim_core.formula import Formula, Share
-from optim_core.optimizer import RuleOptimizer
 from optim_core.rules import Value, sqrt, square, total, where
 from optim_core.wrapper import Wrapper, collected
 
@@ -63,11 +62,10 @@ class SharpnessAware(Wrapper):
         """
         super().wrapped()
         self._settle()
-        inside = type(self.innermost)
-        if issubclass(inside, RuleOptimizer) and inside.needs_graph is not RuleOptimizer.needs_graph:
+        if self.differentiates:
             raise WrapperConflict(
-                f"{self.method.name} cannot go around {inside.__name__}, which differentiates the gradients after the "
-                "weights have moved back; use a first-order method such as adamw"
+                f"{self.method.name} cannot go around {type(self.innermost).__name__}, which differentiates the "
+                "gradients after the weights have moved back; use a first-order method such as adamw"
             )
 
     def _settle(self) -> None:

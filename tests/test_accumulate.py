@@ -127,6 +127,20 @@ def test_a_loss_that_is_missing_for_a_micro_batch_is_missing() -> None:
         assert equal(params, PROBLEM.parameters())
 
 
+def test_labels_are_sampled_once_in_a_window() -> None:
+    params, optimizer = built(lambda ps: optim_core.get("sophiag")(ps, update_period=2), accumulate(3))
+    sampled: list[int] = []
+
+    def closure(t: int) -> Tensor:
+        if optimizer.innermost.sampling:
+            sampled.append(t)
+        return loss(params, t)
+
+    for t in range(15):  # five steps; estimates are due after the second and the fourth
+        optimizer.minimize(lambda t=t: closure(t))
+    assert sampled == [6, 12]
+
+
 # loops ---------------------------------------------------------------------------------------------------------
 def zeroing(*, set_to_none: bool) -> Callable[[Any, list[Parameter], int], None]:
     def way(optimizer: Any, params: list[Parameter], t: int) -> None:

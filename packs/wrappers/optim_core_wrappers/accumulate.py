@@ -43,6 +43,7 @@ class Accumulate(Wrapper):
     * GradScaler: gradients are taken in unscaled, so its factor may change in mid-window. A micro-batch with inf or nan
       is left out, does not count, and the window goes on.
     * Methods that use the loss (ALI-G) get its mean or sum over the window, if every micro-batch came with a closure.
+      Sophia-G's estimate is of the first micro-batch of a window: ``bs`` counts the labels of that one.
     * Memory: one tensor a parameter, float32 for parameters of lower precision, from the first micro-batch of a window
       to its step. It is part of the state dict, so that training resumes in mid-window.
 

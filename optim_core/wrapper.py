@@ -36,9 +36,12 @@ class Accumulator(Protocol):
     """A wrapper that takes several calls for a step."""
 
     method: ClassVar[Method]
+    #: Whether :meth:`Wrapper.prepare` is to make a step of the calls that there are.
+    closing: bool
 
-    def close(self) -> bool:
-        """Have the next :meth:`Wrapper.prepare` make a step of the calls that there are; whether there are any."""
+    @property
+    def pending(self) -> bool:
+        """Whether some calls wait for their step."""
 
 
 @typing.dataclass_transform(field_specifiers=(required,))
@@ -60,8 +63,8 @@ class Wrapper(_Declared):
     each calling the inherited one for what lies inside. What they keep between steps goes into ``memory`` (a dict
     for each parameter, of tensors of its shape or single numbers) and ``counters``, and so into checkpoints.
 
-    ``stepped`` tells whether the last call of ``step`` or ``minimize`` has changed the parameters: not where GradScaler
-    has found inf or nan. No wrapper counts such a call, and a scheduler should not either::
+    ``stepped`` tells whether the last call of ``step`` or ``minimize`` has been a step: not where GradScaler has found
+    inf or nan, nor where gradients wait for more of them. No wrapper counts such a call, nor should a scheduler::
 
         if optimizer.stepped:
             scheduler.step()
@@ -258,6 +261,7 @@ class Wrapper(_Declared):
         Returns:
             Whether :meth:`apply` comes next. If not, no wrapper counts the call.
         """
+        self.stepped = False
         return self.base.prepare(overflow) if isinstance(self.base, (Wrapper, RuleOptimizer)) else not overflow
 
     def apply(self) -> None:
@@ -302,9 +306,9 @@ class Wrapper(_Declared):
             ClosureError: a closure is needed and missing, or given where GradScaler drives.
         """
         if closure is collected:  # a wrapper outside of this one has prepared the step
-            self.stepped = True
             with torch.no_grad():
                 self.apply()
+            self.stepped = True
             return None
         found_inf: Tensor | None = getattr(self, "found_inf", None)  # GradScaler sets it for the time of the call
         if closure is not None and found_inf is not None:
@@ -336,10 +340,14 @@ class Wrapper(_Declared):
             Whether there were any.
         """
         accumulator = self.accumulator
-        if accumulator is None or not accumulator.close():
+        if accumulator is None or not accumulator.pending:
             return False
-        with torch.no_grad():
-            ready = self.prepare(None)
+        accumulator.closing = True
+        try:
+            with torch.no_grad():
+                ready = self.prepare(None)
+        finally:
+            accumulator.closing = False
         if ready:
             self.step(collected)
         return ready

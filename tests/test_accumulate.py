@@ -342,6 +342,7 @@ def test_hooks_of_the_base_see_its_steps() -> None:
     optimizer.base.register_step_post_hook(lambda *_: calls.append(1))
     run(optimizer, params, range(7))
     assert len(calls) == 2
+    assert not optimizer.stepped
     assert optimizer.state[params[0]]["step"] == 2
 
 
@@ -376,7 +377,7 @@ def test_flush_takes_the_mean_of_fewer() -> None:
 
 def test_gradients_at_the_average_are_refused_before_they_are_taken_in() -> None:
     for base, outer in ((momentum, (("ema", {}),)), ("schedulefreesgd", ())):
-        params, optimizer = built(base, accumulate(2), *outer)
+        (params, optimizer), (others, twin) = (built(base, accumulate(2), *outer) for _ in range(2))
         run(optimizer, params, range(3))
         keeper = optimizer.accumulator
         before = copy.deepcopy(keeper.memory[params[0]]["sum"])
@@ -391,6 +392,8 @@ def test_gradients_at_the_average_are_refused_before_they_are_taken_in() -> None
         optimizer.zero_grad()
         run(optimizer, params, range(3, 4))
         assert optimizer.stepped
+        run(twin, others, range(4))
+        close(params, others)
 
 
 def test_a_step_that_fails_keeps_the_window() -> None:

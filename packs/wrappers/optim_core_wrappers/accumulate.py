@@ -73,7 +73,7 @@ class Accumulate(Wrapper):
     reduction: str = hyper("mean", "how their gradients are put together", choices=("mean", "sum"))
 
     _loss: Any = None
-    _closing = False
+    closing = False
 
     def wrapped(self) -> None:
         """Begin a window.
@@ -109,10 +109,10 @@ class Accumulate(Wrapper):
         """This wrapper."""
         return self
 
-    def close(self) -> bool:
-        """Have the next :meth:`prepare` end the window as it is; whether there is one."""
-        self._closing = self.counters["taken"] > 0
-        return self._closing
+    @property
+    def pending(self) -> bool:
+        """Whether a window is open."""
+        return self.counters["taken"] > 0
 
     # taking in ----------------------------------------------------------------------------------------------
     def collect(self, run: Callable[[], Any]) -> Any:
@@ -123,8 +123,7 @@ class Accumulate(Wrapper):
 
     def prepare(self, overflow: bool | None) -> bool:
         """Take the gradients in; there is a step if that was the last micro-batch of a window."""
-        if self._closing:
-            self._closing = False
+        if self.closing:
             return super().prepare(overflow)
         loss, self._loss = self._loss, None
         params = [p for p in parameters(self) if p.grad is not None]

@@ -121,7 +121,6 @@ def _evaluate_parts(optimizer: Optimizer, parts: Iterator[Any], *, create_graph:
             backward(loss, create_graph=create_graph)
             total = loss.detach() if total is None else total + loss.detach()
             known = _versions(optimizer)
-            del part, loss  # or they would keep their graph while the next one is built
     if total is None:
         raise ClosureError("the closure of minimize() has yielded no part of the loss: there is nothing to step with")
     return total

@@ -8,6 +8,7 @@ from optim_core.specs import Kind
 KNOWN: dict[str, tuple[str, Kind, str]] = {
     "a2grad": ("a2grad", "optimizer", "adaptive"),
     "accsgd": ("accsgd", "optimizer", "momentum"),
+    "accumulate": ("accumulate", "wrapper", "wrappers"),
     "adabelief": ("adabelief", "optimizer", "adaptive"),
     "adabound": ("adabound", "optimizer", "adaptive"),
     "adadelta": ("adadelta", "optimizer", "adaptive"),
@@ -77,6 +78,7 @@ KNOWN: dict[str, tuple[str, Kind, str]] = {
     "fractal": ("chebyshev", "scheduler", "schedulers"),
     "fromage": ("fromage", "optimizer", "noncommercial"),
     "gc": ("gc", "wrapper", "wrappers"),
+    "gradientaccumulation": ("accumulate", "wrapper", "wrappers"),
     "gradientcentralization": ("gc", "wrapper", "wrappers"),
     "gradientclipping": ("clip", "wrapper", "wrappers"),
     "gradientnormalization": ("gradnorm", "wrapper", "wrappers"),

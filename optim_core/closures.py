@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -41,11 +41,14 @@ def call(optimizer: Optimizer, closure: Callable[[], Any]) -> Any:
     with torch.enable_grad():
         result = closure()
     if any(p.grad is not None for p in parameters(optimizer)):
-        raise ClosureError(
-            "the closure of minimize() has called backward(); it should only compute and return the loss "
-            "(a closure that does everything goes to step(closure))"
-        )
+        raise ClosureError(_OWN_BACKWARD)
     return result
+
+
+_OWN_BACKWARD = (
+    "the closure of minimize() has called backward(); it should only compute and return the loss "
+    "(a closure that does everything goes to step(closure))"
+)
 
 
 def single_loss(loss: Any, optimizer: Optimizer) -> Tensor:
@@ -89,9 +92,39 @@ def drop_graph(tensors: Iterable[Tensor]) -> None:
 def evaluate(optimizer: Optimizer, closure: Callable[[], Any], *, create_graph: bool = False) -> Tensor:
     """Zero gradients, evaluate, backward.
 
+    Args:
+        closure: returns the loss; or yields it in parts, whose sum it is: each is differentiated, and its graph let go
+            of (unless a method needs it), before the next is computed.
+
     Returns:
         The loss, detached.
+
+    Raises:
+        ClosureError: the closure returns or yields something else, or has called backward itself.
     """
-    loss = single_loss(call(optimizer, closure), optimizer)
+    result = call(optimizer, closure)
+    if isinstance(result, Iterator):
+        return _evaluate_parts(optimizer, result, create_graph=create_graph)
+    loss = single_loss(result, optimizer)
     backward(loss, create_graph=create_graph)
     return loss.detach()
+
+
+def _evaluate_parts(optimizer: Optimizer, parts: Iterator[Any], *, create_graph: bool) -> Tensor:
+    total: Tensor | None = None
+    with torch.enable_grad():
+        known = _versions(optimizer)
+        for part in parts:
+            if _versions(optimizer) != known:
+                raise ClosureError(_OWN_BACKWARD)
+            loss = single_loss(part, optimizer)
+            backward(loss, create_graph=create_graph)
+            total = loss.detach() if total is None else total + loss.detach()
+            known = _versions(optimizer)
+    if total is None:
+        raise ClosureError("the closure of minimize() has yielded no part of the loss: there is nothing to step with")
+    return total
+
+
+def _versions(optimizer: Optimizer) -> list[tuple[int, int] | None]:
+    return [None if p.grad is None else (id(p.grad), p.grad._version) for p in parameters(optimizer)]

@@ -303,7 +303,8 @@ class RuleOptimizer(_Declared):
         """Do everything for one step: zero the gradients, evaluate, backward, update.
 
         Args:
-            closure: computes and returns the loss, a 0-d tensor; nothing else.
+            closure: computes and returns the loss, a 0-d tensor; nothing else. Or yields it in parts, whose sum it is,
+                so that only one part's graph is in memory: gradient accumulation, for any method.
 
         Returns:
             The loss before the step, detached.
@@ -311,13 +312,34 @@ class RuleOptimizer(_Declared):
         Raises:
             ClosureError: the closure returns no loss or several, or has called backward itself.
         """
-        loss = self.evaluate(closure)
+        loss: Tensor = self.collect(lambda: self.evaluate(closure))
         self.step()
         return loss
+
+    def collect(self, run: Callable[[], Any]) -> Any:
+        """Leave what the next step needs: gradients, and whatever else a method takes from evaluations of the loss.
+
+        A method that needs the value of the loss, or evaluates at several points, overrides this, and so works with
+        ``minimize(closure)`` and ``step(closure)``, inside wrappers too.
+
+        Args:
+            run: zeroes the gradients, computes those at the present weights and returns the loss.
+
+        Returns:
+            The loss at the weights before the step.
+        """
+        return run()
 
     def evaluate(self, closure: Callable[[], Any]) -> Tensor:
         """Zero the gradients, evaluate the closure, and leave the gradients that the next step needs."""
         return evaluate(self, closure, create_graph=self.needs_graph)
+
+    def prepare(self, overflow: bool | None) -> bool:
+        """Inside a wrapper, whether the gradients at hand make a step; see :meth:`optim_core.wrapper.Wrapper.prepare`.
+
+        A method raises here what it would raise in ``step()`` for where the gradients were taken.
+        """
+        return not overflow
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -336,7 +358,7 @@ class RuleOptimizer(_Declared):
         loss = None
         if closure is not None:
             with torch.enable_grad():
-                loss = closure()
+                loss = self.collect(closure)
         found_inf = getattr(self, "found_inf", None)  # GradScaler sets it, and grad_scale, for the time of the call
         if found_inf is not None and float(found_inf):
             return loss

@@ -108,10 +108,10 @@ class ScheduleFree(RuleOptimizer):
             group["training"] = training
 
     # stepping -----------------------------------------------------------------------------------------------
-    def evaluate(self, closure: Callable[[], Any]) -> Tensor:
-        """Go to y, and leave there the gradients that the next step needs."""
+    def collect(self, run: Callable[[], Any]) -> Any:
+        """Gradients at y."""
         self.train()
-        return super().evaluate(closure)
+        return super().collect(run)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters from their gradients, which were taken at y.
@@ -122,12 +122,19 @@ class ScheduleFree(RuleOptimizer):
         Raises:
             NotTraining: in eval mode, without a closure.
         """
-        if closure is not None:
-            self.train()
-        elif not self.training:
+        if closure is None:
+            self._check_training()
+        return super().step(closure)
+
+    def prepare(self, overflow: bool | None) -> bool:
+        """In training mode only."""
+        self._check_training()
+        return super().prepare(overflow)
+
+    def _check_training(self) -> None:
+        if not self.training:
             raise NotTraining(
                 f"{self.method.name}: step() after eval(): the parameters hold the average x, and so the gradients are "
                 "not those of the training point y. Call optimizer.train() before the forward pass, or use "
                 "optimizer.minimize(closure), which goes back by itself"
             )
-        return super().step(closure)

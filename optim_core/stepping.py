@@ -21,6 +21,8 @@ def minimize(optimizer: Optimizer, closure: Callable[[], Any]) -> Any:
     Args:
         optimizer: one of this library's, one of torch's, or anybody's.
         closure: computes and returns the loss, a 0-d tensor (a list of losses for multi-task wrappers); nothing else.
+            One loss may also be yielded in parts, whose sum it is, so that only one part's graph is in memory: gradient
+            accumulation, for any method.
 
     Returns:
         The loss before the step, detached.
@@ -37,6 +39,11 @@ def minimize(optimizer: Optimizer, closure: Callable[[], Any]) -> Any:
         4.0
         >>> round(w.item(), 3)
         1.0
+        >>> def parts():
+        ...     for x in (0.0, 1.0):
+        ...         yield (w - x).square().sum() / 2
+        >>> float(minimize(optimizer, parts))
+        0.5
     """
     if isinstance(optimizer, (RuleOptimizer, Wrapper)):
         return optimizer.minimize(closure)

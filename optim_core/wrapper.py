@@ -6,7 +6,7 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -27,8 +27,21 @@ class _Kept(Optimizer):
     options: dict[str, Any]
     memory: dict[Tensor, dict[str, Tensor]]
     counters: dict[str, int]
+    stepped: bool
     _set_up: bool
     _stepping: Wrapper | None
+
+
+class Accumulator(Protocol):
+    """A wrapper that takes several calls for a step."""
+
+    method: ClassVar[Method]
+    #: Whether :meth:`Wrapper.prepare` is to make a step of the calls that there are.
+    closing: bool
+
+    @property
+    def pending(self) -> bool:
+        """Whether some calls wait for their step."""
 
 
 @typing.dataclass_transform(field_specifiers=(required,))
@@ -44,10 +57,17 @@ class Wrapper(_Declared):
 
     * :meth:`collect` to decide how often and where gradients are evaluated (SAM),
     * :meth:`evaluate` to decide what one evaluation of the user's closure is (PCGrad),
+    * :meth:`prepare` to decide whether there is a step, before anything of it is done,
     * :meth:`apply` to act around the base's step (Lookahead),
 
     each calling the inherited one for what lies inside. What they keep between steps goes into ``memory`` (a dict
     for each parameter, of tensors of its shape or single numbers) and ``counters``, and so into checkpoints.
+
+    ``stepped`` tells whether the last call of ``step`` or ``minimize`` has been a step: not where GradScaler has found
+    inf or nan, nor where gradients wait for more of them. No wrapper counts such a call, nor should a scheduler::
+
+        if optimizer.stepped:
+            scheduler.step()
 
     Args:
         base: any torch optimizer, or another wrapper.
@@ -100,6 +120,7 @@ class Wrapper(_Declared):
             self.options = {name: h.default for name, h in self.hypers.items()} | given
             self.memory = {}
             self.counters = {}
+            self.stepped = False
             self._set_up = False
             self._stepping = None
             super().__init__(base.param_groups, base.defaults)
@@ -162,7 +183,18 @@ class Wrapper(_Declared):
     @property
     def needs_closure(self) -> bool:
         """Whether a step evaluates the loss itself, so that ``step()`` alone cannot do it."""
-        return isinstance(self.base, Wrapper) and self.base.needs_closure
+        return bool(getattr(self.base, "needs_closure", False))
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether the innermost method differentiates the gradients in some steps."""
+        inside = type(self.innermost)
+        return issubclass(inside, RuleOptimizer) and inside.needs_graph is not RuleOptimizer.needs_graph
+
+    @property
+    def accumulator(self) -> Accumulator | None:
+        """The wrapper here or inside that takes several calls for a step, if there is one."""
+        return self.base.accumulator if isinstance(self.base, Wrapper) else None
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """As the base's."""
@@ -209,13 +241,28 @@ class Wrapper(_Declared):
         Returns:
             The loss at the weights before the step.
         """
-        return self.base.collect(run) if isinstance(self.base, Wrapper) else run()
+        return self.base.collect(run) if isinstance(self.base, (Wrapper, RuleOptimizer)) else run()
 
     def evaluate(self, closure: Callable[[], Any]) -> Any:
         """Zero gradients, evaluate the closure once, and leave gradients at the present weights."""
         if isinstance(self.base, (Wrapper, RuleOptimizer)):
             return self.base.evaluate(closure)
         return closures.evaluate(self.base, closure)
+
+    #: GradScaler calls step() after an overflow too, instead of unscaling gradients and leaving it out.
+    _step_supports_amp_scaling = True
+
+    def prepare(self, overflow: bool | None) -> bool:
+        """Decide whether the gradients at hand make a step; called once for each, the outermost wrapper first.
+
+        Args:
+            overflow: whether GradScaler has found inf or nan; None without one. Gradients are unscaled already.
+
+        Returns:
+            Whether :meth:`apply` comes next. If not, no wrapper counts the call.
+        """
+        self.stepped = False
+        return self.base.prepare(overflow) if isinstance(self.base, (Wrapper, RuleOptimizer)) else not overflow
 
     def apply(self) -> None:
         """Update the parameters from the gradients that :meth:`collect` has left."""
@@ -232,7 +279,9 @@ class Wrapper(_Declared):
         """Do everything for one step.
 
         Args:
-            closure: computes and returns the loss (a list of losses for multi-task wrappers); nothing else.
+            closure: computes and returns the loss (a list of losses for multi-task wrappers); nothing else. One loss
+                may also be yielded in parts, whose sum it is, so that only one part's graph is in memory: gradient
+                accumulation, of which each evaluation sees all.
 
         Returns:
             The loss before the step, detached.
@@ -254,20 +303,63 @@ class Wrapper(_Declared):
             The closure's first result, or None.
 
         Raises:
-            ClosureError: a closure is needed and missing.
+            ClosureError: a closure is needed and missing, or given where GradScaler drives.
         """
+        if closure is collected:  # a wrapper outside of this one has prepared the step
+            with torch.no_grad():
+                self.apply()
+            self.stepped = True
+            return None
+        found_inf: Tensor | None = getattr(self, "found_inf", None)  # GradScaler sets it for the time of the call
+        if closure is not None and found_inf is not None:
+            raise ClosureError(
+                f"{self.method.name}: GradScaler takes no closures: call backward() on the scaled loss, then "
+                "scaler.step(optimizer)"
+            )
         if closure is None and self.needs_closure:
             raise ClosureError(
-                f"{self.method.name} evaluates the loss more than once a step: use optimizer.minimize(closure), or "
+                f"{_evaluator(self)} evaluates the loss more than once a step: use optimizer.minimize(closure), or "
                 "step(closure) with a closure that zeroes the gradients, computes the loss and calls backward"
             )
         loss = None
-        if closure is not None and closure is not collected:
+        self.stepped = False
+        if closure is not None:
             with torch.enable_grad():
                 loss = self.collect(closure)
         with torch.no_grad():
-            self.apply()
+            self._unscale()
+            if self.prepare(None if found_inf is None else bool(found_inf)):
+                self.apply()
+                self.stepped = True
         return loss
+
+    def flush(self) -> bool:
+        """Step with the gradients that wait for more of them (gradient accumulation).
+
+        Returns:
+            Whether there were any.
+        """
+        accumulator = self.accumulator
+        if accumulator is None or not accumulator.pending:
+            return False
+        accumulator.closing = True
+        try:
+            with torch.no_grad():
+                ready = self.prepare(None)
+        finally:
+            accumulator.closing = False
+        if ready:
+            self.step(collected)
+        return ready
+
+    def _unscale(self) -> None:
+        """Divide by the factor of a GradScaler that has left this to the step."""
+        scale: Tensor | None = getattr(self, "grad_scale", None)
+        if scale is None:
+            return
+        for p in closures.parameters(self):
+            if p.grad is not None:
+                p.grad.div_(scale.to(p.grad.device))
 
     def explain(self) -> Explanation:
         """What is in force for each parameter, and why; print it."""
@@ -334,7 +426,7 @@ class Wrapper(_Declared):
                     )
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("base", "options", "memory", "counters", "_set_up", "_stepping", *self.arguments)
+        kept = ("base", "options", "memory", "counters", "stepped", "_set_up", "_stepping", *self.arguments)
         return {name: self.__dict__[name] for name in kept if name in self.__dict__}
 
     def __repr__(self) -> str:
@@ -344,6 +436,13 @@ class Wrapper(_Declared):
 
 def collected() -> None:
     """The closure of a step whose gradients are there already: a wrapper then steps without collecting them."""
+
+
+def _evaluator(optimizer: Optimizer) -> str:
+    """The innermost one that needs a closure."""
+    while isinstance(optimizer, Wrapper) and getattr(optimizer.base, "needs_closure", False):
+        optimizer = optimizer.base
+    return type(optimizer).__name__
 
 
 def _refuse_twice(base: Optimizer, owner: str) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
+import wrapping
 from torch import Tensor
 from torch.nn import Parameter
 
 import optim_core
+from optim_core.errors import ClosureError
 from optim_core.registry import load
 from optim_core.specs import OptimizerSpec
 
@@ -104,3 +107,93 @@ def test_clipping_sees_unscaled_gradients_in_both_ways() -> None:
             scaler.update()
         ends.append(params)
     close(*ends)
+
+
+# wrappers ------------------------------------------------------------------------------------------------------
+CHAINS = [[spec.name] for spec in wrapping.specs()]
+CHAINS += [[*names, outer] for names in CHAINS for outer in ("lookahead", "ema") if names != [outer]]
+CHAINS += [["clip", "pcgrad", "sam", "lookahead", "ema"], ["ema", "wsam", "clip"], ["accumulate", "sam", "ema"]]
+
+
+def chained(base: str, names: list[str]) -> tuple[list[Parameter], Any]:
+    params = weights()
+    optimizer = optim_core.get(base)(list(zip(("a.weight", "b.bias"), params, strict=True)), lr=0.05)
+    for name in names:
+        options = {"k": 2} if name == "lookahead" else {"decay": 0.5} if name == "ema" else {}
+        optimizer = wrapping.around(optimizer, name, **options)
+    return params, optimizer
+
+
+def layers(optimizer: Any) -> Iterator[Any]:
+    while hasattr(optimizer, "base"):
+        yield optimizer
+        optimizer = optimizer.base
+
+
+def values(optimizer: Any, params: list[Parameter], n: int) -> Any:
+    """The loss, or the losses if some wrapper takes several."""
+    merged = any(hasattr(layer, "merge") for layer in layers(optimizer))
+    return [loss(params[:1], n) + loss(params, n + 1), loss(params, n)] if merged else loss(params, n)
+
+
+def scaled_by_hand(optimizer: Any, params: list[Parameter], n: int, scaler: Any, *, overflow: bool = False) -> None:
+    """A step by GradScaler, as the wrappers' documentation tells."""
+    factor = float("inf") if overflow else 1.0
+    twice = [layer for layer in layers(optimizer) if hasattr(layer, "first_step")]
+    merging = [layer for layer in layers(optimizer) if hasattr(layer, "merge")]
+
+    def backward() -> None:
+        found = values(optimizer, params, n)
+        if merging:
+            merging[0].backward([factor * x for x in found], scaler)
+        else:
+            scaler.scale(factor * found).backward()
+
+    optimizer.zero_grad()
+    backward()
+    for layer in twice:
+        scaler.unscale_(optimizer)
+        layer.first_step()
+        scaler.update()
+        backward()
+    scaler.step(optimizer)
+    scaler.update()
+
+
+@pytest.mark.parametrize("base", ["adamw", "torch:adamw"])
+@pytest.mark.parametrize("names", CHAINS, ids="+".join)
+def test_wrappers_leave_out_what_overflows_and_do_all_else_as_without_a_scaler(names: list[str], base: str) -> None:
+    plain, first = chained(base, names)
+    scaled, second = chained(base, names)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**12, growth_interval=2)
+    rates = [torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9) for optimizer in (first, second)]
+    for n in range(6):
+        first.minimize(lambda n=n: values(first, plain, n))
+        if first.stepped:
+            rates[0].step()
+        for overflow in (True, False) if n in (0, 3) else (False,):
+            before = [p.detach().clone() for p in scaled]
+            scaled_by_hand(second, scaled, n, scaler, overflow=overflow)
+            assert second.stepped is (first.stepped and not overflow)
+            if second.stepped:
+                rates[1].step()
+            if overflow:
+                assert all(torch.equal(x, p) for x, p in zip(before, scaled, strict=True))
+        close(plain, scaled)
+    assert second.param_groups[0]["lr"] == first.param_groups[0]["lr"]
+    if hasattr(first, "averaged"):
+        with first.averaged(), second.averaged():
+            close(plain, scaled)
+
+
+def test_wrappers_hear_of_a_scaler_once() -> None:
+    params, optimizer = chained("adamw", ["gc", "lookahead"])
+    scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+    scaler.scale(loss(params, 0)).backward()
+    by_hand = [p.grad / 64.0 for p in params]
+    scaler.step(optimizer)
+    close([p.grad for p in params], by_hand)
+    scaler.update()
+    scaler.scale(loss(params, 1)).backward()
+    with pytest.raises(ClosureError, match=r"Lookahead: GradScaler takes no closures: call backward\(\)"):
+        scaler.step(optimizer, lambda: None)

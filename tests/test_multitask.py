@@ -142,6 +142,42 @@ def test_rotations_stay_rotations_and_tasks_are_learnt(name: str) -> None:
     assert not torch.allclose(matrices, torch.eye(4).expand(2, 4, 4), atol=1e-3)
 
 
+@each
+@pytest.mark.parametrize("options", [{}, {"normalize_losses": True, "burn_in_period": 3}], ids=str)
+@pytest.mark.parametrize("base", [torch.optim.SGD, torch.optim.Adam])
+def test_a_scaler_changes_nothing(name: str, options: dict[str, Any], base: Any) -> None:
+    """Neither its factor nor steps that it leaves out, the first one among them."""
+    plain, scaled = Toy(start_of(0.3), weighted=True), Toy(start_of(0.3), weighted=True)
+    first, second = (wrapped(name, base(toy.params, lr=0.01), toy.rotations, **options) for toy in (plain, scaled))
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**12, growth_interval=2)
+    for t in range(7):
+        first.minimize(plain.closure(t))
+        for factor in (float("inf"), 1.0) if t in (0, 3) else (1.0,):
+            second.zero_grad()
+            second.backward([factor * loss for loss in scaled.losses(t)], scaler)
+            scaler.step(second)
+            scaler.update()
+            assert second.stepped is (factor == 1)
+        torch.testing.assert_close(scaled.everything(), plain.everything(), rtol=1e-10, atol=1e-12)
+
+
+@each
+def test_scaled_gradients_of_low_precision(name: str) -> None:
+    """Unscaled in float16, gradients this small would vanish."""
+    found = []
+    for scaler in (None, torch.amp.GradScaler("cpu", init_scale=2.0**18)):
+        toy = Toy(start_of(0.3), weighted=True, dtype=torch.float32)
+        optimizer = wrapped(name, torch.optim.SGD(toy.params, lr=0.1), toy.rotations)
+        with torch.autocast("cpu", dtype=torch.float16, enabled=scaler is not None):
+            losses = toy.losses(0)
+        optimizer.backward([1e-7 * loss.float() for loss in losses], scaler)
+        if scaler is not None:
+            scaler.unscale_(optimizer)
+        found.append([p.grad for p in toy.rotations.generators])
+    for g, wanted in zip(*found, strict=True):
+        torch.testing.assert_close(g, wanted, rtol=0.05, atol=0.05 * float(wanted.abs().max()))
+
+
 def model() -> nn.Module:
     torch.manual_seed(0)
     layers = {
@@ -207,6 +243,25 @@ def test_goes_with_other_wrappers(name: str) -> None:
         optimizer.minimize(toy.closure(t))
     assert inner.counters["steps"] == 6
     assert all(p.isfinite().all() for p in toy.everything())
+
+
+@each
+def test_accumulation_goes_inside_and_outside(name: str) -> None:
+    ends = []
+    for inside in (True, False):
+        toy = Toy(weighted=True)
+        optimizer: Any = torch.optim.SGD(toy.params, lr=0.1)
+        for kind in ("accumulate", name) if inside else (name, "accumulate"):
+            if kind == name:
+                optimizer = merging = wrapped(name, optimizer, toy.rotations)
+            else:
+                optimizer = optim_core.get_wrapper("accumulate")(optimizer, steps=2)
+        for t in range(8):
+            optimizer.minimize(toy.closure(t))
+        assert merging.counters["steps"] == 4
+        ends.append(toy.everything())
+    torch.testing.assert_close(*ends)
+    assert all(x.isfinite().all() for x in ends[0])
 
 
 def test_what_cannot_be() -> None:

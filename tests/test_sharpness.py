@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -80,6 +80,14 @@ def by_hand_always_twice(optimizer: Any, params: list[Parameter], t: int) -> Non
     optimizer.step()
 
 
+def minimized_in_parts(optimizer: Any, params: list[Parameter], t: int) -> None:
+    def closure() -> Iterator[Tensor]:
+        for part in range(2):
+            yield batches(params, t)[part]
+
+    optimizer.minimize(closure)
+
+
 def accumulated(optimizer: Any, params: list[Parameter], t: int) -> None:
     def closure() -> Tensor:
         optimizer.zero_grad()
@@ -111,7 +119,7 @@ def scaled(optimizer: Any, params: list[Parameter], t: int) -> None:
     scaler.update()
 
 
-WAYS = (stepped, by_hand, by_hand_always_twice, accumulated, accumulated_by_hand, scaled)
+WAYS = (stepped, by_hand, by_hand_always_twice, minimized_in_parts, accumulated, accumulated_by_hand, scaled)
 
 
 @each

@@ -15,6 +15,7 @@ from torch.nn import Parameter
 from wrapping import around
 
 import optim_core
+from optim_core.closures import backward
 from optim_core.errors import CheckpointMismatch, ClosureError, InvalidOption, UnknownOption, WrapperConflict
 
 BASES: dict[str, Callable[[Any], Any]] = {
@@ -61,6 +62,9 @@ def run(optimizer: Any, names: list[str], params: list[Parameter], steps: range)
     for t in steps:
         optimizer.minimize(closure(names, params, t))
 
+
+#: Optimizers that any wrapper takes and that need one loss only.
+OPTIMIZERS = [spec.name for spec in optim_core.find(kind="optimizer") if "total_steps" not in spec.needs]
 
 each_base = pytest.mark.parametrize("base", BASES.values(), ids=BASES)
 each_chain = pytest.mark.parametrize("names", CHAINS, ids=["+".join(c) for c in CHAINS])
@@ -190,6 +194,34 @@ def test_order_of_sam_and_pcgrad_does_not_matter() -> None:
     torch.testing.assert_close(ends[0], ends[1])
 
 
+@pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_step_with_a_closure_gives_the_method_what_minimize_does(name: str) -> None:
+    """The loss (ALI-G), gradients at other points (ASGD), on other labels (Sophia-G): through any wrapper."""
+    ends = []
+    for way in ("minimize", "closure"):
+        torch.manual_seed(0)
+        params = parameters()
+        optimizer = around(optim_core.get(name)(given([name], params)), "lookahead", k=2)
+
+        def loss(params: list[Parameter] = params, t: int = 0) -> Tensor:
+            return torch.stack(losses(params, t)).sum()
+
+        def full(optimizer: Any = optimizer, loss: Any = loss) -> Tensor:
+            optimizer.zero_grad()
+            value = loss()
+            backward(value, create_graph=optimizer.needs_graph)
+            return value
+
+        for _ in range(4):
+            if way == "minimize":
+                optimizer.minimize(loss)
+            else:
+                optimizer.step(full)
+        ends.append(params)
+    assert all(torch.equal(p, q) for p, q in zip(*ends, strict=True))
+
+
 def test_missing_closures_say_what_to_do() -> None:
     params = parameters()
     for p in params:
@@ -202,6 +234,10 @@ def test_missing_closures_say_what_to_do() -> None:
     sam.first_step()
     with pytest.raises(ClosureError, match="has moved the weights"):
         sam.first_step()
+    twice = optim_core.get_wrapper("lookahead")(optim_core.get("asgd")(params))
+    with pytest.raises(ClosureError, match=r"ASGD evaluates the loss more than once.*optimizer\.minimize\(closure\)"):
+        twice.step()
+    assert not twice.memory
     pcgrad = optim_core.get_wrapper("pcgrad")(torch.optim.SGD(params, lr=0.1))
     with pytest.raises(ClosureError, match="a list of two or more losses"):
         pcgrad.minimize(params[0].sum)

@@ -72,39 +72,35 @@ class ASGD(RuleOptimizer):
         """Whether a step evaluates the loss twice, so that ``step()`` alone cannot do it."""
         return not self.param_groups[0]["consecutive"]
 
-    def evaluate(self, closure: Callable[[], Any]) -> Tensor:
-        """The gradients at the point before, to be compared with, and those here."""
-        return self._twice(lambda: super(ASGD, self).evaluate(closure))  # type: ignore[no-any-return]
-
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters from their gradients here and before."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = self._twice(closure)
-        elif self.needs_closure and self._before is None:
+        if closure is None and self.needs_closure and self._before is None:
             raise ClosureError(
                 f"{self.method.name} evaluates the loss twice a step: use optimizer.minimize(closure), or "
                 "step(closure) with a closure that zeroes the gradients, computes the loss and calls backward; or give "
                 "it consecutive=True"
             )
-        super().step()
+        loss = super().step(closure)
         self._before = None
         return loss
 
-    def _twice(self, run: Callable[[], Any]) -> Any:
-        self._before = {}
+    def collect(self, run: Callable[[], Any]) -> Any:
+        """The gradients at the point before, to be compared with, and those here."""
+        self._before = None  # an evaluation that fails leaves none
+        before: dict[Tensor, Tensor] = {}
         known = [p for p in parameters(self) if "prev_param" in self.state.get(p, {})]
         if known and self.needs_closure:
             here = [p.detach().clone() for p in known]
             try:
                 with torch.random.fork_rng(sorted({p.device.index for p in known if p.is_cuda})):
                     _put(known, [self.state[p]["prev_param"] for p in known])
-                    run()
-                self._before = {p: p.grad.detach().clone() for p in parameters(self) if p.grad is not None}
+                    super().collect(run)
+                before = {p: p.grad.detach().clone() for p in parameters(self) if p.grad is not None}
             finally:
                 _put(known, here)
-        return run()
+        loss = super().collect(run)
+        self._before = before
+        return loss
 
     def extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
         """The change of the gradients."""

@@ -44,8 +44,9 @@ class PCGrad(MultiTask):
         super().wrapped()
         self.counters.setdefault("steps", 0)
 
-    def merge(self, losses: Sequence[Tensor]) -> None:
-        """Project, and add up."""
+    def merge(self, losses: Sequence[Tensor], scale: Tensor | None) -> None:
+        """Project, and add up; a common factor of all gradients passes through."""
+        losses = losses if scale is None else [loss * scale.to(loss.device) for loss in losses]
         params = [p for p in parameters(self) if p.requires_grad]
         gradients = [self._gradient(loss, params, last=i == len(losses) - 1) for i, loss in enumerate(losses)]
         with torch.no_grad():

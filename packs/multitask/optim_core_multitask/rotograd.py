@@ -11,6 +11,7 @@ from torch import Tensor
 
 from optim_core.closures import backward, check_dense, parameters
 from optim_core.declarations import hyper
+from optim_core.entry import compute_dtype
 from optim_core.errors import ClosureError, InvalidOption
 from optim_core_multitask.rotations import Rotations, rotated
 from optim_core_multitask.tasks import MultiTask
@@ -97,8 +98,11 @@ class RotateOnly(MultiTask):
         self.add_param_group({"params": params, **options})
 
     # a step -------------------------------------------------------------------------------------------------
-    def merge(self, losses: Sequence[Tensor]) -> None:
+    def merge(self, losses: Sequence[Tensor], scale: Tensor | None) -> None:
         """Go back through the heads, turn the rotations, go back through the backbone.
+
+        What the rotations and weights learn from is unscaled and in at least float32 (their gradients would have the
+        scale squared, and what is initial that of its time); gradients are scaled again where they are left.
 
         Raises:
             ClosureError: the losses do not come from the rotations.
@@ -115,6 +119,7 @@ class RotateOnly(MultiTask):
         self.zero_grad()
         for i, loss in enumerate(losses):
             scaled = loss / initial[i].to(loss.dtype) if self.options["normalize_losses"] else loss
+            scaled = scaled if scale is None else scaled * scale.to(loss.device)
             backward(scaled, create_graph=False, retain_graph=i < len(losses) - 1)
         for p in parameters(self):
             check_dense(p, self.method.name)
@@ -122,9 +127,14 @@ class RotateOnly(MultiTask):
         reached = [(a, b) for a, b in zip(h, q, strict=True) if a is not None and b is not None]
         if len(reached) < len(h):
             raise ClosureError(f"{self.method.name}: a task's loss does not depend on what rotations(z) gave it")
-        gradients = torch.stack([a for a, _ in reached])
-        self._turn_towards(_direction(gradients), [b for _, b in reached])
+        gradients = torch.stack([_unscaled(a, scale) for a, _ in reached])
+        self._turn_towards(_direction(gradients), [_unscaled(b, scale) for _, b in reached])
         shared = self.shared(gradients, values / initial)
+        if scale is not None:
+            shared = (shared * scale.to(shared.device)).to(last.z.dtype)
+            for p in self.rotations.parameters():
+                if p.grad is not None:
+                    p.grad.mul_(scale.to(p.device))
         if last.z.requires_grad:
             last.z.backward(shared)  # type: ignore[no-untyped-call]
 
@@ -159,7 +169,9 @@ class RotateOnly(MultiTask):
         """What a number of each task was at the first step, or at the end of the burn-in."""
         step, since = self.counters["steps"], f"{name}_of_step"
         # a step may have a second evaluation (SAM), which is at other weights
+        # ... and one that GradScaler has left out may have begun with inf or nan
         anew = since not in self.counters or (step == self.options["burn_in_period"] != self.counters[since])
+        anew = anew or (step == self.counters[since] and not self._is_finite(name))
         if anew:
             self.counters[since] = step
         generators = list(self.rotations.generators)
@@ -167,6 +179,10 @@ class RotateOnly(MultiTask):
             if anew:
                 self.memory.setdefault(p, {})[name] = value.clone()
         return torch.stack([self.memory[p][name] for p in generators])
+
+    def _is_finite(self, name: str) -> bool:
+        kept = [self.memory[p][name] for p in self.rotations.generators]
+        return bool(torch.stack(kept).isfinite().all())
 
 
 class RotoGrad(RotateOnly):
@@ -256,6 +272,10 @@ class RotoGradNorm(RotateOnly):
             distance = (_norms(gradients) * weights - wanted).abs().sum()
             (u.grad,) = torch.autograd.grad(distance, u)
         return _weighted(fixed, gradients)
+
+
+def _unscaled(g: Tensor, scale: Tensor | None) -> Tensor:
+    return g if scale is None else g.to(compute_dtype(g)) / scale.to(g.device)
 
 
 def _norms(gradients: Tensor) -> Tensor:

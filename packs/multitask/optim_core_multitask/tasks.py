@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from optim_core.closures import call
 from optim_core.errors import ClosureError, WrapperConflict
-from optim_core.optimizer import RuleOptimizer
 from optim_core.wrapper import Wrapper
 
 
@@ -17,7 +17,8 @@ class MultiTask(Wrapper):
     """Base of the wrappers that make one gradient of several losses: ``minimize(closure)`` takes a list of them.
 
     By hand: ``optimizer.backward(losses)``, then ``optimizer.step()``. It replaces the gradients that are there, so
-    nothing accumulates over several calls. Subclasses have :meth:`merge`.
+    nothing accumulates over several calls. With ``torch.amp.GradScaler``: ``optimizer.backward(losses, scaler)``, then
+    ``scaler.step(optimizer)`` and ``scaler.update()``. Subclasses have :meth:`merge`.
     """
 
     _merged = False  # whether backward() has run since collect() began
@@ -29,19 +30,22 @@ class MultiTask(Wrapper):
             WrapperConflict: the base does.
         """
         super().wrapped()
-        inside = type(self.innermost)
-        if issubclass(inside, RuleOptimizer) and inside.needs_graph is not RuleOptimizer.needs_graph:
+        if self.differentiates:
             raise WrapperConflict(
-                f"{self.method.name} cannot go around {inside.__name__}, which differentiates the gradient of one "
-                "loss; use a first-order method such as adamw"
+                f"{self.method.name} cannot go around {type(self.innermost).__name__}, which differentiates the "
+                "gradient of one loss; use a first-order method such as adamw"
             )
 
-    def merge(self, losses: Sequence[Tensor]) -> None:
-        """Leave one gradient in each parameter."""
+    def merge(self, losses: Sequence[Tensor], scale: Tensor | None) -> None:
+        """Leave one gradient in each parameter, that of the losses times the scale, if there is one."""
         raise NotImplementedError
 
-    def backward(self, losses: Sequence[Tensor]) -> None:
+    def backward(self, losses: Sequence[Tensor], scaler: torch.amp.GradScaler | None = None) -> None:
         """Leave the merged gradient of the losses, 0-d tensors on one graph or several; ``step()`` comes next.
+
+        Args:
+            losses: one for each task, not scaled.
+            scaler: scales the gradients; ``scaler.step(optimizer)`` comes next then.
 
         Raises:
             ClosureError: there are fewer than two, or one is not a 0-d tensor with a graph.
@@ -56,7 +60,7 @@ class MultiTask(Wrapper):
         for i, loss in enumerate(losses):
             if not (isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad):
                 raise ClosureError(f"{name}: loss {i} is not a 0-d tensor with a graph")
-        self.merge(losses)
+        self.merge(losses, None if scaler is None else scaler.scale(torch.ones((), device=losses[0].device)))
         self._merged = True
 
     def evaluate(self, closure: Callable[[], Any]) -> list[Tensor]:

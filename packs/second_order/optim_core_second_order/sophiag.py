@@ -25,8 +25,8 @@ class SophiaG(RuleOptimizer):
 
     Until the first estimate the step is lr sign(m). ``bs`` counts labels: batch size times sequence length.
 
-    ``minimize`` begins every step that follows an estimate's turn with a second evaluation of the closure, during which
-    ``sampling`` is true; ``labels`` then gives drawn labels in the place of those it is handed::
+    ``minimize`` and ``step(closure)`` begin every step that follows an estimate's turn with a second evaluation of the
+    closure, during which ``sampling`` is true; ``labels`` then gives drawn labels in the place of those it is handed::
 
         def closure():
             logits = model(x)
@@ -34,7 +34,8 @@ class SophiaG(RuleOptimizer):
 
     A closure that does not ask gets its ordinary gradient squared: an empirical Fisher matrix, not Sophia-G, though the
     safeguards are the same. In a loop of one's own, when ``needs_sample`` is true: backward of the loss on drawn
-    labels, ``update_hessian()``, ``zero_grad()``, without clipping. So too inside a wrapper for several losses.
+    labels, ``update_hessian()``, ``zero_grad()``, without clipping. Inside a wrapper for several losses g' is their
+    merged gradient.
 
     Example:
         >>> import torch
@@ -86,16 +87,16 @@ class SophiaG(RuleOptimizer):
         drawn = torch.multinomial(chances, 1, generator=self.generator(logits.device)).reshape(labels.shape)
         return torch.where(labels < 0, labels, drawn)
 
-    def evaluate(self, closure: Callable[[], Any]) -> Tensor:
+    def collect(self, run: Callable[[], Any]) -> Any:
         """Take an estimate if one is due, then leave the gradients of the step."""
         if self.needs_sample:
             self.sampling = True
             try:
-                super().evaluate(closure)
+                super().collect(run)
             finally:
                 self.sampling = False
             self.update_hessian()
-        return super().evaluate(closure)
+        return super().collect(run)
 
     @torch.no_grad()
     def update_hessian(self) -> None:

@@ -14,7 +14,6 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from optim_core.closures import check_dense, parameters
 from optim_core.errors import ClosureError, WrapperConflict
 from optim_core.formula import Formula, Share
-from optim_core.optimizer import RuleOptimizer
 from optim_core.rules import Value, sqrt, square, total, where
 from optim_core.wrapper import Wrapper, collected
 
@@ -24,15 +23,17 @@ Expression: TypeAlias = Callable[..., Mapping[str, Value]]
 class SharpnessAware(Wrapper):
     """Base of the methods that take a second gradient at the worst point nearby, for a step from where they were.
 
-    ``minimize(closure)`` and ``step(closure)`` evaluate twice; a closure that accumulates gradients over parts of a
-    batch goes over all of them both times. By hand::
+    ``minimize(closure)`` and ``step(closure)`` evaluate twice. Where gradients accumulate, both evaluations go over all
+    parts of the batch: the closure of ``minimize`` yields the loss of each, divided by their number, that of ``step``
+    calls backward on each. By hand::
 
         loss_function(...).backward()       # as often as gradients accumulate
         optimizer.first_step()              # to the worst point nearby; zeroes the gradients
         loss_function(...).backward()       # as often, on the same data
         optimizer.second_step()             # back, and the base's step; step() does the same
 
-    With ``torch.amp.GradScaler``, which takes no closures, and may skip a step (the weights go back then, too)::
+    With ``torch.amp.GradScaler``, which takes no closures, and may skip a step (the weights go back then, too); inside
+    another wrapper ``optimizer`` is that one, and ``first_step`` this one's::
 
         scaler.scale(loss_function(...)).backward()
         scaler.unscale_(optimizer)
@@ -53,9 +54,6 @@ class SharpnessAware(Wrapper):
     model: nn.Module | None = None
     arguments: ClassVar[tuple[str, ...]] = ("model",)
 
-    #: step() does what GradScaler would: after an overflow it must be called all the same, to bring the weights back
-    _step_supports_amp_scaling = True
-
     def wrapped(self) -> None:
         """Start at home.
 
@@ -64,11 +62,10 @@ class SharpnessAware(Wrapper):
         """
         super().wrapped()
         self._settle()
-        inside = type(self.innermost)
-        if issubclass(inside, RuleOptimizer) and inside.needs_graph is not RuleOptimizer.needs_graph:
+        if self.differentiates:
             raise WrapperConflict(
-                f"{self.method.name} cannot go around {inside.__name__}, which differentiates the gradients after the "
-                "weights have moved back; use a first-order method such as adamw"
+                f"{self.method.name} cannot go around {type(self.innermost).__name__}, which differentiates the "
+                "gradients after the weights have moved back; use a first-order method such as adamw"
             )
 
     def _settle(self) -> None:
@@ -200,18 +197,20 @@ class SharpnessAware(Wrapper):
             )
         return super().step(closure)
 
-    def apply(self) -> None:
-        """The base's step; from the worst point nearby, if the weights are there, after going back."""
-        scale: Tensor | None = getattr(self, "grad_scale", None)
-        overflow: Tensor | None = getattr(self, "found_inf", None)
-        if scale is not None:
-            for p in parameters(self):
-                if p.grad is not None:
-                    p.grad.div_(scale.to(p.grad.device))
+    def prepare(self, overflow: bool | None) -> bool:
+        """Go back, if the weights are at the worst point nearby, overflow or not."""
         if self._away:
             self._fall()
-        if overflow is None or (not bool(overflow) and self._finite()):
-            self.descend()
+        if overflow is False:  # the scaler has seen the gradients of one evaluation only
+            overflow = not self._finite()
+        ready = super().prepare(overflow)
+        if not ready:
+            self.shares = []
+        return ready
+
+    def apply(self) -> None:
+        """The base's step."""
+        self.descend()
         self.shares = []  # gradients need not outlive the step
 
     def descend(self) -> None:
@@ -219,7 +218,7 @@ class SharpnessAware(Wrapper):
         super().apply()
 
     def _finite(self) -> bool:
-        """Whether the gradients that the base would get are; the scaler has seen those of one evaluation only."""
+        """Whether the gradients that the base would get are."""
         gradients = [p.grad for p in parameters(self) if p.grad is not None]
         return not gradients or bool(torch.stack([g.isfinite().all().to(gradients[0].device) for g in gradients]).all())
 

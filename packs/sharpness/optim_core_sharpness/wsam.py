@@ -49,9 +49,16 @@ class WSAM(SharpnessAware):
         """Look for an lr.
 
         Raises:
-            WrapperConflict: the base has none, and the sharpness is to be applied by it.
+            WrapperConflict: the base has none, or steps once for several calls, and the sharpness is to be applied
+                beside it.
         """
         super().wrapped()
+        accumulator = self.accumulator
+        if self.options["decouple"] and accumulator is not None:
+            raise WrapperConflict(
+                f"WSAM: decouple=True applies the sharpness of each call, but {accumulator.method.name} inside "
+                "steps once for several: use decouple=False"
+            )
         if self.options["decouple"] and any("lr" not in group for group in self.param_groups):
             raise WrapperConflict(
                 f"WSAM: decouple=True steps by the groups' lr, which {type(self.innermost).__name__} does not have: "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from optim_core.exports import exports
 
 if TYPE_CHECKING:
+    from optim_core_wrappers.accumulate import Accumulate
     from optim_core_wrappers.agc import AGC
     from optim_core_wrappers.cautious import Cautious
     from optim_core_wrappers.clip import GradientClipping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AGC",
     "EMA",
+    "Accumulate",
     "Cautious",
     "GradientCentralization",
     "GradientClipping",

@@ -37,8 +37,8 @@ class GradientClipping(TransformWrapper):
 
     The norm is over all parameters of all groups. Unlike torch's functions it leaves ``p.grad`` alone, and it acts
     inside the step, when GradScaler has unscaled the gradients already. The base's weight decay comes after it. With
-    gradient accumulation or several workers it sees what the step sees: the sum. A norm that is not finite makes the
-    step so, as in torch. Of complex numbers ``clip_value`` bounds real and imaginary part.
+    gradient accumulation or several workers it sees what the step sees: the sum or mean. A norm that is not finite
+    makes the step so, as in torch. Of complex numbers ``clip_value`` bounds real and imaginary part.
 
     Example:
         >>> import torch

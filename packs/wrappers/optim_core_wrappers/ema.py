@@ -93,13 +93,17 @@ class EMA(Wrapper):
         grown = 1 - (1 + k / self.options["warmup_gamma"]) ** -self.options["warmup_power"]
         return {"ema_decay": float(max(min(grown, self.options["decay"]), self.options["min_decay"]))}
 
-    def apply(self) -> None:
-        """A step of the base, and of the average."""
+    def prepare(self, overflow: bool | None) -> bool:
+        """With gradients at the weights only."""
         if self.counters["averaged"]:
             raise NotTraining(
                 "EMA: step() after eval(): the parameters hold the average, and the gradients are not those of the "
                 "weights. Call optimizer.train() before the forward pass, or use optimizer.minimize(closure)"
             )
+        return super().prepare(overflow)
+
+    def apply(self) -> None:
+        """A step of the base, and of the average."""
         super().apply()
         kept = self.numbers()["ema_decay"]
         self.counters["steps"] += 1

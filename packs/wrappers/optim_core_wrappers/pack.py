@@ -107,6 +107,18 @@ def optim_core_wrappers() -> list[WrapperSpec]:
             ),
         ),
         WrapperSpec(
+            name="accumulate",
+            aliases=("gradient_accumulation",),
+            target="optim_core_wrappers.accumulate:Accumulate",
+            summary="Steps once for several micro-batches, with the mean or sum of their gradients.",
+            license="Apache-2.0",
+            paper=Paper(
+                title="Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour",
+                url="https://arxiv.org/abs/1706.02677",
+                year=2017,
+            ),
+        ),
+        WrapperSpec(
             name="clip",
             aliases=("gradient_clipping",),
             target="optim_core_wrappers.clip:GradientClipping",

@@ -1,0 +1,202 @@
+"""Gradient accumulation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optim_core.closures import check_dense, parameters
+from optim_core.declarations import hyper
+from optim_core.entry import compute_dtype
+from optim_core.errors import WrapperConflict
+from optim_core.explanation import Explanation
+from optim_core.optimizer import RuleOptimizer
+from optim_core.rules.bucket import total_dtype
+from optim_core.wrapper import Wrapper
+
+
+class Accumulate(Wrapper):
+    """Steps once for several micro-batches, with the mean (or sum) of their gradients.
+
+    Each ``step()``, and each ``minimize(closure)``, takes in the gradients at hand, and leaves None in their place, so
+    that nothing is counted twice whether or not the loop calls ``zero_grad()``. Every n-th one steps the base::
+
+        for x, y in micro_batches:
+            optimizer.minimize(lambda: loss_function(model(x), y))      # or zero_grad(), backward(), step()
+            if optimizer.stepped:
+                scheduler.step()
+        optimizer.flush()                                               # what an incomplete window holds
+
+    A scheduler counts its own calls: call it where ``stepped`` says that the weights have moved, and give it the number
+    of these steps. All other wrappers, inside and outside, act on those steps only: clipping sees the mean, Lookahead
+    and EMA count windows. What needs a closure or several losses (SAM, PCGrad) acts on each micro-batch by itself.
+
+    * A parameter without gradient in some micro-batches counts as 0 there; without any in all of them it is not
+      stepped. One that joins by ``add_param_group`` in mid-window likewise.
+    * ``flush()``, of the outermost wrapper, steps with the mean of the micro-batches that are there, be they fewer
+      than n, and says whether there were any.
+    * GradScaler: gradients are taken in unscaled, so its factor may change in mid-window. A micro-batch with inf or nan
+      is left out, does not count, and the window goes on.
+    * Methods that use the loss (ALI-G) get its mean or sum over the window, if every micro-batch came with a closure.
+      Sophia-G's estimate is of the first micro-batch of a window: ``bs`` counts the labels of that one.
+    * Memory: one tensor a parameter, float32 for parameters of lower precision, from the first micro-batch of a window
+      to its step. It is part of the state dict, so that training resumes in mid-window.
+
+    Methods that evaluate a step's loss more than once or differentiate its gradients (SAM inside this wrapper, ASGD,
+    AdaHessian) have to see all micro-batches in one call. They do without this wrapper: let the closure of ``minimize``
+    yield the loss of each, divided by their number.
+
+    Raises:
+        WrapperConflict: the base is one of those.
+        SparseGradient: by ``step()``, before anything is taken in.
+
+    Example:
+        >>> import torch
+        >>> weight = torch.nn.Parameter(torch.tensor([1.0]))
+        >>> optimizer = Accumulate(torch.optim.SGD([weight], lr=0.5), steps=2)
+        >>> for x in (1.0, 3.0):
+        ...     _ = optimizer.minimize(lambda: (x * weight).sum())
+        ...     print(weight.item())
+        1.0
+        0.0
+
+    Source: common practice; on the mean, Goyal et al., Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour,
+    2017, https://arxiv.org/abs/1706.02677, Remark 3.
+    """
+
+    steps: int = hyper(4, "micro-batches in a step of the base", ge=1)
+    reduction: str = hyper("mean", "how their gradients are put together", choices=("mean", "sum"))
+
+    _loss: Any = None
+    closing = False
+
+    def wrapped(self) -> None:
+        """Begin a window.
+
+        Raises:
+            WrapperConflict: a step of the base needs more than gradients that have been added up.
+        """
+        super().wrapped()
+        self._begin()
+        inside, name = self.innermost, type(self.innermost).__name__
+        remedy = (
+            "so one call has to see all micro-batches: without this wrapper, let the closure of minimize() yield the "
+            "loss of each, divided by their number"
+        )
+        if getattr(inside, "needs_closure", False):
+            raise WrapperConflict(
+                f"Accumulate cannot go around {name}, which evaluates the loss twice a step, {remedy}"
+            )
+        if self.differentiates:
+            raise WrapperConflict(f"Accumulate cannot go around {name}, which differentiates the gradients, {remedy}")
+        if self.needs_closure:
+            raise WrapperConflict(
+                f"Accumulate cannot go around {' + '.join(self.layers[:-1])}, which evaluates a step's loss more than "
+                f"once, {remedy}; or put Accumulate inside, so that each micro-batch is evaluated twice by itself"
+            )
+
+    def _begin(self) -> None:
+        self.memory = {}
+        self.counters = {"taken": 0, "losses": 0}
+
+    @property
+    def accumulator(self) -> Accumulate:
+        """This wrapper."""
+        return self
+
+    @property
+    def pending(self) -> bool:
+        """Whether a window is open."""
+        return self.counters["taken"] > 0
+
+    # taking in ----------------------------------------------------------------------------------------------
+    def collect(self, run: Callable[[], Any]) -> Any:
+        """Gradients of one micro-batch, and its loss."""
+        self._loss = None  # an evaluation that fails leaves none
+        self._loss = super().collect(run)
+        return self._loss
+
+    def prepare(self, overflow: bool | None) -> bool:
+        """Take the gradients in; there is a step if that was the last micro-batch of a window."""
+        if self.closing:
+            return super().prepare(overflow)
+        loss, self._loss = self._loss, None
+        params = [p for p in parameters(self) if p.grad is not None]
+        for p in params:
+            check_dense(p, self.method.name)
+        fine = super().prepare(overflow)
+        if fine:
+            self._take(params)
+            self._take_loss(loss)
+            self.counters["taken"] += 1
+        for p in params:
+            p.grad = None
+        return fine and self.counters["taken"] >= self.options["steps"]
+
+    def _take(self, params: list[Tensor]) -> None:
+        sums, more = [], []
+        for p in params:
+            mine = self.memory.setdefault(p, {})
+            if p.grad is not None and "sum" in mine:
+                sums.append(mine["sum"])
+                more.append(p.grad)
+            elif p.grad is not None:
+                mine["sum"] = p.grad.to(_dtype(p), copy=True)
+        if sums:
+            torch._foreach_add_(sums, more)
+
+    def _take_loss(self, loss: Any) -> None:
+        if not isinstance(loss, Real) and not (isinstance(loss, Tensor) and loss.numel() == 1):
+            return
+        first = parameters(self)[0]
+        value = torch.as_tensor(loss).detach().reshape(()).to(first.device, total_dtype(first.device))
+        mine = self.memory.setdefault(first, {})
+        mine["loss"] = mine["loss"] + value if "loss" in mine else value
+        self.counters["losses"] += 1
+
+    # stepping -----------------------------------------------------------------------------------------------
+    def apply(self) -> None:
+        """The base's step, with the gradients of the window; those are kept if it fails."""
+        number = self.counters["taken"] if self.options["reduction"] == "mean" else 1
+        own = [(p, p.grad) for p in parameters(self)]
+        held = {p: mine["sum"] for p, mine in self.memory.items() if "sum" in mine}
+        sums = list(held.values())
+        if sums:
+            torch._foreach_div_(sums, number)
+        try:
+            for p, _ in own:
+                p.grad = held[p].to(p.dtype) if p in held else None
+            self._hand_on_loss(number)
+            super().apply()
+        except BaseException:
+            if sums:
+                torch._foreach_mul_(sums, number)
+            raise
+        finally:
+            for p, g in own:
+                p.grad = g
+        self._begin()
+
+    def _hand_on_loss(self, number: int) -> None:
+        """Give a method that uses the loss that of the window; none, if some micro-batch came without."""
+        inside, losses = self.innermost, self.counters["losses"]
+        if losses and isinstance(inside, RuleOptimizer):
+            loss = self.memory[parameters(self)[0]]["loss"] / number if losses == self.counters["taken"] else None
+            inside.collect(lambda: loss)
+
+    # showing ------------------------------------------------------------------------------------------------
+    def explain(self) -> Explanation:
+        """What is in force for each parameter, the buffer counted as state."""
+        rows = zip(super().explain(), parameters(self), strict=True)
+        return Explanation(
+            tuple(replace(row, state_bytes=row.state_bytes + p.numel() * _dtype(p).itemsize) for row, p in rows)
+        )
+
+
+def _dtype(p: Tensor) -> torch.dtype:
+    return p.dtype if p.is_complex() else compute_dtype(p)

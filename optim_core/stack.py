@@ -96,7 +96,9 @@ class Stack:
 
     def _apart(self, results: Sequence[Any]) -> Sequence[Any]:
         """Results in memory of their own: a function may return a state as another's new value."""
-        taken = {x.untyped_storage().data_ptr() for e in self.members for x in _flat(e.states.values())}
+        if len(self.members) > 1:  # what it has been given are copies
+            return results
+        taken = {x.untyped_storage().data_ptr() for x in _flat(self.members[0].states.values())}
 
         def own(x: Any) -> Any:
             if isinstance(x, Tensor):

@@ -121,10 +121,14 @@ class Update:
         columns = {name: more.get(name) or [e.buffer(name) for e in members] for name in homes}
         real = compute_dtype(members[0].p)
         together: dict[Any, list[int]] = defaultdict(list)
+        # most parameters look like one before them, and are chosen for alike
+        choices: dict[Hashable, Choice] = {}
         for i, row in enumerate(zip(*columns.values(), strict=True)):
-            tensors = dict(zip(columns, row, strict=True))
-            choice = choose(self.engine, self.foreach, tensors, homes, real)
-            together[choice, tuple(x.dtype for x in row)].append(i)
+            looks = tuple(map(_look, row))
+            if looks not in choices:
+                tensors = dict(zip(columns, row, strict=True))
+                choices[looks] = choose(self.engine, self.foreach, tensors, homes, real)
+            together[choices[looks], tuple(x.dtype for x in row)].append(i)
         for (choice, _), places in together.items():
             buffers = {name: [column[i] for i in places] for name, column in columns.items()}
             bucket = Bucket(graph, host, buffers, real, choice.engine, choice.reason)
@@ -171,6 +175,11 @@ class Update:
     def _run_on(self, graph: Graph, host: Mapping[str, float], stack: Stack, places: Mapping[str, Tensor]) -> None:
         more = {name: list(x) for name, x in {**stack.results(graph), **places}.items()}
         run([bucket for bucket, _ in self._buckets(graph, host, stack.members, **more)], {}, foreach=self.foreach)
+
+
+def _look(x: Tensor) -> Hashable:
+    """All that an engine goes by."""
+    return type(x), x.dtype, x.device, x.layout, x.shape, x.stride(), x.is_neg(), x.is_conj()
 
 
 #: How many graphs are kept for one set of options: a rule may branch on a number that differs at every step.

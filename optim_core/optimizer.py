@@ -304,9 +304,22 @@ class RuleOptimizer(_Declared):
         Raises:
             ClosureError: the closure returns no loss or several, or has called backward itself.
         """
-        loss = self.evaluate(closure)
+        loss = self.collect(lambda: self.evaluate(closure))
         self.step()
         return loss
+
+    def collect(self, run: Callable[[], Any]) -> Any:
+        """Leave the gradients of a step in the parameters, whoever evaluates: the user, :meth:`evaluate`, a wrapper.
+
+        A method that wants more of an evaluation than gradients (its loss, another one elsewhere) sees to it here.
+
+        Args:
+            run: computes gradients at the present weights and returns the loss.
+
+        Returns:
+            The loss at the weights before the step.
+        """
+        return run()
 
     def evaluate(self, closure: Callable[[], Any]) -> Tensor:
         """Zero the gradients, evaluate the closure, and leave the gradients that the next step needs."""
@@ -329,7 +342,7 @@ class RuleOptimizer(_Declared):
         loss = None
         if closure is not None:
             with torch.enable_grad():
-                loss = closure()
+                loss = self.collect(closure)
         found_inf = getattr(self, "found_inf", None)  # GradScaler sets it, and grad_scale, for the time of the call
         if found_inf is not None and float(found_inf):
             return loss

@@ -108,10 +108,10 @@ class ScheduleFree(RuleOptimizer):
             group["training"] = training
 
     # stepping -----------------------------------------------------------------------------------------------
-    def evaluate(self, closure: Callable[[], Any]) -> Tensor:
+    def collect(self, run: Callable[[], Any]) -> Any:
         """Go to y, and leave there the gradients that the next step needs."""
         self.train()
-        return super().evaluate(closure)
+        return super().collect(run)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters from their gradients, which were taken at y.
@@ -122,9 +122,7 @@ class ScheduleFree(RuleOptimizer):
         Raises:
             NotTraining: in eval mode, without a closure.
         """
-        if closure is not None:
-            self.train()
-        elif not self.training:
+        if closure is None and not self.training:
             raise NotTraining(
                 f"{self.method.name}: step() after eval(): the parameters hold the average x, and so the gradients are "
                 "not those of the training point y. Call optimizer.train() before the forward pass, or use "

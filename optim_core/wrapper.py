@@ -209,7 +209,7 @@ class Wrapper(_Declared):
         Returns:
             The loss at the weights before the step.
         """
-        return self.base.collect(run) if isinstance(self.base, Wrapper) else run()
+        return self.base.collect(run) if isinstance(self.base, (Wrapper, RuleOptimizer)) else run()
 
     def evaluate(self, closure: Callable[[], Any]) -> Any:
         """Zero gradients, evaluate the closure once, and leave gradients at the present weights."""

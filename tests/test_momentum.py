@@ -350,7 +350,7 @@ def test_alig_inside_wrappers() -> None:
     optimizer = optim_core.create_optimizer([p], "alig", lr=0.3, use_lookahead=True, wrappers=["sam"])
     assert float(path(optimizer, p, 12)[-1].norm()) < float(start().detach().norm())
     with pytest.raises(LossMissing, match=r"optimizer\.minimize\(closure\)"):
-        optimizer.step(full(optimizer, p))
+        optimizer.base.base.step()
 
 
 # adaptive gradient descent: two gradients a step ---------------------------------------------------------------

@@ -17,6 +17,8 @@ from wrapping import around
 import optim_core
 from optim_core.errors import CheckpointMismatch, ClosureError, InvalidOption, UnknownOption, WrapperConflict
 
+pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
+
 BASES: dict[str, Callable[[Any], Any]] = {
     "torch sgd": lambda params: torch.optim.SGD(params, lr=0.05, momentum=0.9),
     "torch adamw": lambda params: torch.optim.AdamW(params, lr=0.01),
@@ -188,6 +190,30 @@ def test_order_of_sam_and_pcgrad_does_not_matter() -> None:
         run(chained(torch.optim.SGD(params, lr=0.05), names), names, params, range(3))
         ends.append(params)
     torch.testing.assert_close(ends[0], ends[1])
+
+
+@pytest.mark.parametrize("spec", optim_core.find(kind="optimizer"), ids=lambda spec: spec.name)
+def test_torch_s_closure_is_as_good_as_minimize_around_every_method(spec: Any) -> None:
+    """What a method wants of an evaluation beside gradients, it gets inside of wrappers too."""
+    ends = []
+    for by_closure in (False, True):
+        params = parameters()
+        optimizer = around(optim_core.get(spec.name)(params), "lookahead")
+
+        def full(t: int, optimizer: Any = optimizer, params: list[Parameter] = params) -> Tensor:
+            optimizer.zero_grad()
+            loss = torch.stack(losses(params, t)).sum()
+            loss.backward(create_graph=optimizer.needs_graph)
+            return loss
+
+        for t in range(4):
+            optimizer.eval()
+            if by_closure:
+                optimizer.step(lambda t=t: full(t))
+            else:
+                optimizer.minimize(closure([], params, t))
+        ends.append(params)
+    assert all(torch.equal(p, q) for p, q in zip(*ends, strict=True))
 
 
 def test_missing_closures_say_what_to_do() -> None:

@@ -79,17 +79,17 @@ class AliG(RuleOptimizer):
         del group
         self._project()
 
-    def evaluate(self, closure: Callable[[], Any]) -> Tensor:
+    def collect(self, run: Callable[[], Any]) -> Any:
         """As everywhere; the loss is kept for the step."""
-        self._evaluated = super().evaluate(closure)
-        return self._evaluated  # type: ignore[no-any-return]
+        self._evaluated = super().collect(run)
+        return self._evaluated
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters from their gradients and the loss."""
         given = None
         if closure is not None:
             with torch.enable_grad():
-                given = self._evaluated = closure()
+                given = self.collect(closure)
         loss, self._evaluated = self._evaluated, None
         if not isinstance(loss, Real) and not (isinstance(loss, Tensor) and loss.numel() == 1):
             what = "was called without it" if closure is None else f"got {loss!r} from its closure"

@@ -72,16 +72,16 @@ class ASGD(RuleOptimizer):
         """Whether a step evaluates the loss twice, so that ``step()`` alone cannot do it."""
         return not self.param_groups[0]["consecutive"]
 
-    def evaluate(self, closure: Callable[[], Any]) -> Tensor:
+    def collect(self, run: Callable[[], Any]) -> Any:
         """The gradients at the point before, to be compared with, and those here."""
-        return self._twice(lambda: super(ASGD, self).evaluate(closure))  # type: ignore[no-any-return]
+        return self._twice(run)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters from their gradients here and before."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
-                loss = self._twice(closure)
+                loss = self.collect(closure)
         elif self.needs_closure and self._before is None:
             raise ClosureError(
                 f"{self.method.name} evaluates the loss twice a step: use optimizer.minimize(closure), or "

@@ -86,16 +86,16 @@ class SophiaG(RuleOptimizer):
         drawn = torch.multinomial(chances, 1, generator=self.generator(logits.device)).reshape(labels.shape)
         return torch.where(labels < 0, labels, drawn)
 
-    def evaluate(self, closure: Callable[[], Any]) -> Tensor:
+    def collect(self, run: Callable[[], Any]) -> Any:
         """Take an estimate if one is due, then leave the gradients of the step."""
         if self.needs_sample:
             self.sampling = True
             try:
-                super().evaluate(closure)
+                run()
             finally:
                 self.sampling = False
             self.update_hessian()
-        return super().evaluate(closure)
+        return super().collect(run)
 
     @torch.no_grad()
     def update_hessian(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
 from optim_core import checkpoint, closures
@@ -105,6 +105,11 @@ class Wrapper(_Declared):
             super().__init__(base.param_groups, base.defaults)
             self._set_up = True
             self.wrapped()
+
+    @classmethod
+    def arguments_of(cls, model: nn.Module) -> dict[str, Any]:
+        """Those of :attr:`arguments` that a model tells, for :func:`optim_core.create_optimizer`."""
+        return {"model": model} if "model" in cls.arguments else {}
 
     def wrapped(self) -> None:
         """Called once, when the base is in place; parameters of later groups come through :meth:`added`."""

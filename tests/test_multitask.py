@@ -231,3 +231,15 @@ def test_what_cannot_be() -> None:
         optimizer.minimize(lambda: [toy.params[0].sum(), toy.params[0].sum()])
     with pytest.raises(ClosureError, match="does not depend on what"):
         optimizer.minimize(lambda: [toy.losses(0)[0], toy.params[0].sum()])
+
+
+def test_create_optimizer_finds_the_model_s_rotations() -> None:
+    model = nn.ModuleDict({"backbone": nn.Linear(3, 4), "rotations": Rotations(tasks=2, size=4)})
+    optimizer = optim_core.create_optimizer(model, "sgd", lr=0.1, wrappers=["rotograd"])
+    assert optimizer.param_groups[-1]["lr"] == pytest.approx(0.01)
+    assert optimizer.param_groups[-1]["param_names"] == ["rotations.generators.0", "rotations.generators.1"]
+    model["others"] = Rotations(tasks=2, size=4)
+    with pytest.raises(InvalidOption, match=r"RotoGrad needs rotations=\.\.\."):
+        optim_core.create_optimizer(model, "sgd", wrappers=["rotograd"])
+    chosen = optim_core.create_optimizer(model, "sgd", wrappers=[("rotograd", {"rotations": model["others"]})])
+    assert chosen.param_groups[-1]["param_names"] == ["others.generators.0", "others.generators.1"]

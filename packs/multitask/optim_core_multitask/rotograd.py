@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from optim_core.closures import backward, check_dense, parameters
 from optim_core.declarations import hyper
@@ -54,6 +54,12 @@ class RotateOnly(MultiTask):
     lr_rotation: float | None = hyper(None, "lr of the rotations; None: a tenth of the first group's", ge=0)
     burn_in_period: int = hyper(20, "step, from 0, at which what is initial is taken anew", ge=0)
     normalize_losses: bool = hyper(False, "train the heads on loss / initial loss")
+
+    @classmethod
+    def arguments_of(cls, model: nn.Module) -> dict[str, Any]:
+        """The model's rotations, if it has no others."""
+        found = [module for module in model.modules() if isinstance(module, Rotations)]
+        return {"rotations": found[0]} if len(found) == 1 else {}
 
     def wrapped(self) -> None:
         """Take the rotations over.
@@ -230,7 +236,7 @@ class RotoGradNorm(RotateOnly):
     Multitask Networks, 2017, https://arxiv.org/abs/1711.02257, Algorithm 1.
     """
 
-    alpha: float | None = hyper(None, "how much more those get that lag behind; required", ge=0)
+    alpha: float | None = hyper(None, "how much more those get that lag behind; required", ge=0, search=(0.1, 2.0))
 
     def wrapped(self) -> None:
         """Look for alpha and the weights.

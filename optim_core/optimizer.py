@@ -291,6 +291,9 @@ class RuleOptimizer(_Declared):
         """Whether the next step differentiates the gradients: ``loss.backward(create_graph=True)``."""
         return False
 
+    #: Whether a step uses the value of the loss that its gradients belong to.
+    needs_loss: ClassVar[bool] = False
+
     # stepping -----------------------------------------------------------------------------------------------
     def minimize(self, closure: Callable[[], Tensor]) -> Tensor:
         """Do everything for one step: zero the gradients, evaluate, backward, update.
@@ -304,7 +307,7 @@ class RuleOptimizer(_Declared):
         Raises:
             ClosureError: the closure returns no loss or several, or has called backward itself.
         """
-        loss = self.collect(lambda: self.evaluate(closure))
+        loss: Tensor = self.collect(lambda: self.evaluate(closure))
         self.step()
         return loss
 

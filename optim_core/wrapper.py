@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -153,6 +153,13 @@ class Wrapper(_Declared):
     def innermost(self) -> Optimizer:
         """The optimizer at the core of all wrappers."""
         return self.base.innermost if isinstance(self.base, Wrapper) else self.base
+
+    @property
+    def inside(self) -> Iterator[Wrapper]:
+        """The wrappers inside of this one, from the outside in."""
+        if isinstance(self.base, Wrapper):
+            yield self.base
+            yield from self.base.inside
 
     @property
     def layers(self) -> tuple[str, ...]:

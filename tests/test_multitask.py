@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 import optim_core
-from optim_core.errors import ClosureError, InvalidOption
+from optim_core.errors import ClosureError, InvalidOption, WrapperConflict
 
 CASES = [
     pytest.param(case, id=case["case"])
@@ -224,6 +224,10 @@ def test_what_cannot_be() -> None:
         Rotations(2, 4, start=torch.eye(4))
     with pytest.raises(InvalidOption, match="not orthogonal"):
         Rotations(2, 4, start=torch.ones(2, 4, 4))
+    pcgrad = optim_core.get_wrapper("pcgrad")(base)
+    with pytest.raises(WrapperConflict, match=r"RotoGrad and PCGrad each make one gradient of the losses.*: choose one"):
+        wrapped("rotograd", optim_core.get_wrapper("lookahead")(pcgrad), toy.rotations)
+    assert len(base.param_groups) == 1
     optimizer = wrapped("rotograd", base, toy.rotations)
     with pytest.raises(ClosureError, match=r"there are 3 losses, and one pass"):
         optimizer.minimize(lambda: [*toy.losses(0), toy.params[0].sum()])

@@ -225,7 +225,9 @@ def test_what_cannot_be() -> None:
     with pytest.raises(InvalidOption, match="not orthogonal"):
         Rotations(2, 4, start=torch.ones(2, 4, 4))
     pcgrad = optim_core.get_wrapper("pcgrad")(base)
-    with pytest.raises(WrapperConflict, match=r"RotoGrad and PCGrad each make one gradient of the losses.*: choose one"):
+    with pytest.raises(
+        WrapperConflict, match=r"RotoGrad and PCGrad each make one gradient of the losses.*: choose one"
+    ):
         wrapped("rotograd", optim_core.get_wrapper("lookahead")(pcgrad), toy.rotations)
     assert len(base.param_groups) == 1
     optimizer = wrapped("rotograd", base, toy.rotations)

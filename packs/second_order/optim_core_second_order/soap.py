@@ -138,7 +138,7 @@ class SOAP(RuleOptimizer):
         v = torch.lerp(G.square(), viewed(exp_avg_sq), beta2)
         U = back(_unrot(m / (v.sqrt() + eps), axes, Q))
         if normalize_grads:
-            rms = U.flatten(1).square().mean(1).sqrt() + 1e-30
+            rms = U.reshape(len(U), -1).square().mean(1).sqrt() + 1e-30
             U = U / rms.reshape(-1, *(1 for _ in p.shape[1:]))
         size = lr * math.sqrt(1 - beta2**t) / (1 - beta1**t) if correct_bias else lr
         p = (p - size * U) * (1 - lr * weight_decay)

@@ -181,13 +181,15 @@ class Wrapper(_Declared):
         self.base.zero_grad(set_to_none)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group to the base."""
+        """Add a group to the base, which may make several of it; all or none of them are there in the end."""
         if self._set_up:
-            self.base.add_param_group(param_group)
+            before = len(self.param_groups)
             try:
-                self.added(self.param_groups[-1])
+                self.base.add_param_group(param_group)
+                for group in self.param_groups[before:]:
+                    self.added(group)
             except OptimCoreError:
-                self.param_groups.pop()
+                del self.param_groups[before:]
                 raise
 
     def train(self) -> None:

@@ -239,6 +239,19 @@ def test_what_cannot_be() -> None:
         optimizer.minimize(lambda: [toy.losses(0)[0], toy.params[0].sum()])
 
 
+def test_a_base_that_refuses_the_rotations_group_is_left_as_it_was() -> None:
+    toy = Toy()
+    params = [*toy.params, *toy.rotations.parameters()]
+    base = optim_core.get("prodigy")([(f"p{i}", p) for i, p in enumerate(params)])
+    with pytest.raises(WrapperConflict, match=r"with lr=0\.1: Prodigy has one step size: .* lr_rotation sets their lr"):
+        wrapped("rotograd", base, toy.rotations)
+    assert len(base.param_groups) == 1
+    assert [id(p) for p in base.param_groups[0]["params"]] == [id(p) for p in params]
+    assert len(base.param_groups[0]["param_names"]) == len(params)
+    optimizer = wrapped("rotograd", base, toy.rotations, lr_rotation=1.0)
+    assert len(optimizer.minimize(toy.closure(0))) == 2
+
+
 def test_create_optimizer_finds_the_model_s_rotations() -> None:
     model = nn.ModuleDict({"backbone": nn.Linear(3, 4), "rotations": Rotations(tasks=2, size=4)})
     optimizer = optim_core.create_optimizer(model, "sgd", lr=0.1, wrappers=["rotograd"])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from optim_core.closures import backward, check_dense, parameters
 from optim_core.declarations import hyper
-from optim_core.errors import ClosureError, InvalidOption
+from optim_core.errors import ClosureError, InvalidOption, OptimCoreError, WrapperConflict
 from optim_core_multitask.rotations import Rotations, rotated
 from optim_core_multitask.tasks import MultiTask
 
@@ -66,6 +66,7 @@ class RotateOnly(MultiTask):
 
         Raises:
             InvalidOption: ``rotations`` is something else.
+            WrapperConflict: the base refuses a group for them.
         """
         super().wrapped()
         if not isinstance(self.rotations, Rotations):
@@ -89,6 +90,7 @@ class RotateOnly(MultiTask):
                     )
                 return
         named = all("param_names" in group for group in self.param_groups)
+        before = [dict(group) for group in self.param_groups]
         for group in self.param_groups:
             kept = [i for i, p in enumerate(group["params"]) if p not in own]
             if named:
@@ -100,7 +102,15 @@ class RotateOnly(MultiTask):
         if "weight_decay" in self.defaults:
             options["weight_decay"] = 0.0
         params = [(name, p) for p, name in own.items()] if named else list(own)
-        self.add_param_group({"params": params, **options})
+        try:
+            self.add_param_group({"params": params, **options})
+        except OptimCoreError as refusal:
+            for group, former in zip(self.param_groups, before, strict=True):
+                group.update(former)
+            raise WrapperConflict(
+                f"{self.method.name} cannot give the rotations a group of their own, with lr={options['lr']:g}: "
+                f"{refusal}. lr_rotation sets their lr"
+            ) from refusal
 
     # a step -------------------------------------------------------------------------------------------------
     def merge(self, losses: Sequence[Tensor]) -> None:

@@ -31,10 +31,13 @@ def variants(cls: Any) -> Iterator[dict[str, Any]]:
                 yield {**usual, name: choice}
 
 
-def around(base: Any, name: str, **options: Any) -> Any:
-    """The wrapper around the base, which does without a weight decay of its own if it has to."""
-    cls = optim_core.get_wrapper(name)
-    options = options or needed(cls)
+def around(base: Any, name: str, *, within: Any = None, **options: Any) -> Any:
+    """The wrapper around the base, which does without a weight decay of its own if it has to.
+
+    ``within`` is the model, for wrappers that take one or a part of it.
+    """
+    cls: Any = optim_core.get_wrapper(name)
+    options = (options or needed(cls)) | ({} if within is None else cls.arguments_of(within))
     try:
         return cls(base, **options)
     except WrapperConflict as conflict:

@@ -252,6 +252,19 @@ def test_a_base_that_refuses_the_rotations_group_is_left_as_it_was() -> None:
     assert len(optimizer.minimize(toy.closure(0))) == 2
 
 
+def test_normalised_losses_may_be_negative() -> None:
+    toy = Toy()
+    optimizer = wrapped("rotate_only", torch.optim.SGD(toy.params, lr=0.1), toy.rotations, normalize_losses=True)
+    shifted = [loss - 10 for loss in toy.losses(0)]  # as log-likelihoods may be
+    optimizer.backward(shifted)
+    for head, loss in zip((toy.params[2:4], toy.params[4:6]), shifted, strict=True):
+        plain = Toy()
+        torch.stack(plain.losses(0)).sum().backward()
+        for p in head:
+            i = next(i for i, q in enumerate(toy.params) if q is p)
+            torch.testing.assert_close(p.grad, plain.params[i].grad / -loss.detach())
+
+
 def test_create_optimizer_finds_the_model_s_rotations() -> None:
     model = nn.ModuleDict({"backbone": nn.Linear(3, 4), "rotations": Rotations(tasks=2, size=4)})
     optimizer = optim_core.create_optimizer(model, "sgd", lr=0.1, wrappers=["rotograd"])

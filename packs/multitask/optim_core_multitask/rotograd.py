@@ -53,7 +53,7 @@ class RotateOnly(MultiTask):
 
     lr_rotation: float | None = hyper(None, "lr of the rotations; None: a tenth of the first group's", ge=0)
     burn_in_period: int = hyper(20, "step, from 0, at which what is initial is taken anew", ge=0)
-    normalize_losses: bool = hyper(False, "train the heads on loss / initial loss")
+    normalize_losses: bool = hyper(False, "train the heads on loss / size of the initial loss")
 
     @classmethod
     def arguments_of(cls, model: nn.Module) -> dict[str, Any]:
@@ -130,7 +130,7 @@ class RotateOnly(MultiTask):
         initial = self._initial("loss", values)
         self.zero_grad()
         for i, loss in enumerate(losses):
-            scaled = loss / initial[i].to(loss.dtype) if self.options["normalize_losses"] else loss
+            scaled = loss / initial[i].abs().to(loss.dtype) if self.options["normalize_losses"] else loss
             backward(scaled, create_graph=False, retain_graph=i < len(losses) - 1)
         for p in parameters(self):
             check_dense(p, self.method.name)

@@ -20,7 +20,7 @@ from torch.nn import Parameter
 from wrapping import variants
 
 import optim_core
-from optim_core import schedules
+from optim_core import closures, schedules
 from optim_core.optimizer import RuleOptimizer
 from optim_core.specs import SchedulerSpec
 from optim_core.torch_names import _classes
@@ -41,6 +41,7 @@ class Net(nn.Module):
         self.heads = nn.ModuleList([nn.Linear(4, 3), nn.Linear(4, 2)])
         self.gain = Parameter(torch.tensor(0.8))
         self.late = Parameter(0.1 * torch.ones(4))
+        self.grown: Parameter | None = None
 
     def losses(self, t: int) -> list[Tensor]:
         """Those of batch t: smooth, with gradients that are bounded in the outputs."""
@@ -48,9 +49,17 @@ class Net(nn.Module):
         z = self.features(wave((5, 2, 4, 4), 0.37, 0.9 * t).to(dtype)).mean((2, 3))
         if t % 4 > 1:
             z = z + self.late
+        if self.grown is not None:
+            z = z * self.grown
         outputs = [head(r) for head, r in zip(self.heads, self.rotations(self.gain * z), strict=True)]
         targets = [wave(y.shape, 0.53 + k, 0.4 * t).to(dtype) for k, y in enumerate(outputs)]
         return [((1 + (y - aim).square()).sqrt() - 1).mean() for y, aim in zip(outputs, targets, strict=True)]
+
+
+def grow(model: Net, optimizer: Any) -> None:
+    """A parameter that comes into a model in training, and its group."""
+    model.grown = Parameter(torch.ones(4))
+    optimizer.add_param_group({"params": [("grown", model.grown)], "lr": float(optimizer.param_groups[0]["lr"])})
 
 
 # what there is -------------------------------------------------------------------------------------------------
@@ -188,6 +197,21 @@ def train(combination: Combination, model: Net, optimizer: Any, scheduler: Any, 
         elif scheduler is not None:
             scheduler.step()
     return seen
+
+
+def train_by_step(combination: Combination, model: Net, optimizer: Any, scheduler: Any, steps: range) -> None:
+    """The same with torch's closure, which does everything, and without a scheduler."""
+    del scheduler
+    for t in steps:
+        evaluate = closure(combination, model, t)
+
+        def full(evaluate: Callable[[], Any] = evaluate) -> Tensor:
+            optimizer.zero_grad()
+            loss: Tensor = evaluate()
+            closures.backward(loss, create_graph=getattr(optimizer, "needs_graph", False))
+            return loss
+
+        optimizer.step(full)
 
 
 def stored(state: Any) -> Any:

@@ -61,8 +61,9 @@ class ProportionScheduler(Over):
                 "ProportionScheduler(SAM(optimizer), ...), or name another option with key=..."
             )
         if len(readers) > 1:
+            names = " and ".join(type(reader).__name__ for reader in readers)
             raise self.reject(
-                f"{' and '.join(type(reader).__name__ for reader in readers)} each have a {self.key!r}, but a parameter group has one entry for both: name "
+                f"{names} each have a {self.key!r}, but a parameter group has one entry for both: name "
                 "another option with key=..."
             )
         if readers and getattr(readers[0], "options", {}).get(self.key, 0.0) is None:

@@ -201,7 +201,7 @@ def share(found: Sequence[bool]) -> float:
 
 
 def test_nearly_every_wrapper_goes_around_nearly_every_optimizer() -> None:
-    assert share(list(pairs().values())) > 0.9
+    assert share(list(pairs().values())) > 0.8
     refused = [f"{name} around {optimizer}" for (optimizer, name), goes in pairs().items() if not goes]
     for optimizer in combining.optimizers():
         assert share([pairs()[optimizer, name] for name in combining.wrappers()]) > 0.3, refused

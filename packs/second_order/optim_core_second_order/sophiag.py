@@ -34,7 +34,8 @@ class SophiaG(RuleOptimizer):
 
     A closure that does not ask gets its ordinary gradient squared: an empirical Fisher matrix, not Sophia-G, though the
     safeguards are the same. In a loop of one's own, when ``needs_sample`` is true: backward of the loss on drawn
-    labels, ``update_hessian()``, ``zero_grad()``, without clipping. ``step(closure)`` does as ``minimize``, and so do wrappers.
+    labels, ``update_hessian()``, ``zero_grad()``, without clipping. ``step(closure)`` does as ``minimize``,
+    and so do wrappers.
 
     Example:
         >>> import torch

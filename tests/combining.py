@@ -9,7 +9,7 @@ import functools
 import inspect
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -56,19 +56,11 @@ class Net(nn.Module):
         return [((1 + (y - aim).square()).sqrt() - 1).mean() for y, aim in zip(outputs, targets, strict=True)]
 
 
-def grow(model: Net, optimizer: Any) -> None:
-    """A parameter that comes into a model in training, and its group."""
-    model.grown = Parameter(torch.ones(4))
-    optimizer.add_param_group({"params": [("grown", model.grown)], "lr": float(optimizer.param_groups[0]["lr"])})
-
-
 # what there is -------------------------------------------------------------------------------------------------
 def learns_alone(name: str) -> bool:
     """Whether one of torch's optimizers trains this model, in two groups, by itself."""
-    model, alone = Net(), Combination(name, by_factory=False)
     try:
-        optimizer, _ = alone.build(model)
-        train(alone, model, optimizer, None, range(2))
+        Run.begun(Combination(name, by_factory=False), 0).train(range(2))
     except (RuntimeError, ValueError):
         return False
     return True
@@ -116,11 +108,6 @@ def defaults(cls: Any) -> dict[str, Any]:
     return {q.name: q.default for q in parameters if q.default is not q.empty}
 
 
-def several_losses(names: Sequence[str]) -> bool:
-    """Whether one of the wrappers makes one gradient of several losses."""
-    return any("multi_loss" in optim_core.info(name, "wrapper").needs for name in names)
-
-
 # how it is put together ----------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Combination:
@@ -143,10 +130,10 @@ class Combination:
         """The wrappers' names."""
         return [name for name, _ in self.around]
 
-    def build(self, model: Net) -> tuple[Any, Any]:
-        """Optimizer and scheduler."""
-        optimizer = self.optimizer_of(model)
-        return optimizer, self.scheduler_of(optimizer)
+    @property
+    def several_losses(self) -> bool:
+        """Whether one of the wrappers makes one gradient of several losses."""
+        return any("multi_loss" in optim_core.info(name, "wrapper").needs for name in self.names)
 
     def scheduler_of(self, optimizer: Any) -> Any:
         """The scheduler, if there is one."""
@@ -176,42 +163,80 @@ class Combination:
         return optimizer
 
 
-def closure(combination: Combination, model: Net, t: int) -> Callable[[], Any]:
-    """What ``minimize`` gets: losses to descend, or, turned, to ascend."""
-    sign = -1 if combination.options.get("maximize") else 1
+@dataclass
+class Run:
+    """A combination at work on a model."""
 
-    def evaluated() -> Any:
-        losses = [sign * loss for loss in model.losses(t)]
-        return losses if several_losses(combination.names) else torch.stack(losses).sum()
+    combination: Combination
+    model: Net
+    optimizer: Any
+    scheduler: Any
 
-    return evaluated
+    @classmethod
+    def begun(cls, combination: Combination, seed: int) -> Run:
+        """On a model with first values that belong to the seed."""
+        model = fresh(seed)
+        optimizer = combination.optimizer_of(model)
+        return cls(combination, model, optimizer, combination.scheduler_of(optimizer))
 
+    def unscheduled(self) -> Run:
+        """The same without a scheduler."""
+        return replace(self, scheduler=None)
 
-def train(combination: Combination, model: Net, optimizer: Any, scheduler: Any, steps: range) -> list[Any]:
-    """Some steps, and the losses before each."""
-    seen = []
-    for t in steps:
-        seen.append(optim_core.minimize(optimizer, closure(combination, model, t)))
-        if combination.scheduler is not None and scheduler is not None:
-            schedules.advance(schedulers()[combination.scheduler], scheduler, metric=1.0)
-        elif scheduler is not None:
-            scheduler.step()
-    return seen
+    def closure(self, t: int) -> Callable[[], Any]:
+        """What ``minimize`` gets: losses to descend, or, turned, to ascend."""
+        sign = -1 if self.combination.options.get("maximize") else 1
 
+        def evaluated() -> Any:
+            losses = [sign * loss for loss in self.model.losses(t)]
+            return losses if self.combination.several_losses else torch.stack(losses).sum()
 
-def train_by_step(combination: Combination, model: Net, optimizer: Any, scheduler: Any, steps: range) -> None:
-    """The same with torch's closure, which does everything, and without a scheduler."""
-    del scheduler
-    for t in steps:
-        evaluate = closure(combination, model, t)
+        return evaluated
 
-        def full(evaluate: Callable[[], Any] = evaluate) -> Tensor:
-            optimizer.zero_grad()
-            loss: Tensor = evaluate()
-            closures.backward(loss, create_graph=getattr(optimizer, "needs_graph", False))
-            return loss
+    def train(self, steps: range, *, scheduled: bool = True) -> list[Any]:
+        """Some steps, and the losses before each."""
+        seen = []
+        for t in steps:
+            seen.append(optim_core.minimize(self.optimizer, self.closure(t)))
+            if self.scheduler is None or not scheduled:
+                continue
+            if self.combination.scheduler is None:
+                self.scheduler.step()
+            else:
+                schedules.advance(schedulers()[self.combination.scheduler], self.scheduler, metric=1.0)
+        return seen
 
-        optimizer.step(full)
+    def train_by_step(self, steps: range) -> None:
+        """The same with torch's closure, which does everything, and without a scheduler."""
+        for t in steps:
+            evaluate = self.closure(t)
+
+            def full(evaluate: Callable[[], Any] = evaluate) -> Tensor:
+                self.optimizer.zero_grad()
+                loss: Tensor = evaluate()
+                closures.backward(loss, create_graph=getattr(self.optimizer, "needs_graph", False))
+                return loss
+
+            self.optimizer.step(full)
+
+    def grow(self) -> None:
+        """A parameter that comes into a model in training, and its group."""
+        self.model.grown = Parameter(torch.ones(4))
+        lr = float(self.optimizer.param_groups[0]["lr"])
+        self.optimizer.add_param_group({"params": [("grown", self.model.grown)], "lr": lr})
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of all parts."""
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over that of another run."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state_dict[name])
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {"model": self.model, "optimizer": self.optimizer, "scheduler": self.scheduler}
+        return {name: part for name, part in parts.items() if part is not None}
 
 
 def stored(state: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 import combining
 import pytest
 import torch
-from combining import SAVED, STEPS, Combination, Net, fresh, grow, stored, train, train_by_step, weights
+from combining import SAVED, STEPS, Combination, Net, Run, fresh, stored, weights
 from hypothesis import HealthCheck, event, given, seed, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -31,6 +31,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercial
 #: Each shard draws by a seed of its own, the same ones at every run; more shards draw more.
 SHARDS = int(os.environ.get("OPTIM_CORE_COMBINATIONS", "4"))
 EXAMPLES = 30
+#: Steps in which weights must have moved: some methods begin with rest, which a wrapper may prolong.
+LONG = 100
+
+
+def often_the_first(options: Sequence[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    """The usual options half of the time: others more often go with few only."""
+    return st.one_of(st.just(options[0]), st.sampled_from(options))
 
 
 @st.composite
@@ -40,8 +47,8 @@ def combinations(draw: st.DrawFn) -> Combination:
     names = draw(st.lists(st.sampled_from(combining.wrappers()), max_size=3, unique=True))
     return Combination(
         optimizer,
-        draw(st.sampled_from(combining.options_of(optimizer))),
-        [(name, draw(st.sampled_from(combining.wrapper_options(name)))) for name in names],
+        draw(often_the_first(combining.options_of(optimizer))),
+        [(name, draw(often_the_first(combining.wrapper_options(name)))) for name in names],
         draw(st.sampled_from([None, *combining.schedulers()])),
         by_factory=draw(st.booleans()),
         grows=draw(st.booleans()),
@@ -63,7 +70,7 @@ def test_any_combination(shard: int) -> None:
             goes_all_the_way(combination)
 
     check()
-    assert outcomes.count("") > len(outcomes) / 3, outcomes
+    assert outcomes.count("") > len(outcomes) / 4, outcomes
 
 
 def refusal(combination: Combination) -> str:
@@ -88,60 +95,76 @@ def refusal(combination: Combination) -> str:
 
 
 def goes_all_the_way(combination: Combination) -> None:
-    """Trains, shares, explains, saves, resumes and copies."""
-    model = fresh(0)
-    optimizer, scheduler = combination.build(model)
-    before, losses = [p.detach().clone() for p in model.parameters()], copy.deepcopy(model).losses(0)
-    shares_groups(optimizer, combination)
+    """Does all that a run can ask for."""
+    run = Run.begun(combination, 0)
+    before = [p.detach().clone() for p in run.model.parameters()]
+    shares_groups(run)
+    begins(run)
+    resumes(run)
+    copies(run)
+    for t in range(STEPS + 2, LONG):
+        if not rests(run, before):
+            break
+        run.train(range(t, t + 1), scheduled=False)
+    assert not rests(run, before)
+    run.optimizer.zero_grad()
+    assert all(p.grad is None for p in run.model.parameters())
+    grows(run)
+
+
+def begins(run: Run) -> None:
+    """Each call is a step, and returns the losses before it."""
+    losses = copy.deepcopy(run.model).losses(0)
     steps: list[int] = []
-    handle = optimizer.register_step_post_hook(lambda *_: steps.append(1))
-    first, *_ = train(combination, model, optimizer, scheduler, range(SAVED))
+    handle = run.optimizer.register_step_post_hook(lambda *_: steps.append(1))
+    first, *_ = run.train(range(SAVED))
     handle.remove()
     assert len(steps) == SAVED
-    several = combining.several_losses(combination.names)
-    same([abs(x) for x in first] if several else [abs(first)], losses if several else [torch.stack(losses).sum()])
-    if combination.evaluating and hasattr(optimizer, "eval"):
-        optimizer.eval()
-    parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
-    saved = stored({name: part.state_dict() for name, part in parts.items() if part is not None})
-    train(combination, model, optimizer, scheduler, range(SAVED, STEPS))
-    after = weights(model)
-    assert all(bool(x.isfinite().all()) for x in after)
-    assert any(not torch.equal(x, p) for x, p in zip(before, model.parameters(), strict=True))
+    if run.combination.several_losses:
+        same([abs(x) for x in first], losses)
+    else:
+        same([abs(first)], [torch.stack(losses).sum()])
 
-    other = fresh(1)
-    resumed, schedule = combination.build(other)
-    other.load_state_dict(saved["model"])
-    resumed.load_state_dict(saved["optimizer"])
-    if schedule is not None:
-        schedule.load_state_dict(saved["scheduler"])
-    train(combination, other, resumed, schedule, range(SAVED, STEPS))
-    same(weights(other), after)
-    shares_groups(resumed, combination)
-    follows(scheduler, optimizer)
-    follows(schedule, resumed)
 
-    twins = [copy.deepcopy((model, optimizer)), pickle.loads(pickle.dumps((model, optimizer)))]  # noqa: S301 - our own
+def resumes(run: Run) -> None:
+    """Another one, that began elsewhere, goes on from a file as this one does without."""
+    if run.combination.evaluating and hasattr(run.optimizer, "eval"):
+        run.optimizer.eval()
+    other, saved = Run.begun(run.combination, 1), stored(run.state_dict())
+    other.load_state_dict(saved)
+    for one in (run, other):
+        one.train(range(SAVED, STEPS))
+        shares_groups(one)
+        follows(one)
+    assert all(bool(x.isfinite().all()) for x in weights(run.model))
+    same(weights(other.model), weights(run.model))
+
+
+def copies(run: Run) -> None:
+    """Copies in memory and by pickle go on alike; torch's closure does as well as ``minimize``."""
+    twins = copy.deepcopy(run.unscheduled()), pickle.loads(pickle.dumps(run.unscheduled()))  # noqa: S301 - our own
     more = range(STEPS, STEPS + 2)
-    train(combination, model, optimizer, None, more)
-    for how, (twin, its_own) in zip((train, train_by_step), twins, strict=True):
-        (train if several else how)(combination, twin, its_own, None, more)
-        same(weights(twin), weights(model))
-    optimizer.zero_grad()
-    assert all(p.grad is None for p in model.parameters())
+    run.train(more, scheduled=False)
+    twins[0].train(more, scheduled=False)
+    if run.combination.several_losses:
+        twins[1].train(more, scheduled=False)
+    else:
+        twins[1].train_by_step(more)
+    for twin in twins:
+        same(weights(twin.model), weights(run.model))
 
-    grow(model, optimizer)
-    train(combination, model, optimizer, None, range(2))
-    saved = stored({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
-    another = fresh(2)
-    grown, _ = combination.build(another)
-    grow(another, grown)
-    another.load_state_dict(saved["model"])
-    grown.load_state_dict(saved["optimizer"])
-    for one, its_own in ((model, optimizer), (another, grown)):
-        train(combination, one, its_own, None, range(2, 4))
-    same(weights(another), weights(model))
-    shares_groups(grown, combination)
+
+def grows(run: Run) -> None:
+    """A parameter may join in mid-flight, and is saved and resumed as the others are."""
+    other = Run.begun(run.combination, 2)
+    for one in (run, other):
+        one.grow()
+    run.train(range(2), scheduled=False)
+    other.load_state_dict(stored(run.state_dict()))
+    for one in (run, other):
+        one.train(range(2, 4), scheduled=False)
+    same(weights(other.model), weights(run.model))
+    shares_groups(other)
 
 
 def same(got: Sequence[Tensor], wanted: Sequence[Tensor]) -> None:
@@ -150,28 +173,32 @@ def same(got: Sequence[Tensor], wanted: Sequence[Tensor]) -> None:
         torch.testing.assert_close(x, y, rtol=0, atol=0, equal_nan=True)
 
 
+def rests(run: Run, before: Sequence[Tensor]) -> bool:
+    return all(torch.equal(x, p) for x, p in zip(before, run.model.parameters(), strict=True))
+
+
 def innermost(optimizer: Any) -> Any:
     return optimizer.innermost if isinstance(optimizer, Wrapper) else optimizer
 
 
-def shares_groups(optimizer: Any, combination: Combination) -> None:
+def shares_groups(run: Run) -> None:
     """There is one list of groups, with every parameter once; and all that is in force is told, in order."""
-    groups = innermost(optimizer).param_groups
-    layer = optimizer
+    groups = innermost(run.optimizer).param_groups
+    layer = run.optimizer
     while isinstance(layer, Wrapper):
         assert layer.param_groups is groups
-        assert layer.state is innermost(optimizer).state
+        assert layer.state is innermost(run.optimizer).state
         layer = layer.base
-    names = [optim_core.get_wrapper(name).__name__ for name in combination.names]  # type: ignore[attr-defined]
-    rows = list(optim_core.explain(optimizer))
+    names = [optim_core.get_wrapper(name).__name__ for name in run.combination.names]  # type: ignore[attr-defined]
+    rows = list(optim_core.explain(run.optimizer))
     assert len(rows) == sum(len(group["params"]) for group in groups) == len({row.name for row in rows})
     assert all([text.partition("(")[0] for text in row.wrappers] == names for row in rows)
 
 
-def follows(scheduler: Any, optimizer: Any) -> None:
+def follows(run: Run) -> None:
     """What the scheduler says is what the method goes by."""
-    if scheduler is not None:
-        assert scheduler.get_last_lr() == [group["lr"] for group in innermost(optimizer).param_groups]
+    if run.scheduler is not None:
+        assert run.scheduler.get_last_lr() == [group["lr"] for group in innermost(run.optimizer).param_groups]
 
 
 # how much is possible ------------------------------------------------------------------------------------------
@@ -245,7 +272,7 @@ def stepped(optimizer: str, options: dict[str, Any], *names: str) -> list[Tensor
     for name in names:
         base = around(base, name, within=model)
     combination = Combination(optimizer, {}, [(name, {}) for name in names])
-    train(combination, model, base, torch.optim.lr_scheduler.ExponentialLR(base, 0.9), range(STEPS))
+    Run(combination, model, base, torch.optim.lr_scheduler.ExponentialLR(base, 0.9)).train(range(STEPS))
     return weights(model)
 
 

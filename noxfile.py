@@ -75,6 +75,15 @@ def learns(session: nox.Session) -> None:
 
 
 @nox.session
+def combinations(session: nox.Session) -> None:
+    """Thousands of combinations of wrappers, optimizer and scheduler, or thirty times the number after `--`."""
+    install(session, *TEST_TOOLS)
+    shards = session.posargs[0] if session.posargs else "100"
+    drawn = "tests/test_combinations.py::test_any_combination"
+    session.run(*PYTEST, drawn, env={**THREADS, "OPTIM_CORE_COMBINATIONS": shards})
+
+
+@nox.session
 def triton(session: nox.Session) -> None:
     """The Triton engine, by its interpreter on a CPU; then compiled for a GPU, and run on one if there is one."""
     # A session of its own: the wheel is large, and the interpreter slow.

@@ -13,6 +13,7 @@ from torch.optim.optimizer import Optimizer
 from optim_core.api import get, get_wrapper
 from optim_core.errors import InvalidOption, UnknownOption
 from optim_core.optimizer import RuleOptimizer
+from optim_core.wrapper import Wrapper
 
 WrapperChoice: TypeAlias = "str | tuple[str, Mapping[str, Any]] | Callable[[Optimizer], Optimizer]"
 NoDecay: TypeAlias = Literal["auto"] | Callable[[str, nn.Module, nn.Parameter], bool] | None
@@ -50,7 +51,7 @@ def create_optimizer(
         lr: learning rate; None for the method's default.
         weight_decay: None for the method's default.
         wrappers: what to put around it, innermost first: a list of names, (name, options), or callables. A wrapper that
-            takes a ``model`` gets this one.
+            takes a ``model``, or a part of one (RotoGrad's rotations), gets it from this one.
         use_gc: centralise gradients; a mapping gives that wrapper's options. Innermost of all.
         use_lookahead: the same for Lookahead. Outermost of all.
         no_decay: ``"auto"``; None to decay everything; or a function of (name, module, parameter) that says whether
@@ -172,12 +173,20 @@ def _is_pair(choice: object) -> bool:
     return isinstance(choice[0], str) and isinstance(choice[1], Mapping)
 
 
+def _told_by(model: nn.Module | None, wrapper: Callable[..., Optimizer]) -> dict[str, Any]:
+    """The arguments of a wrapper that follow from the model."""
+    if model is None:
+        return {}
+    if isinstance(wrapper, type) and issubclass(wrapper, Wrapper):
+        return wrapper.arguments_of(model)
+    return {"model": model} if "model" in inspect.signature(wrapper).parameters else {}
+
+
 def _wrap(optimizer: Optimizer, choice: WrapperChoice, model: nn.Module | None) -> Optimizer:
     if not callable(choice):
         name, options = (choice, {}) if isinstance(choice, str) else choice
         cls = get_wrapper(name)
-        takes_model = model is not None and "model" in inspect.signature(cls).parameters
-        return cls(optimizer, **({"model": model} if takes_model else {}) | dict(options))
+        return cls(optimizer, **_told_by(model, cls) | dict(options))
     wrapped = choice(optimizer)
     if not isinstance(wrapped, Optimizer):
         raise InvalidOption(f"{choice!r} in wrappers returned {wrapped!r}, no optimizer")

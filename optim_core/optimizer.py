@@ -16,7 +16,7 @@ from optim_core import checkpoint
 from optim_core.closures import check_dense, drop_graph, evaluate, parameters
 from optim_core.declarations import Hyper, State, hyper, required, setting
 from optim_core.entry import Entry, compute_dtype, real
-from optim_core.errors import GraphMissing, InvalidOption, UnknownOption, UnsupportedParameter
+from optim_core.errors import GraphMissing, OptimCoreError, UnknownOption, UnsupportedParameter
 from optim_core.explanation import Explanation, decay_text, explained
 from optim_core.method import GIVEN, Method, read_class
 from optim_core.rules.bucket import total_dtype
@@ -171,17 +171,19 @@ class RuleOptimizer(_Declared):
         self.method.check_common(given, self.defaults)
         super().add_param_group(dict(param_group) | given)
         try:
-            self.method.check_rounding(self.param_groups[-1], self.param_groups[-1]["params"])
-        except InvalidOption:
+            self._check_parameters(self.param_groups[-1])
+            self.added(self.param_groups[-1])
+        except OptimCoreError:
             self.param_groups.pop()
             raise
-        for p in self.param_groups[-1]["params"]:
+
+    def _check_parameters(self, group: Mapping[str, Any]) -> None:
+        self.method.check_rounding(group, group["params"])
+        for p in group["params"]:
             if not (p.is_floating_point() or p.is_complex()):
-                self.param_groups.pop()
                 raise UnsupportedParameter(
                     f"{self.method.name} works on floating-point parameters, not on one of {p.dtype}"
                 )
-        self.added(self.param_groups[-1])
 
     def added(self, group: dict[str, Any]) -> None:
         """Called for each new group, while its parameters have their first values."""
@@ -297,6 +299,9 @@ class RuleOptimizer(_Declared):
     def needs_graph(self) -> bool:
         """Whether the next step differentiates the gradients: ``loss.backward(create_graph=True)``."""
         return False
+
+    #: Whether a step uses the value of the loss that its gradients belong to.
+    needs_loss: ClassVar[bool] = False
 
     # stepping -----------------------------------------------------------------------------------------------
     def minimize(self, closure: Callable[[], Tensor]) -> Tensor:

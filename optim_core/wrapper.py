@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
 from optim_core import checkpoint, closures
@@ -127,6 +127,11 @@ class Wrapper(_Declared):
             self._set_up = True
             self.wrapped()
 
+    @classmethod
+    def arguments_of(cls, model: nn.Module) -> dict[str, Any]:
+        """Those of :attr:`arguments` that a model tells, for :func:`optim_core.create_optimizer`."""
+        return {"model": model} if "model" in cls.arguments else {}
+
     def wrapped(self) -> None:
         """Called once, when the base is in place; parameters of later groups come through :meth:`added`."""
         for group in self.param_groups:
@@ -171,6 +176,13 @@ class Wrapper(_Declared):
         return self.base.innermost if isinstance(self.base, Wrapper) else self.base
 
     @property
+    def inside(self) -> Iterator[Wrapper]:
+        """The wrappers inside of this one, from the outside in."""
+        if isinstance(self.base, Wrapper):
+            yield self.base
+            yield from self.base.inside
+
+    @property
     def layers(self) -> tuple[str, ...]:
         """The names of the wrappers around the innermost optimizer, from the inside to this one."""
         return (*(self.base.layers if isinstance(self.base, Wrapper) else ()), self.method.name)
@@ -201,13 +213,15 @@ class Wrapper(_Declared):
         self.base.zero_grad(set_to_none)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group to the base."""
+        """Add a group to the base, which may make several of it; all or none of them are there in the end."""
         if self._set_up:
-            self.base.add_param_group(param_group)
+            before = len(self.param_groups)
             try:
-                self.added(self.param_groups[-1])
+                self.base.add_param_group(param_group)
+                for group in self.param_groups[before:]:
+                    self.added(group)
             except OptimCoreError:
-                self.param_groups.pop()
+                del self.param_groups[before:]
                 raise
 
     def train(self) -> None:

@@ -36,8 +36,14 @@ def run(optimizer: Any, steps: int = 1) -> None:
 @pytest.mark.parametrize("name", ONE_STEP_SIZE)
 def test_groups_have_one_lr_or_none(name: str) -> None:
     a, b = parameters()
-    optimizer = optim_core.get(name)([{"params": [a]}, {"params": [b], "lr": 0.5}], d0=1e-3)
-    with pytest.raises(InvalidOption, match="has one step size: give all groups lr=1, or 0 to freeze one"):
+    lr = optim_core.get(name).hypers["lr"].default
+    optimizer = optim_core.get(name)([a], d0=1e-3)
+    with pytest.raises(InvalidOption, match=r"has one step size: give all groups lr=.*, or 0 to freeze one"):
+        optimizer.add_param_group({"params": [b], "lr": lr / 2})
+    assert len(optimizer.param_groups) == 1
+    optimizer.add_param_group({"params": [b]})
+    optimizer.param_groups[1]["lr"] = lr / 2
+    with pytest.raises(InvalidOption, match=r"has one step size: give all groups lr=.*, or 0 to freeze one"):
         run(optimizer)
     optimizer.param_groups[1]["lr"] = 0.0
     frozen = b.detach().clone()

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+import wrapping
 from click.testing import CliRunner
 from torch import Tensor
 from torch.nn import Parameter
@@ -24,6 +25,7 @@ import optim_core
 from optim_core import closures
 from optim_core.cli.app import app
 from optim_core.errors import InvalidOption, SparseGradient, UnknownOption
+from optim_core.registry import load
 from optim_core.rules.values import Level, Trace, Value
 from optim_core.specs import OptimizerSpec, state_numbers
 
@@ -43,6 +45,13 @@ SHAPES = {
     "conv": (4, 2, 3, 3),
     "depthwise": (4, 1, 3, 3),
 }
+#: Each switch and each choice of each method.
+SWITCHED = [
+    (spec, options)
+    for spec in SPECS
+    for options in wrapping.variants(load(spec))
+    if any(isinstance(value, (bool, str)) for value in options.values())
+]
 #: Longer than any phase in which a method may stand still (AdaShift's takes ten steps).
 STEPS = 12
 
@@ -109,6 +118,20 @@ def test_lr_zero_stands_still(cls: Any) -> None:
     run(optimizer, params)
     assert finite(params)
     assert not same(before, params)
+
+
+@pytest.mark.parametrize("spec_and_options", SWITCHED, ids=lambda case: "-".join([case[0].name, *map(str, case[1])]))
+def test_single_numbers_under_each_switch(spec_and_options: tuple[OptimizerSpec, dict[str, Any]]) -> None:
+    spec, options = spec_and_options
+    try:
+        optimizer = optim_core.get(spec.name)([made(())], **options)
+    except InvalidOption as refusal:  # it says what the switch needs
+        pytest.skip(str(refusal))
+    params = optimizer.param_groups[0]["params"]
+    bowl_of = bowl(params)
+    for _ in range(3):
+        optimizer.minimize((lambda: -bowl_of()) if options.get("maximize") else bowl_of)
+    assert finite(params)
 
 
 def test_first_gradient_zero(cls: Any) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 import optim_core
-from optim_core.errors import ClosureError, InvalidOption
+from optim_core.errors import ClosureError, InvalidOption, WrapperConflict
 
 CASES = [
     pytest.param(case, id=case["case"])
@@ -279,6 +279,12 @@ def test_what_cannot_be() -> None:
         Rotations(2, 4, start=torch.eye(4))
     with pytest.raises(InvalidOption, match="not orthogonal"):
         Rotations(2, 4, start=torch.ones(2, 4, 4))
+    pcgrad = optim_core.get_wrapper("pcgrad")(base)
+    with pytest.raises(
+        WrapperConflict, match=r"RotoGrad and PCGrad each make one gradient of the losses.*: choose one"
+    ):
+        wrapped("rotograd", optim_core.get_wrapper("lookahead")(pcgrad), toy.rotations)
+    assert len(base.param_groups) == 1
     optimizer = wrapped("rotograd", base, toy.rotations)
     with pytest.raises(ClosureError, match=r"there are 3 losses, and one pass"):
         optimizer.minimize(lambda: [*toy.losses(0), toy.params[0].sum()])
@@ -286,3 +292,41 @@ def test_what_cannot_be() -> None:
         optimizer.minimize(lambda: [toy.params[0].sum(), toy.params[0].sum()])
     with pytest.raises(ClosureError, match="does not depend on what"):
         optimizer.minimize(lambda: [toy.losses(0)[0], toy.params[0].sum()])
+
+
+def test_a_base_that_refuses_the_rotations_group_is_left_as_it_was() -> None:
+    toy = Toy()
+    params = [*toy.params, *toy.rotations.parameters()]
+    base = optim_core.get("prodigy")([(f"p{i}", p) for i, p in enumerate(params)])
+    with pytest.raises(WrapperConflict, match=r"with lr=0\.1: Prodigy has one step size: .* lr_rotation sets their lr"):
+        wrapped("rotograd", base, toy.rotations)
+    assert len(base.param_groups) == 1
+    assert [id(p) for p in base.param_groups[0]["params"]] == [id(p) for p in params]
+    assert len(base.param_groups[0]["param_names"]) == len(params)
+    optimizer = wrapped("rotograd", base, toy.rotations, lr_rotation=1.0)
+    assert len(optimizer.minimize(toy.closure(0))) == 2
+
+
+def test_normalised_losses_may_be_negative() -> None:
+    toy = Toy()
+    optimizer = wrapped("rotate_only", torch.optim.SGD(toy.params, lr=0.1), toy.rotations, normalize_losses=True)
+    shifted = [loss - 10 for loss in toy.losses(0)]  # as log-likelihoods may be
+    optimizer.backward(shifted)
+    for head, loss in zip((toy.params[2:4], toy.params[4:6]), shifted, strict=True):
+        plain = Toy()
+        torch.stack(plain.losses(0)).sum().backward()
+        for p in head:
+            i = next(i for i, q in enumerate(toy.params) if q is p)
+            torch.testing.assert_close(p.grad, plain.params[i].grad / -loss.detach())
+
+
+def test_create_optimizer_finds_the_model_s_rotations() -> None:
+    model = nn.ModuleDict({"backbone": nn.Linear(3, 4), "rotations": Rotations(tasks=2, size=4)})
+    optimizer = optim_core.create_optimizer(model, "sgd", lr=0.1, wrappers=["rotograd"])
+    assert optimizer.param_groups[-1]["lr"] == pytest.approx(0.01)
+    assert optimizer.param_groups[-1]["param_names"] == ["rotations.generators.0", "rotations.generators.1"]
+    model["others"] = Rotations(tasks=2, size=4)
+    with pytest.raises(InvalidOption, match=r"RotoGrad needs rotations=\.\.\."):
+        optim_core.create_optimizer(model, "sgd", wrappers=["rotograd"])
+    chosen = optim_core.create_optimizer(model, "sgd", wrappers=[("rotograd", {"rotations": model["others"]})])
+    assert chosen.param_groups[-1]["param_names"] == ["others.generators.0", "others.generators.1"]

@@ -118,10 +118,9 @@ def test_adabelief_refuses_amsgrad_where_it_has_no_effect() -> None:
 
 def test_prodigy_has_one_step_size() -> None:
     a, b = parameters()
-    optimizer = optim_core.get("prodigy")([{"params": [a]}, {"params": [b], "lr": 0.5}])
     with pytest.raises(InvalidOption, match="Prodigy has one step size: give all groups lr=1, or 0 to freeze one"):
-        step(optimizer)
-    optimizer.param_groups[1]["lr"] = 0.0
+        optim_core.get("prodigy")([{"params": [a]}, {"params": [b], "lr": 0.5}])
+    optimizer = optim_core.get("prodigy")([{"params": [a]}, {"params": [b], "lr": 0.0}])
     frozen = b.detach().clone()
     step(optimizer, 4)
     assert torch.equal(frozen, b)

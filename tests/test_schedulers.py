@@ -332,6 +332,15 @@ def test_a_group_that_is_added_later(name: str) -> None:
     assert rates(name, optimizer, scheduler, 12) == expected[8:]
 
 
+@pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if "betas" in spec.needs])
+def test_a_second_beta_that_decays_nothing(name: str) -> None:
+    group = {"params": [Parameter(torch.ones(1))], "betas": (0.9, 1.0)}
+    with pytest.raises(
+        InvalidOption, match=r"parameter group 0 has beta2=1, of a method that does not.*: take linear_"
+    ):
+        optim_core.get_scheduler(name)(torch.optim.SGD([group], lr=0.1))
+
+
 def test_too_small_a_beta2_for_the_rectification() -> None:
     optimizer = torch.optim.Adam([Parameter(torch.ones(1))], betas=(0.9, 0.6))
     with pytest.raises(InvalidOption, match=r"beta2=0.6 in parameter group 0: up to 0.6 there is no rectification"):
@@ -368,3 +377,14 @@ def test_one_entry_is_not_two_options() -> None:
     optimizer = optim_core.get_wrapper("sam")(torch.optim.Adadelta([Parameter(torch.ones(1))], rho=0.9))
     with pytest.raises(OptimCoreError, match="Adadelta and SAM each have a 'rho', but a parameter group has one"):
         optim_core.get_scheduler("proportion")(optimizer)
+
+
+def test_what_follows_a_schedule_of_its_own_takes_no_other() -> None:
+    sgd = torch.optim.SGD([Parameter(torch.ones(1))], lr=0.1)
+    own = {"max_rho": 0.5, "min_rho": 0.1, "max_lr": 0.1, "min_lr": 0.0}
+    with pytest.raises(
+        InvalidOption, match=r"GSAM finds its 'rho' by a schedule of its own: leave .* GSAM\(\.\.\., rho="
+    ):
+        optim_core.get_scheduler("proportion")(optim_core.get_wrapper("gsam")(sgd, **own))
+    optim_core.get_scheduler("proportion")(optim_core.get_wrapper("gsam")(sgd))
+    assert sgd.param_groups[0]["rho"] == 2.0

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 import optim_core
-from optim_core.errors import InvalidOption
+from optim_core.errors import InvalidOption, WrapperConflict
 from optim_core.specs import OptimizerSpec, state_numbers
 
 pytest.importorskip("optim_core_second_order")
@@ -208,18 +208,31 @@ def test_labels_are_drawn_for_estimates_only() -> None:
     assert sequences.shape == (2, 5)
 
 
-@pytest.mark.parametrize("wrapper", ["lookahead", "gc", "sam"])
+@pytest.mark.parametrize("wrapper", ["lookahead", "gc", "sam", "pcgrad"])
 def test_estimates_are_taken_inside_wrappers(wrapper: str) -> None:
     w = Parameter(torch.ones(2, 3))
     inner = SophiaG([w], update_period=1)
     optimizer = optim_core.get_wrapper(wrapper)(inner)
     samples = []
+    several = "multi_loss" in optim_core.info(wrapper).needs
 
-    def closure() -> Tensor:
+    def closure() -> Any:
         samples.append(inner.sampling)
-        return w.square().sum()
+        return [w.square().sum(), w.sum()] if several else w.square().sum()
 
     for _ in range(3):
         optimizer.minimize(closure)
     assert sum(samples) == 2
     assert bool((inner.state[w]["hessian"] > 0).all())
+
+
+def test_a_wrapper_sees_both_groups_that_muon_makes_of_one() -> None:
+    optimizer = optim_core.get_wrapper("decay")(
+        optim_core.get("muon")([Parameter(torch.ones(3, 4)), Parameter(torch.ones(3))])
+    )
+    late = [Parameter(torch.ones(3, 4)), Parameter(torch.ones(3))]
+    with pytest.raises(WrapperConflict, match=r"Muon has weight_decay=0\.1"):  # of the matrix
+        optimizer.add_param_group({"params": late, "weight_decay": 0.1})
+    assert len(optimizer.param_groups) == 2
+    optimizer.add_param_group({"params": late})
+    assert [len(group["params"]) for group in optimizer.param_groups] == [1, 1, 1, 1]

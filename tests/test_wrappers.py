@@ -18,6 +18,8 @@ import optim_core
 from optim_core.closures import backward
 from optim_core.errors import CheckpointMismatch, ClosureError, InvalidOption, UnknownOption, WrapperConflict
 
+pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
+
 BASES: dict[str, Callable[[Any], Any]] = {
     "torch sgd": lambda params: torch.optim.SGD(params, lr=0.05, momentum=0.9),
     "torch adamw": lambda params: torch.optim.AdamW(params, lr=0.01),
@@ -249,6 +251,10 @@ def test_conflicts_are_refused_at_construction() -> None:
         optim_core.get_wrapper("lookahead")(torch.optim.LBFGS(params))
     with pytest.raises(WrapperConflict, match="PCGrad cannot go around SophiaH"):
         optim_core.get_wrapper("pcgrad")(optim_core.get("sophia")(params))
+    with pytest.raises(WrapperConflict, match=r"PCGrad cannot go around AliG.*is that of no loss\. Add the losses up"):
+        optim_core.get_wrapper("pcgrad")(optim_core.get("alig")(params))
+    with pytest.raises(WrapperConflict, match=r"SAM and LookSAM both move the weights .*: choose one"):
+        chained(torch.optim.SGD(params, lr=0.1), ["looksam", "gc", "sam"])
     with pytest.raises(WrapperConflict, match="goes around an optimizer, not Linear"):
         optim_core.get_wrapper("sam")(nn.Linear(1, 1))
     with pytest.raises(UnknownOption, match="Lookahead has no option 'alfa'"):

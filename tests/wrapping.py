@@ -35,13 +35,14 @@ def variants(cls: Any) -> Iterator[dict[str, Any]]:
                 yield {**usual, name: choice}
 
 
-def around(base: Any, name: str, **options: Any) -> Any:
+def around(base: Any, name: str, *, within: Any = None, **options: Any) -> Any:
     """The wrapper around the base, which does without a weight decay of its own if it has to.
 
-    A test is skipped for a base that has not what the wrapper acts on; which bases that are is tested in test_offers.
+    ``within`` is the model, for wrappers that take one or a part of it. A test is skipped for a base that has not what
+    the wrapper acts on; which bases that are is tested in test_offers.
     """
-    cls = optim_core.get_wrapper(name)
-    options = options or needed(cls)
+    cls: Any = optim_core.get_wrapper(name)
+    options = (options or needed(cls)) | ({} if within is None else cls.arguments_of(within))
     try:
         return cls(base, **options)
     except NotOffered as conflict:

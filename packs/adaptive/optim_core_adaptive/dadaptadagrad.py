@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from optim_core import RuleOptimizer, hyper, state
+from optim_core import hyper, state
 from optim_core.rules import Value, lerp, maximum, minimum, root, square, total, where
-from optim_core_adaptive.dadaptation import check_one_lr
+from optim_core_adaptive.dadaptation import OneStepSize, check_one_lr
 
 
-class DAdaptAdaGrad(RuleOptimizer):
+class DAdaptAdaGrad(OneStepSize):
     """AdaGrad that finds its own step size: d, a lower bound of the distance from the starting point x0 to a solution.
 
     d belongs to the model as a whole; sum and | | go over all parameters; v starts at 1e-6; a = d lr::
@@ -27,7 +27,7 @@ class DAdaptAdaGrad(RuleOptimizer):
     authors' code both sums in d are carried along, so that a parameter without a gradient still counts.
 
     Raises:
-        InvalidOption: in a step, if two groups have different lr and neither is 0.
+        InvalidOption: at construction, and in a step, if two groups have different lr and neither is 0.
 
     Example:
         >>> import torch

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from optim_core import RuleOptimizer, hyper, state
+from optim_core import hyper, state
 from optim_core.rules import Value, dot, gain, lerp, maximum, minimum, root, second_moment, sqrt, square, total, where
-from optim_core_adaptive.dadaptation import check_one_lr
+from optim_core_adaptive.dadaptation import OneStepSize, check_one_lr
 
 
-class DAdaptAdam(RuleOptimizer):
+class DAdaptAdam(OneStepSize):
     """Adam that finds its own step size: d, a lower bound of the distance from the starting point to a solution.
 
     d belongs to the model as a whole; < , > and | | are sums over all parameters; b = sqrt(beta2); a = d lr (with
@@ -29,7 +29,7 @@ class DAdaptAdam(RuleOptimizer):
     estimate of d, and so other numbers.
 
     Raises:
-        InvalidOption: in a step, if two groups have different lr and neither is 0.
+        InvalidOption: at construction, and in a step, if two groups have different lr and neither is 0.
 
     Example:
         >>> import torch

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from optim_core import RuleOptimizer, hyper, state
+from optim_core import hyper, state
 from optim_core.rules import Value, gain, lerp, maximum, minimum, root, second_moment, square, total, where
-from optim_core_adaptive.dadaptation import check_one_lr
+from optim_core_adaptive.dadaptation import OneStepSize, check_one_lr
 
 
-class DAdaptAdan(RuleOptimizer):
+class DAdaptAdan(OneStepSize):
     """Adan that finds its own step size: d, a lower bound of the distance from the starting point to a solution.
 
     d belongs to the model as a whole; sum and | | go over all parameters; h is the gradient of the step before (g
@@ -30,7 +30,7 @@ class DAdaptAdan(RuleOptimizer):
     Groups with lr = 0 stand still and count for nothing. One port squares u twice.
 
     Raises:
-        InvalidOption: in a step, if two groups have different lr and neither is 0.
+        InvalidOption: at construction, and in a step, if two groups have different lr and neither is 0.
 
     Example:
         >>> import torch

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from optim_core import RuleOptimizer, hyper, state
+from optim_core import hyper, state
 from optim_core.rules import Value, dot, lerp, maximum, sign, sqrt, total, where
-from optim_core_adaptive.dadaptation import check_one_lr
+from optim_core_adaptive.dadaptation import OneStepSize, check_one_lr
 
 
-class DAdaptLion(RuleOptimizer):
+class DAdaptLion(OneStepSize):
     """Lion that finds its own step size: d, a lower bound of the distance from the starting point to a solution.
 
     d belongs to the model as a whole; < , > and | | are sums over all parameters; b = sqrt(beta2); a = d lr::
@@ -26,7 +26,7 @@ class DAdaptLion(RuleOptimizer):
     Groups with lr = 0 stand still and count for nothing (in the authors' code they move).
 
     Raises:
-        InvalidOption: in a step, if two groups have different lr and neither is 0.
+        InvalidOption: at construction, and in a step, if two groups have different lr and neither is 0.
 
     Example:
         >>> import torch

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from optim_core import RuleOptimizer, hyper, state
+from optim_core import hyper, state
 from optim_core.rules import Value, dot, lerp, maximum, minimum, sqrt, square, total, where
-from optim_core_adaptive.dadaptation import check_one_lr
+from optim_core_adaptive.dadaptation import OneStepSize, check_one_lr
 
 
-class DAdaptSGD(RuleOptimizer):
+class DAdaptSGD(OneStepSize):
     """SGD that finds its own step size: d, a lower bound of the distance from the starting point x0 to a solution.
 
     d belongs to the model as a whole; < , > and || || are taken over all parameters; G is the norm of the first
@@ -28,7 +28,7 @@ class DAdaptSGD(RuleOptimizer):
     suit long runs better.
 
     Raises:
-        InvalidOption: in a step, if two groups have different lr and neither is 0.
+        InvalidOption: at construction, and in a step, if two groups have different lr and neither is 0.
 
     Example:
         >>> import torch

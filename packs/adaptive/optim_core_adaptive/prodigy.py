@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from optim_core import RuleOptimizer, hyper, state
+from optim_core import hyper, state
 from optim_core.rules import Value, denominator, dot, lerp, maximum, minimum, sample, sqrt, square, total, where
-from optim_core_adaptive.dadaptation import check_one_lr
+from optim_core_adaptive.dadaptation import OneStepSize, check_one_lr
 
 
-class Prodigy(RuleOptimizer):
+class Prodigy(OneStepSize):
     """Adam that finds its own step size: d, the distance from the starting point p0 to a solution, as it seems so far.
 
     d belongs to the model as a whole; < , > and | | are sums over all parameters; a = d lr (with use_bias_correction
@@ -26,7 +26,7 @@ class Prodigy(RuleOptimizer):
     every n-th element counts for N and s.
 
     Raises:
-        InvalidOption: in a step, if two groups have different lr and neither is 0.
+        InvalidOption: at construction, and in a step, if two groups have different lr and neither is 0.
 
     Example:
         >>> import torch

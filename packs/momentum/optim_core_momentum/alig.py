@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -62,6 +62,8 @@ class AliG(RuleOptimizer):
 
     momentum_buffer = state("decayed sum of steps, or of -g", when="momentum")
     loss = state("f of the step", level="whole")
+
+    needs_loss: ClassVar[bool] = True
 
     _evaluated: Any = None
 

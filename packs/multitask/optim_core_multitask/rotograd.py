@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from optim_core.closures import backward, check_dense, parameters
 from optim_core.declarations import hyper
 from optim_core.entry import compute_dtype
-from optim_core.errors import ClosureError, InvalidOption
+from optim_core.errors import ClosureError, InvalidOption, OptimCoreError, WrapperConflict
 from optim_core_multitask.rotations import Rotations, rotated
 from optim_core_multitask.tasks import MultiTask
 
@@ -54,13 +54,20 @@ class RotateOnly(MultiTask):
 
     lr_rotation: float | None = hyper(None, "lr of the rotations; None: a tenth of the first group's", ge=0)
     burn_in_period: int = hyper(20, "step, from 0, at which what is initial is taken anew", ge=0)
-    normalize_losses: bool = hyper(False, "train the heads on loss / initial loss")
+    normalize_losses: bool = hyper(False, "train the heads on loss / size of the initial loss")
+
+    @classmethod
+    def arguments_of(cls, model: nn.Module) -> dict[str, Any]:
+        """The model's rotations, if it has no others."""
+        found = [module for module in model.modules() if isinstance(module, Rotations)]
+        return {"rotations": found[0]} if len(found) == 1 else {}
 
     def wrapped(self) -> None:
         """Take the rotations over.
 
         Raises:
             InvalidOption: ``rotations`` is something else.
+            WrapperConflict: the base refuses a group for them.
         """
         super().wrapped()
         if not isinstance(self.rotations, Rotations):
@@ -84,6 +91,7 @@ class RotateOnly(MultiTask):
                     )
                 return
         named = all("param_names" in group for group in self.param_groups)
+        before = [dict(group) for group in self.param_groups]
         for group in self.param_groups:
             kept = [i for i, p in enumerate(group["params"]) if p not in own]
             if named:
@@ -95,7 +103,15 @@ class RotateOnly(MultiTask):
         if "weight_decay" in self.defaults:
             options["weight_decay"] = 0.0
         params = [(name, p) for p, name in own.items()] if named else list(own)
-        self.add_param_group({"params": params, **options})
+        try:
+            self.add_param_group({"params": params, **options})
+        except OptimCoreError as refusal:
+            for group, former in zip(self.param_groups, before, strict=True):
+                group.update(former)
+            raise WrapperConflict(
+                f"{self.method.name} cannot give the rotations a group of their own, with lr={options['lr']:g}: "
+                f"{refusal}. lr_rotation sets their lr"
+            ) from refusal
 
     # a step -------------------------------------------------------------------------------------------------
     def merge(self, losses: Sequence[Tensor], scale: Tensor | None) -> None:
@@ -118,7 +134,7 @@ class RotateOnly(MultiTask):
         initial = self._initial("loss", values)
         self.zero_grad()
         for i, loss in enumerate(losses):
-            scaled = loss / initial[i].to(loss.dtype) if self.options["normalize_losses"] else loss
+            scaled = loss / initial[i].abs().to(loss.dtype) if self.options["normalize_losses"] else loss
             scaled = scaled if scale is None else scaled * scale.to(loss.device)
             backward(scaled, create_graph=False, retain_graph=i < len(losses) - 1)
         for p in parameters(self):
@@ -246,7 +262,7 @@ class RotoGradNorm(RotateOnly):
     Multitask Networks, 2017, https://arxiv.org/abs/1711.02257, Algorithm 1.
     """
 
-    alpha: float | None = hyper(None, "how much more those get that lag behind; required", ge=0)
+    alpha: float | None = hyper(None, "how much more those get that lag behind; required", ge=0, search=(0.1, 2.0))
 
     def wrapped(self) -> None:
         """Look for alpha and the weights.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from optim_core.closures import call
 from optim_core.errors import ClosureError, WrapperConflict
+from optim_core.optimizer import RuleOptimizer
 from optim_core.wrapper import Wrapper
 
 
@@ -24,17 +25,32 @@ class MultiTask(Wrapper):
     _merged = False  # whether backward() has run since collect() began
 
     def wrapped(self) -> None:
-        """Refuse what differentiates the gradients: those of the tasks are merged without a graph.
+        """Refuse a base that needs more than gradients, and another wrapper that merges them.
 
         Raises:
-            WrapperConflict: the base does.
+            WrapperConflict: the base differentiates the gradients, which are merged without a graph; or goes by the
+                loss, and a merged gradient is that of none; or the tasks are merged further inside.
         """
         super().wrapped()
+        inner = self.innermost
+        name, base = self.method.name, type(inner).__name__
         if self.differentiates:
             raise WrapperConflict(
-                f"{self.method.name} cannot go around {type(self.innermost).__name__}, which differentiates the "
-                "gradient of one loss; use a first-order method such as adamw"
+                f"{name} cannot go around {base}, which differentiates the gradient of one loss; use a first-order "
+                "method such as adamw"
             )
+        if isinstance(inner, RuleOptimizer) and inner.needs_loss:
+            raise WrapperConflict(
+                f"{name} cannot go around {base}, whose step size follows from the loss of its gradient: a gradient "
+                f"merged of several is that of no loss. Add the losses up and leave {name} out, or use a method that "
+                "goes by gradients alone, such as adamw"
+            )
+        for other in self.inside:
+            if isinstance(other, MultiTask):
+                raise WrapperConflict(
+                    f"{name} and {other.method.name} each make one gradient of the losses, so that one of them would "
+                    "have no effect: choose one"
+                )
 
     def merge(self, losses: Sequence[Tensor], scale: Tensor | None) -> None:
         """Leave one gradient in each parameter, that of the losses times the scale, if there is one."""

@@ -61,9 +61,16 @@ class ProportionScheduler(Over):
                 "ProportionScheduler(SAM(optimizer), ...), or name another option with key=..."
             )
         if len(readers) > 1:
+            names = " and ".join(type(reader).__name__ for reader in readers)
             raise self.reject(
-                f"{' and '.join(readers)} each have a {self.key!r}, but a parameter group has one entry for both: name "
+                f"{names} each have a {self.key!r}, but a parameter group has one entry for both: name "
                 "another option with key=..."
+            )
+        if readers and getattr(readers[0], "options", {}).get(self.key, 0.0) is None:
+            name = type(readers[0]).__name__
+            raise self.reject(
+                f"{name} finds its {self.key!r} by a schedule of its own: leave this one out, or build it as "
+                f"{name}(..., {self.key}=...) without that"
             )
 
     def get_lr(self) -> list[Rate]:
@@ -81,8 +88,8 @@ class ProportionScheduler(Over):
         return self.min_value + (self.max_value - self.min_value) * (lr - self.min_lr) / (high - self.min_lr)
 
 
-def _readers(optimizer: Any, option: str) -> list[str]:
-    """The names of the optimizer and of the wrappers around it that have an option."""
+def _readers(optimizer: Any, option: str) -> list[Any]:
+    """The optimizer and the wrappers around it, as far as they have an option."""
     inside = _readers(optimizer.base, option) if hasattr(optimizer, "base") else []
     known = optimizer.hypers if hasattr(optimizer, "base") else optimizer.defaults
-    return [*inside, *([type(optimizer).__name__] if option in known else [])]
+    return [*inside, *([optimizer] if option in known else [])]

@@ -147,7 +147,7 @@ class Schedule(_Declared):
         """The decay of the second moment in group k.
 
         Raises:
-            InvalidOption: the group has no betas.
+            InvalidOption: the group has no betas, or the second one decays nothing (PNM's betas).
         """
         betas = self.optimizer.param_groups[k].get("betas")
         if not isinstance(betas, (list, tuple)) or len(betas) < 2:
@@ -155,7 +155,13 @@ class Schedule(_Declared):
                 "its length follows from beta2, the second of a parameter group's betas as Adam and its relatives "
                 f"have them, but group {k} has betas={betas!r}: {remedy}"
             )
-        return float(betas[1])
+        beta2 = float(betas[1])
+        if not 0 <= beta2 < 1:
+            raise self.reject(
+                f"its length follows from beta2 in the range from 0 to below 1, but parameter group {k} has "
+                f"beta2={beta2:g}, of a method that does not use it as Adam does: {remedy}"
+            )
+        return beta2
 
 
 def of_group(value: Any, k: int) -> Any:

@@ -58,7 +58,8 @@ class SharpnessAware(Wrapper):
         """Start at home.
 
         Raises:
-            WrapperConflict: the base differentiates the gradients, whose graph ends with the excursion.
+            WrapperConflict: the base differentiates the gradients, whose graph ends with the excursion; or there is
+                another excursion further inside.
         """
         super().wrapped()
         self._settle()
@@ -67,6 +68,12 @@ class SharpnessAware(Wrapper):
                 f"{self.method.name} cannot go around {type(self.innermost).__name__}, which differentiates the "
                 "gradients after the weights have moved back; use a first-order method such as adamw"
             )
+        for other in self.inside:
+            if isinstance(other, SharpnessAware):
+                raise WrapperConflict(
+                    f"{self.method.name} and {other.method.name} both move the weights for an evaluation elsewhere, "
+                    "each where the other expects them to stay: choose one"
+                )
 
     def _settle(self) -> None:
         self._away = False

@@ -149,8 +149,14 @@ def bench(session: nox.Session) -> None:
     It takes an hour or two and wants a quiet machine. What stands after `--` goes to benchmarks/run.py instead:
     `nox -s bench -- --only adamw,lion --shapes small` is a quick look, and leaves docs/ alone.
     """
-    install(session, "pytorch_optimizer")
+    # opt_einsum: without it pytorch_optimizer's Kron wants tens of gigabytes, and does not say so
+    install(session, "pytorch_optimizer", "opt_einsum")
+    if session.posargs[:1] == ["matrices"]:
+        session.run("python", "benchmarks/matrices.py", *session.posargs[1:])
+        return
     session.run("python", "benchmarks/run.py", *(session.posargs or ["--write-docs"]))
+    if not session.posargs:
+        session.run("python", "benchmarks/matrices.py", "--write-docs")
 
 
 @nox.session

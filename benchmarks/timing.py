@@ -56,8 +56,13 @@ class Runner:
     _samples: list[torch.Tensor] = field(default_factory=list)
 
     @classmethod
-    def start(cls, contender: Contender, params: list[Parameter]) -> Runner:
+    def start(cls, contender: Contender, params: list[Parameter], warm_up: int = WARM_UP) -> Runner:
         """Build the optimizer and do the first steps, which allocate, trace and compile.
+
+        Args:
+            contender: what is measured.
+            params: its parameters.
+            warm_up: how many steps, unless they take long.
 
         Raises:
             Exception: whatever the optimizer raises.
@@ -67,7 +72,7 @@ class Runner:
         begin = time.perf_counter()
         runner.started.step()
         runner.first = time.perf_counter() - begin
-        for _ in range(WARM_UP - 1):
+        for _ in range(warm_up - 1):
             begin = time.perf_counter()
             runner.started.step()
             if time.perf_counter() - begin > LONG:

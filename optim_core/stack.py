@@ -27,9 +27,10 @@ class Stack:
         self._known: dict[str, Any] = {}
         self._places: dict[str, Tensor] = {}
 
-    def place(self, name: str) -> Tensor:
-        """New memory for a number an element, each parameter's part laid out as the parameter is."""
-        self._places[name] = self._blank(compute_dtype(self.members[0].p))
+    def place(self, name: str, value: Value) -> Tensor:
+        """New memory for a value with a number an element, each parameter's part laid out as the parameter is."""
+        in_half = value.op == "bfloat16"  # it has that precision: nothing is lost
+        self._places[name] = self._blank(torch.bfloat16 if in_half else compute_dtype(self.members[0].p))
         return self._places[name]
 
     def _blank(self, dtype: torch.dtype) -> Tensor:

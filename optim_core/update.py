@@ -166,7 +166,9 @@ class Update:
         stack = Stack(members)
         for stage in stages(graph):
             if stage.before is not None:
-                self._run_on(stage.before, host, stack, {name: stack.place(name) for name in stage.before.outputs})
+                self._run_on(
+                    stage.before, host, stack, {name: stack.place(name, x) for name, x in stage.before.outputs.items()}
+                )
             stack.call(stage, host)
         self._run_on(graph, host, stack, {})
         for name, value in graph.own.items():
@@ -187,7 +189,7 @@ _KEPT = 64
 
 #: Bytes of parameters of one shape, with their states, that are stacked for one call: on a CPU more only leave its
 #: caches; a GPU wants large calls.
-_STACK_BYTES, _DEVICE_STACK_BYTES = 1 << 24, 1 << 28
+_STACK_BYTES, _DEVICE_STACK_BYTES = 1 << 25, 1 << 28
 
 
 def _groups(entries: Iterable[Entry], key: Callable[[Entry], Hashable]) -> Iterable[list[Entry]]:

@@ -10,6 +10,7 @@ from optim_core.rules.stacked import stacked
 from optim_core.rules.values import Level, Trace, Value
 from optim_core.rules.vocabulary import (
     amax,
+    bfloat16,
     clamp,
     dot,
     exp,
@@ -39,6 +40,7 @@ __all__ = [
     "Transform",
     "Value",
     "amax",
+    "bfloat16",
     "clamp",
     "denominator",
     "dot",

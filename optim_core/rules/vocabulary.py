@@ -88,6 +88,11 @@ def lerp(start: Operand, end: Operand, weight: Operand) -> Value:
     return _elementwise("lerp", start, end, weight)
 
 
+def bfloat16(x: Operand) -> Value:
+    """x to the precision of bfloat16; a function of stacks gets it in that type."""
+    return _elementwise("bfloat16", x)
+
+
 def where(condition: Operand, a: Operand, b: Operand) -> Value:
     """``a`` where the condition holds, otherwise ``b``."""
     return _elementwise("where", condition, a, b)

@@ -18,6 +18,6 @@ def along(x: Tensor, axis: int, M: Tensor) -> Tensor:
     if M.ndim == 2:
         return x * M.reshape(M.shape[0], *(M.shape[1] if i == axis else 1 for i in range(1, x.ndim)))
     if axis == x.ndim - 1:  # nothing needs to be moved
-        return torch.matmul(x.reshape(x.shape[0], -1, x.shape[axis]), M.mT).reshape(x.shape)
+        return torch.bmm(x.reshape(x.shape[0], -1, x.shape[axis]), M.mT).reshape(x.shape)
     moved = x.movedim(axis, 1)
-    return torch.matmul(M, moved.reshape(*moved.shape[:2], -1)).reshape(moved.shape).movedim(1, axis)
+    return torch.bmm(M, moved.reshape(*moved.shape[:2], -1)).reshape(moved.shape).movedim(1, axis)

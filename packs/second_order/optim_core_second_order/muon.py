@@ -14,7 +14,7 @@ from optim_core import decoupled, hyper, state
 from optim_core.errors import InvalidOption
 from optim_core.explanation import Explanation, Row
 from optim_core.optimizer import RuleOptimizer
-from optim_core.rules import Value, lerp, maximum, norm, sqrt, square, stacked
+from optim_core.rules import Value, bfloat16, lerp, maximum, norm, sqrt, square, stacked
 from optim_core_second_order.newton_schulz import orthogonalised
 from optim_core_second_order.routing import routes
 
@@ -169,6 +169,7 @@ class Muon(RuleOptimizer):
         M = g if momentum_buffer is None else lerp(g, momentum_buffer, momentum)
         u = lerp(g, M, momentum) if nesterov else M
         X = u / (norm(u) + eps if norm_eps_mode == "add" else maximum(norm(u), eps))
+        X = bfloat16(X) if ns_dtype == "bfloat16" else X
         rX = _orthogonal(X, steps=ns_steps, coefficients=ns_coefficients, dtype=ns_dtype, adjust_lr_fn=adjust_lr_fn)
         return p - lr * rX, M, None, None
 
@@ -181,7 +182,8 @@ def _orthogonal(
     matrices = X.flatten(2)
     rows, columns = matrices.shape[1:]
     r = 0.2 * math.sqrt(max(rows, columns)) if adjust_lr_fn == "match_rms_adamw" else max(1, rows / columns) ** 0.5
-    return (r * orthogonalised(matrices.to(getattr(torch, dtype)), steps, coefficients)).reshape(X.shape)
+    matrices = orthogonalised(matrices.to(getattr(torch, dtype)), steps, coefficients)
+    return (matrices if r == 1 else r * matrices).reshape(X.shape)
 
 
 def _tensor(x: Any) -> Tensor:

@@ -8,6 +8,9 @@ from torch import Tensor
 #: Steps between two fresh Gram matrices: after more of them rounding in small singular values would have grown.
 _RUN = 3
 
+#: Bytes of X that are worked on at a time on a CPU, so that what comes between two products is found in its caches.
+_CACHED = 1 << 21
+
 
 def orthogonalised(X: Tensor, steps: int, coefficients: tuple[float, float, float]) -> Tensor:
     """Bring the singular values of a stack of matrices towards 1.
@@ -26,10 +29,13 @@ def orthogonalised(X: Tensor, steps: int, coefficients: tuple[float, float, floa
     """
     if X.shape[1] > X.shape[2]:
         return orthogonalised(X.mT, steps, coefficients).mT
+    few = max(2, _CACHED // X[0].nbytes) if X.device.type == "cpu" else len(X)
+    if few < len(X):
+        return torch.cat([orthogonalised(part, steps, coefficients) for part in X.split(few)])
     a, *bc = coefficients
     run = _RUN if X.shape[2] > 1.5 * X.shape[1] else 1
     for start in range(0, steps, run):
-        A = X @ X.mT
+        A = torch.bmm(X, X.mT)  # matmul would copy a transposed stack of one
         P, scale = _polynomial(A, *bc), a  # in all: scale I + P; apart, so that the identity is not rounded
         B = P
         for _ in range(min(run, steps - start) - 1):

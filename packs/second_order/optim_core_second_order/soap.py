@@ -210,4 +210,4 @@ class _View:
 def _permuted(x: Tensor, axis: int, order: Tensor) -> Tensor:
     """Entries along an axis in the order given, one for each tensor of the stack."""
     shape = [len(x), *(order.shape[1] if i == axis else 1 for i in range(1, x.ndim))]
-    return x.take_along_dim(order.reshape(shape), axis)
+    return x.gather(axis, order.reshape(shape).expand(x.shape))

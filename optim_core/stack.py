@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,24 +20,40 @@ class Stack:
 
     Args:
         members: parameters of one shape and layout with their states.
+        room: memory that stacks before this one have left, by type and size; what this one leaves is added.
     """
 
-    def __init__(self, members: Sequence[Entry]) -> None:
+    def __init__(self, members: Sequence[Entry], room: dict[Hashable, list[Tensor]]) -> None:
         self.members = members
+        self._room = room
         self._known: dict[str, Any] = {}
         self._places: dict[str, Tensor] = {}
 
     def place(self, name: str, value: Value) -> Tensor:
         """New memory for a value with a number an element, each parameter's part laid out as the parameter is."""
         in_half = value.op == "bfloat16"  # it has that precision: nothing is lost
-        self._places[name] = self._blank(torch.bfloat16 if in_half else compute_dtype(self.members[0].p))
+        dtype = torch.bfloat16 if in_half else compute_dtype(self.members[0].p)
+        # new memory costs a page fault for every 4 KiB, which takes longer than to fill it
+        left = self._room.get(self._size(dtype))
+        self._places[name] = self._blank(dtype, left.pop() if left else None)
         return self._places[name]
 
-    def _blank(self, dtype: torch.dtype) -> Tensor:
+    def leave(self) -> None:
+        """Leave the memory of all places to the next stack."""
+        for x in self._places.values():
+            self._room.setdefault(self._size(x.dtype), []).append(x)
+        self._places.clear()
+
+    def _size(self, dtype: torch.dtype) -> Hashable:
+        return dtype, len(self.members) * self.members[0].p.numel(), self.members[0].p.device
+
+    def _blank(self, dtype: torch.dtype, memory: Tensor | None = None) -> Tensor:
         p = self.members[0].p
-        strides = torch.empty_like(p, device="meta").stride()
+        strides = p.numel(), *torch.empty_like(p, device="meta").stride()
         shape = (len(self.members), *p.shape)
-        return torch.empty_strided(shape, (p.numel(), *strides), dtype=dtype, device=p.device)
+        if memory is not None:
+            return memory.as_strided(shape, strides)
+        return torch.empty_strided(shape, strides, dtype=dtype, device=p.device)
 
     def results(self, graph: Graph) -> dict[str, Tensor]:
         """The results of calls that a graph reads, by name."""

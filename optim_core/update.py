@@ -60,8 +60,9 @@ class Update:
                     stacks.extend((graph, host, stack) for several in alike for stack in self._stacks(several))
                 else:
                     pairs.extend(self._buckets(graph, host, fitting))
+        room: dict[Hashable, list[Tensor]] = {}
         for graph, host, stack in stacks:
-            self._run_stack(graph, host, stack)
+            self._run_stack(graph, host, Stack(stack, room))
         run([bucket for bucket, _ in pairs], whole, foreach=self.foreach)
         if stacks or self.method.extras or not Standing.possible([e.param for e in entries]):
             return ()
@@ -161,9 +162,8 @@ class Update:
         most = 1 if self.foreach is False else max(1, room // max(1, members[0].nbytes))
         return (members[start : start + most] for start in range(0, len(members), most))
 
-    def _run_stack(self, graph: Graph, host: Mapping[str, float], members: Sequence[Entry]) -> None:
-        """Do one step for members of one shape: what engines do, with functions of stacks in between."""
-        stack = Stack(members)
+    def _run_stack(self, graph: Graph, host: Mapping[str, float], stack: Stack) -> None:
+        """Do one step for parameters of one shape: what engines do, with functions of stacks in between."""
         for stage in stages(graph):
             if stage.before is not None:
                 self._run_on(
@@ -173,6 +173,7 @@ class Update:
         self._run_on(graph, host, stack, {})
         for name, value in graph.own.items():
             stack.write(name, value)
+        stack.leave()
 
     def _run_on(self, graph: Graph, host: Mapping[str, float], stack: Stack, places: Mapping[str, Tensor]) -> None:
         more = {name: list(x) for name, x in {**stack.results(graph), **places}.items()}
@@ -189,7 +190,7 @@ _KEPT = 64
 
 #: Bytes of parameters of one shape, with their states, that are stacked for one call: on a CPU more only leave its
 #: caches; a GPU wants large calls.
-_STACK_BYTES, _DEVICE_STACK_BYTES = 1 << 25, 1 << 28
+_STACK_BYTES, _DEVICE_STACK_BYTES = 1 << 24, 1 << 28
 
 
 def _groups(entries: Iterable[Entry], key: Callable[[Entry], Hashable]) -> Iterable[list[Entry]]:

@@ -14,7 +14,20 @@ import pytest
 import torch
 
 import optim_core
-from benchmarks import contenders, first_step, measure, memory, peers, plot, report, run, summary, timing, traffic
+from benchmarks import (
+    contenders,
+    first_step,
+    matrices,
+    measure,
+    memory,
+    peers,
+    plot,
+    report,
+    run,
+    summary,
+    timing,
+    traffic,
+)
 from benchmarks.contenders import COMPILED, KOZISTR, OURS, TORCH, Contender, Started
 from benchmarks.results import Absence, FirstStep, Measurement, Method, Results
 from benchmarks.shapes import SHAPE_SETS, ShapeSet
@@ -423,3 +436,37 @@ def test_the_first_step_is_measured_in_a_fresh_process_and_cache(monkeypatch: py
     assert seen[0][1] == seen[1][1] != seen[2][1]
     assert first_step.timed("lion", 1)[0] > 0
     assert inspect.getdoc(first_step)
+
+
+# methods on matrices -------------------------------------------------------------------------------------------
+def test_methods_on_matrices_are_compared_profiled_and_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = matrices.Case(
+        "muon", ((2, (8, 16)),), 2, {"ns_steps": 3}, ((contenders.TORCH, "Muon", "", {"ns_steps": 3}),)
+    )
+    (row,) = matrices.compared(case, 2, lambda _: None)
+    assert (row["method"], row["matrices"], row["other"]) == ("muon", "2 of 8 x 16", "torch")
+    assert row["faster by"] == f"{float(row['its ms']) / float(row['ms']):.2f} x" or float(row["its ms"]) < 1
+    monkeypatch.setattr(matrices, "_PROFILED", (1, (8, 8)))
+    compared_with, usual = matrices.profiled(case)
+    assert (compared_with["options"], usual["options"]) == ("ns_steps=3", "defaults")
+    assert "bmm" in compared_with["of it"]
+    assert 0 < int(compared_with["inside"].rstrip("%")) < 100
+    monkeypatch.setattr(matrices, "GROWTH_COUNTS", (1, 3))
+    one, three = matrices.grown(case, 1)
+    assert one["state, MB"] == one["declared, MB"] == "0.13"
+    assert three["state, MB"] == three["declared, MB"] == "0.39"
+
+
+def test_a_library_without_the_method_leaves_our_time() -> None:
+    case = matrices.Case("muon", ((1, (4, 4)),), 1, {}, (("torch", "NoSuchMethod", "", {}),))
+    said: list[str] = []
+    (row,) = matrices.compared(case, 1, said.append)
+    assert row["other"] == row["its ms"] == ""
+    assert any("NoSuchMethod" in text for text in said)
+
+
+def test_the_page_of_matrices() -> None:
+    found = matrices.Findings(times=[{"method": "muon", "ms": "1.0"}])
+    text = matrices.page(found, 7)
+    assert "| method | ms |\n| --- | --- |\n| muon | 1.0 |" in text
+    assert "Not measured." in text

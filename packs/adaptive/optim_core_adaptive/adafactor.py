@@ -101,7 +101,7 @@ class AdaFactor(RuleOptimizer):
             v = lerp(square(g) + eps[0], v, b)
             u = g / sqrt(v)
         else:
-            R, C = _averaged(R, C, g, b=b, eps=eps[0])
+            R, C = _averaged(R, C, square(g) + eps[0], b=b)
             u = g * _inverse_root(R, C)
         u = u / maximum(1, _rms(u) / clip_threshold)
         a = lr * minimum(1e-6 * step if warmup_init else 1e-2, step**-0.5) if relative_step else lr
@@ -113,9 +113,8 @@ class AdaFactor(RuleOptimizer):
 
 
 @stacked("own", "own")
-def _averaged(R: Tensor, C: Tensor, g: Tensor, *, b: float, eps: float) -> tuple[Tensor, Tensor]:
-    """R and C."""
-    q = g.square().add_(eps)
+def _averaged(R: Tensor, C: Tensor, q: Tensor, *, b: float) -> tuple[Tensor, Tensor]:
+    """R and C with the means of q."""
     return torch.lerp(q.mean(dim=-1), R, b), torch.lerp(q.mean(dim=-2), C, b)
 
 

@@ -66,7 +66,7 @@ class SM3(RuleOptimizer):
         eps: Value,
     ) -> tuple[Value | None, ...]:
         """The update above."""
-        v = _least(accumulator, g)
+        v = _least(accumulator)
         v = beta * v + (1 - beta) * square(g) if beta else v + square(g)
         accumulator = _renewed(accumulator, v, grows=bool(beta))
         u = g / sqrt(v + eps)
@@ -76,9 +76,9 @@ class SM3(RuleOptimizer):
 
 
 @stacked("element")
-def _least(A: list[Tensor], g: Tensor) -> Tensor:
-    """The least of the A_i for each element; g is there for its shape."""
-    return reduce(torch.minimum, A).expand(g.shape)
+def _least(A: list[Tensor]) -> Tensor:
+    """The least of the A_i for each element."""
+    return reduce(torch.minimum, A)
 
 
 @stacked("own")

@@ -29,9 +29,9 @@ def orthogonalised(X: Tensor, steps: int, coefficients: tuple[float, float, floa
     """
     if X.shape[1] > X.shape[2]:
         return orthogonalised(X.mT, steps, coefficients).mT
-    few = max(2, _CACHED // X[0].nbytes) if X.device.type == "cpu" else len(X)
+    few = max(2, _CACHED // (X.shape[1] * X.shape[2] * X.element_size())) if X.device.type == "cpu" else len(X)
     if few < len(X):
-        return torch.cat([orthogonalised(part, steps, coefficients) for part in X.split(few)])
+        return torch.cat([orthogonalised(part, steps, coefficients) for part in torch.split(X, few)])
     a, *bc = coefficients
     run = _RUN if X.shape[2] > 1.5 * X.shape[1] else 1
     for start in range(0, steps, run):

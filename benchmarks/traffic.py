@@ -95,7 +95,7 @@ def numbers(level: Level, shape: Shape, every: int = 1) -> int:
     """How many numbers a buffer on this level holds for a parameter of this shape.
 
     Example:
-        >>> [numbers(level, (6, 4)) for level in Level]
+        >>> [numbers(level, (6, 4)) for level in (Level.ELEMENT, Level.ROW, Level.TENSOR, Level.WHOLE, Level.HOST)]
         [24, 6, 1, 0, 0]
     """
     if level is Level.ELEMENT:

@@ -21,7 +21,7 @@ def stacked(*returns: Literal["element", "own"]) -> Callable[[Callable[..., Any]
     * a stack (B, ...), or a list of them, for a state with a ``shape`` of its own,
     * None for a state that there is not,
 
-    and by keyword numbers (options are floats here) and plain values. Called with tensors it is what it was.
+    and by keyword numbers and plain values. Called with tensors it is what it was.
 
     Args:
         returns: for each result ``"element"``, a stack of the parameter's shape, or ``"own"``, new values of a state

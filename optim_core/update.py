@@ -159,7 +159,8 @@ class Update:
     def _stacks(self, members: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
         """Members of one shape, as many at a time as may be stacked."""
         room = _STACK_BYTES if members[0].p.device.type == "cpu" else _DEVICE_STACK_BYTES
-        most = 1 if self.foreach is False else max(1, room // max(1, members[0].nbytes))
+        size = max(members[0].nbytes, 4 * members[0].p.nbytes)  # arguments and results are as large as parameters
+        most = 1 if self.foreach is False else max(1, room // size)
         return (members[start : start + most] for start in range(0, len(members), most))
 
     def _run_stack(self, graph: Graph, host: Mapping[str, float], stack: Stack) -> None:
@@ -190,7 +191,7 @@ _KEPT = 64
 
 #: Bytes of parameters of one shape, with their states, that are stacked for one call: on a CPU more only leave its
 #: caches; a GPU wants large calls.
-_STACK_BYTES, _DEVICE_STACK_BYTES = 1 << 24, 1 << 28
+_STACK_BYTES, _DEVICE_STACK_BYTES = 1 << 25, 1 << 28
 
 
 def _groups(entries: Iterable[Entry], key: Callable[[Entry], Hashable]) -> Iterable[list[Entry]]:

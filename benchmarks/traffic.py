@@ -8,18 +8,15 @@ AdamW moves 7 numbers for each weight, and a method that keeps one state 5.
 from __future__ import annotations
 
 import math
-import typing
-from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeAlias
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
 
 from torch.nn import Parameter
 
 from benchmarks.shapes import Shape
 from optim_core import RuleOptimizer
-from optim_core.method import scalars, split
-from optim_core.rules.compose import compose
 from optim_core.rules.graph import Graph, Home
-from optim_core.rules.values import REDUCTIONS, Level, Trace
+from optim_core.rules.values import REDUCTIONS, Level
 
 #: ``elementwise``: every element by itself; ``reductions``: sums over rows, tensors or the model as well;
 #: ``matrices``: torch operations on stacks of matrices (or a class that is no RuleOptimizer), where arithmetic counts
@@ -44,13 +41,8 @@ def graph_of(optimizer: RuleOptimizer, shape: Shape) -> Graph | None:
     }
     given |= {"grad_scale": None, "rounding_seed": None}
     options = {name: group[name] for name in method.hypers} | given
-    host, _ = split(options)
-    trace = Trace(host, shape)
-    buffers = method.buffers(options, tuple(shape), frozenset(method.extras))
-    settings = method.settings(options, optimizer.transforms)
-    rule = typing.cast("Callable[..., Any]", method.rule)
-    graph = compose(rule, trace, buffers, scalars(options, trace), method.keywords, settings)
-    return None if trace.calls else graph
+    graph = method.traced(options, shape, optimizer.transforms, extras=frozenset(method.extras))
+    return None if graph.trace.calls else graph
 
 
 def work_of(optimizer: object, shapes: Iterable[Shape]) -> Work:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,8 @@ from torch import Tensor
 from optim_core.declarations import ROUNDING_STATES, Extra, Group, Hyper, State, named
 from optim_core.errors import InvalidOption, RuleError, UnknownOption
 from optim_core.names import nearest
-from optim_core.rules.compose import Buffer, Settings, Transform
+from optim_core.rules.compose import Buffer, Settings, Transform, compose
+from optim_core.rules.graph import Graph
 from optim_core.rules.rounding import Rounding
 from optim_core.rules.values import Level, Trace
 
@@ -99,6 +101,34 @@ class Method:
                     f"{self.name}: {name}={group[name]!r} in a group, {defaults[name]!r} elsewhere, but {name} "
                     f"({hyper.doc}) acts on the model as a whole: give it to the constructor, not to a group"
                 )
+
+    def traced(
+        self,
+        options: Group,
+        shape: Sequence[int],
+        transforms: tuple[Transform, ...] = (),
+        *,
+        extras: frozenset[str] = frozenset(),
+        rounds: bool = False,
+    ) -> Graph:
+        """The rule's graph, with all that is composed with it, for a parameter of a shape.
+
+        Args:
+            options: the group's options and the given numbers, by name.
+            shape: the parameter's.
+            transforms: what is composed with the rule.
+            extras: the extra inputs at hand.
+            rounds: whether the parameter is of bfloat16.
+        """
+        trace = Trace(split(options)[0], shape)
+        return compose(
+            typing.cast("Callable[..., Any]", self.rule),
+            trace,
+            self.buffers(options, tuple(shape), extras),
+            scalars(options, trace),
+            self.keywords,
+            self.settings(options, transforms, rounds=rounds),
+        )
 
     def unknown(self, name: str) -> str:
         """The text for an option that does not exist."""

@@ -10,11 +10,10 @@ import torch
 from torch.optim.optimizer import Optimizer
 
 from optim_core.errors import NotOffered, OptimCoreError
-from optim_core.method import scalars, split
+from optim_core.method import split
 from optim_core.optimizer import RuleOptimizer
 from optim_core.readings import Reading, reading_of
 from optim_core.registry import load, registry
-from optim_core.rules.compose import compose
 from optim_core.rules.offers import Offers
 from optim_core.rules.values import Trace
 from optim_core.wrapper import Wrapper
@@ -46,9 +45,7 @@ def offered(cls: type[Optimizer], options: Mapping[str, Any]) -> Offers:
         return Offers()
     given = {"first": 0.0, "whole_step": _LATE, "largest_lr": lr or 1.0, "grad_scale": None, "rounding_seed": None}
     options = {name: options[name] for name in (*method.hypers, "step")} | given
-    trace = Trace(split(options)[0], (2, 2))
-    buffers = method.buffers(options, (2, 2), frozenset(method.extras))
-    compose(method.rule, trace, buffers, scalars(options, trace), method.keywords, method.settings(options, ()))
+    trace = method.traced(options, (2, 2), extras=frozenset(method.extras)).trace
     return trace.offers or Offers()
 
 

@@ -30,7 +30,7 @@ class Stack:
         self._places: dict[str, Tensor] = {}
 
     def place(self, name: str, value: Value) -> Tensor:
-        """New memory for a value with a number an element, each parameter's part laid out as the parameter is."""
+        """Memory for a value with a number an element, each parameter's part laid out as the parameter is."""
         in_half = value.op == "bfloat16"  # it has that precision: nothing is lost
         dtype = torch.bfloat16 if in_half else compute_dtype(self.members[0].p)
         # new memory costs a page fault for every 4 KiB, which takes longer than to fill it
@@ -49,11 +49,14 @@ class Stack:
 
     def _blank(self, dtype: torch.dtype, memory: Tensor | None = None) -> Tensor:
         p = self.members[0].p
-        strides = p.numel(), *torch.empty_like(p, device="meta").stride()
-        shape = (len(self.members), *p.shape)
+        shape, strides = (len(self.members), *p.shape), (p.numel(), *self._strides())
         if memory is not None:
             return memory.as_strided(shape, strides)
         return torch.empty_strided(shape, strides, dtype=dtype, device=p.device)
+
+    def _strides(self) -> tuple[int, ...]:
+        """How a tensor lies in memory that is laid out as the parameters are."""
+        return torch.empty_like(self.members[0].p, device="meta").stride()
 
     def results(self, graph: Graph) -> dict[str, Tensor]:
         """The results of calls that a graph reads, by name."""
@@ -126,8 +129,7 @@ class Stack:
 
     def _laid_out(self, x: Tensor) -> Tensor:
         """A result whose parts lie in memory as the parameters do."""
-        like = self._blank(x.dtype)
-        return x if x.stride()[1:] == like.stride()[1:] else like.copy_(x)
+        return x if x.stride()[1:] == self._strides() else self._blank(x.dtype).copy_(x)
 
 
 def _stack(tensors: Sequence[Tensor]) -> Tensor:

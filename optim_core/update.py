@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import typing
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,14 +12,14 @@ from torch import Tensor
 
 from optim_core.entry import Entry, compute_dtype, place_of
 from optim_core.errors import EngineUnavailable
-from optim_core.method import Method, scalars, split
+from optim_core.method import Method, split
 from optim_core.rules.bucket import Bucket
-from optim_core.rules.compose import Transform, compose
+from optim_core.rules.compose import Transform
 from optim_core.rules.engines import Choice, choose, settle
 from optim_core.rules.graph import Graph, Home
 from optim_core.rules.stages import stages
 from optim_core.rules.step import run
-from optim_core.rules.values import Level, Trace
+from optim_core.rules.values import Level
 from optim_core.stack import Stack
 from optim_core.standing import Crew, Standing
 
@@ -80,12 +79,7 @@ class Update:
 
     def stacks(self, options: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
         """Whether the rule calls functions of stacks for a parameter of this shape."""
-        host = split(options)[0]
-        trace = Trace(host, shape)
-        rule = typing.cast("Callable[..., Any]", self.method.rule)
-        buffers = self.method.buffers(options, shape, frozenset())
-        compose(rule, trace, buffers, scalars(options, trace), self.method.keywords, self.method.settings(options, ()))
-        return bool(trace.calls)
+        return bool(self.method.traced(options, shape).trace.calls)
 
     def _traced(
         self, members: Sequence[Entry], transforms: tuple[Transform, ...]
@@ -93,14 +87,12 @@ class Update:
         """The graphs that the members need, each with the host numbers and those who share it."""
         first = members[0]
         host, fixed = split(first.options)
-        settings = self.method.settings(first.options, transforms, rounds=first.p.dtype is torch.bfloat16)
-        buffers = self.method.buffers(first.options, tuple(first.p.shape), frozenset(first.extras))
-        rule = typing.cast("Callable[..., Any]", self.method.rule)
+        extras, rounds = frozenset(first.extras), first.p.dtype is torch.bfloat16
+        settings = self.method.settings(first.options, transforms, rounds=rounds)
+        buffers = self.method.buffers(first.options, tuple(first.p.shape), extras)
 
         def trace(shape: Sequence[int]) -> Graph:
-            blank = Trace(host, shape)
-            named = scalars(first.options, blank)
-            return compose(rule, blank, buffers, named, self.method.keywords, settings)
+            return self.method.traced(first.options, shape, transforms, extras=extras, rounds=rounds)
 
         left = list(members)
         while left:

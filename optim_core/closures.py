@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from optim_core.errors import ClosureError, SparseGradient
+from optim_core.errors import ClosureError, SparseGradient, UnsupportedParameter
 
 
 def parameters(optimizer: Optimizer) -> list[Tensor]:
@@ -28,6 +28,24 @@ def check_dense(p: Tensor, owner: str) -> None:
         raise SparseGradient(
             f"{owner} got a sparse gradient for a parameter of shape {tuple(p.shape)}; it works on "
             "dense ones: build the embedding with sparse=False, or give that parameter to torch:sparseadam"
+        )
+
+
+def check_gradient(p: Tensor, owner: str) -> None:
+    """Refuse a gradient that cannot be worked with.
+
+    Raises:
+        SparseGradient: it is sparse.
+        UnsupportedParameter: it does not fit its parameter.
+    """
+    g = p.grad
+    if g is None:
+        return
+    check_dense(p, owner)
+    if g.shape != p.shape or g.device != p.device:  # possible after p.data was exchanged
+        raise UnsupportedParameter(
+            f"{owner}: a gradient of shape {tuple(g.shape)} on {g.device} does not fit its parameter of shape "
+            f"{tuple(p.shape)} on {p.device}: call zero_grad() and backward() again"
         )
 
 
@@ -76,10 +94,13 @@ def single_loss(loss: Any, optimizer: Optimizer) -> Tensor:
 
 def backward(loss: Tensor, *, create_graph: bool, retain_graph: bool | None = None) -> None:
     """Accumulate gradients; with a graph of their own where a second-order method needs it."""
+    if not create_graph:
+        loss.backward(retain_graph=retain_graph)  # type: ignore[no-untyped-call]
+        return
     with warnings.catch_warnings():
         # torch warns of the cycle between a parameter and its gradient's graph; drop_graph breaks it
         warnings.filterwarnings("ignore", message="Using backward\\(\\) with create_graph=True")
-        loss.backward(create_graph=create_graph, retain_graph=retain_graph)  # type: ignore[no-untyped-call]
+        loss.backward(create_graph=True, retain_graph=retain_graph)  # type: ignore[no-untyped-call]
 
 
 def drop_graph(tensors: Iterable[Tensor]) -> None:

@@ -21,10 +21,45 @@ from optim_core.rules.graph import Graph, Home
 from optim_core.rules.step import run
 from optim_core.rules.values import Level, Trace, Value
 
-Columns = Mapping[str, Sequence[Tensor]]
+#: What of a tensor must stay the same for its bucket to serve again.
+_LOOKS = (
+    operator.attrgetter("__class__", "dtype"),
+    Tensor.stride,
+    Tensor.numel,
+    Tensor.is_neg,
+)
 
 
-@dataclass(frozen=True)
+class Column(list[Tensor]):
+    """One tensor for each parameter, and how they lie in memory, looked at once.
+
+    A formula that is given a column again trusts it: what holds one over several calls asks :meth:`stands` before each.
+    """
+
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
+        super().__init__(tensors)
+        #: Everything about the tensors' memory but where it is.
+        self.look = [list(map(look, self)) for look in _LOOKS]
+        self._places: list[int] | None = None
+
+    @property
+    def places(self) -> list[int]:
+        """Where each tensor lay when this was first asked."""
+        if self._places is None:
+            self._places = list(map(Tensor.data_ptr, self))
+        return self._places
+
+    def stands(self) -> bool:
+        """Whether all tensors are still where they were, and laid out as they were (types do not change in place)."""
+        _, strides, sizes, _ = self.look
+        return (
+            list(map(Tensor.data_ptr, self)) == self.places
+            and list(map(Tensor.stride, self)) == strides
+            and list(map(Tensor.numel, self)) == sizes
+        )
+
+
+@dataclass(eq=False)
 class Share:
     """Parameters to which the same options apply.
 
@@ -34,7 +69,7 @@ class Share:
     """
 
     options: Mapping[str, Any]
-    columns: Columns
+    columns: Mapping[str, Sequence[Tensor]]
 
 
 class Formula:
@@ -66,7 +101,6 @@ class Formula:
         self._standing: list[_Standing] = []
         self._asked: tuple[str, bool | None] = ("auto", None)
 
-    @torch.no_grad()
     def __call__(self, shares: Sequence[Share], *, engine: str = "auto", foreach: bool | None = None) -> None:
         """Compute and write.
 
@@ -77,59 +111,44 @@ class Formula:
         Raises:
             EngineUnavailable: the engine that was asked for cannot work on these tensors.
         """
-        work = [self._prepared(share) for share in shares]
-        if not self._is_as_before(work, (engine, foreach)):
-            self._asked = (engine, foreach)
-            self._standing = []  # a failure must leave nothing half assembled
-            elements = sum(p.numel() for _, _, columns in work for p in columns["p"])
-            self._standing = [
-                _Standing(
-                    list(columns["p"]),
-                    _layout(columns),
-                    fixed,
-                    list(self._assembled(host, fixed, columns, elements=elements)),
-                )
-                for host, fixed, columns in work
-            ]
-        for standing, (host, _, columns) in zip(self._standing, work, strict=True):
-            standing.renew(host, columns)
-        buckets = [bucket for standing in self._standing for bucket, _ in standing.buckets]
-        run(buckets, {}, foreach=foreach)
-        for bucket in buckets:  # gradients need not outlive the call
-            bucket.buffers = dict.fromkeys(bucket.buffers, ())
+        with torch.no_grad():
+            if not self._serves(shares, (engine, foreach)):
+                self._asked = (engine, foreach)
+                self._standing = []  # a failure must leave nothing half assembled
+                self._standing = list(self._assembled(shares))
+            buckets = [bucket for standing in self._standing for bucket in standing.buckets]
+            run(buckets, {}, foreach=foreach)
+        for bucket in buckets:  # tensors need not outlive the call
+            bucket.buffers = {}
 
-    def _prepared(self, share: Share) -> tuple[dict[str, float], _Fixed, Columns]:
-        host, fixed = split({name: share.options[name] for name in self.options})
-        columns = {name: share.columns[name] for name in dict.fromkeys(("p", *self.buffers))}
-        if not all(map(Tensor.numel, columns["p"])):
-            kept = [i for i, p in enumerate(columns["p"]) if p.numel()]
-            columns = {name: [column[i] for i in kept] for name, column in columns.items()}
-        if any(map(Tensor.is_complex, columns["p"])):  # made anew each time, so that nothing stands
-            columns = {name: [real(x.detach()) for x in column] for name, column in columns.items()}
-        return host, fixed, columns
-
-    def _is_as_before(self, work: Sequence[tuple[dict[str, float], _Fixed, Columns]], asked: object) -> bool:
-        """Whether the buckets of the last call serve again: only numbers and addresses differ."""
+    def _serves(self, shares: Sequence[Share], asked: object) -> bool:
+        """Whether the buckets of the last call serve again; they have the tensors at hand then."""
         return (
             asked == self._asked
-            and len(work) == len(self._standing)
-            and all(
-                fixed == standing.fixed
-                and len(columns["p"]) == len(standing.params)
-                and all(map(operator.is_, columns["p"], standing.params))
-                and _layout(columns) == standing.layout
-                and all(bucket.graph.trace.holds(host) for bucket, _ in standing.buckets)
-                for standing, (host, fixed, columns) in zip(self._standing, work, strict=True)
-            )
+            and len(shares) == len(self._standing)
+            and all(map(_Standing.serves, self._standing, shares))
         )
 
     # assembling ---------------------------------------------------------------------------------------------
-    def _assembled(
-        self, host: Mapping[str, float], fixed: _Fixed, columns: Columns, *, elements: int
+    def _assembled(self, shares: Sequence[Share]) -> Iterable[_Standing]:
+        names = tuple(dict.fromkeys(("p", *self.buffers)))
+        elements = sum(p.numel() for share in shares for p in share.columns["p"])
+        for share in shares:
+            given = {name: share.options[name] for name in self.options}
+            columns = {name: Column(share.columns[name]) for name in names}
+            yield _Standing(given, columns, list(self._buckets(given, columns, elements=elements)))
+
+    def _buckets(
+        self, given: Mapping[str, Any], columns: Mapping[str, Sequence[Tensor]], *, elements: int
     ) -> Iterable[tuple[Bucket, list[int]]]:
+        host, fixed = split(given)
+        if any(map(Tensor.is_complex, columns["p"])):
+            columns = {name: [real(x.detach()) for x in tensors] for name, tensors in columns.items()}
         together: dict[Any, list[int]] = defaultdict(list)
         graphs: dict[int, Graph] = {}
         for i, p in enumerate(columns["p"]):
+            if not p.numel():
+                continue
             graph = self._graph(host, fixed, p.shape)
             graphs[id(graph)] = graph
             homes = {"p": Home(Level.ELEMENT), **graph.buffers}
@@ -173,33 +192,57 @@ class Formula:
 _Fixed = tuple[tuple[str, Any], ...]
 #: How many graphs are kept for one set of options.
 _KEPT = 16
-#: What may change from call to call without a change of address.
-_LOOKS = (operator.attrgetter("dtype"), Tensor.stride, Tensor.numel, Tensor.is_neg)
 
 
-def _layout(columns: Columns) -> list[Any]:
-    """How tensors lie in memory, and where the parameters do."""
-    looks = [list(map(look, column)) for column in columns.values() for look in _LOOKS]
-    return [*looks, list(map(Tensor.data_ptr, columns["p"]))]
-
-
-@dataclass
 class _Standing:
     """What one share's buckets rest on, and the buckets, each with its parameters' positions in the share."""
 
-    params: list[Tensor]
-    layout: list[Any]
-    fixed: _Fixed
-    buckets: list[tuple[Bucket, list[int]]]
+    def __init__(
+        self, given: dict[str, Any], columns: Mapping[str, Column], buckets: list[tuple[Bucket, list[int]]]
+    ) -> None:
+        self._given = given
+        self._fixed = split(given)[1]
+        self._params = columns["p"]
+        self._looks = {name: tensors.look for name, tensors in columns.items()}
+        self._buckets = [
+            (bucket, tuple(bucket.buffers), None if len(places) == len(self._params) else places)
+            for bucket, places in buckets
+        ]
+        self.buckets = [bucket for bucket, _ in buckets]
+        # what a bucket has of complex parameters are views, made anew
+        self._anew = any(map(Tensor.is_complex, self._params))
 
-    def renew(self, host: Mapping[str, float], columns: Columns) -> None:
-        for bucket, places in self.buckets:
-            bucket.host = host
-            whole = len(places) == len(self.params)
+    def serves(self, share: Share) -> bool:
+        """Bring numbers and tensors up to date; False if more than those has changed."""
+        given = {name: share.options[name] for name in self._given}
+        if self._anew or not (given == self._given or self._takes(given)):
+            return False
+        columns = {}
+        for name, look in self._looks.items():
+            tensors = share.columns[name]
+            columns[name] = tensors = tensors if isinstance(tensors, Column) else Column(tensors)
+            if tensors.look is look:  # the column of the last call
+                continue
+            if tensors.look != look or (name == "p" and not self._are(tensors)):
+                return False
+            self._looks[name] = tensors.look
+            for bucket, _, _ in self._buckets:
+                bucket.addresses.pop(name, None)
+        for bucket, names, places in self._buckets:
             bucket.buffers = {
-                name: columns[name] if whole else [columns[name][i] for i in places] for name in bucket.buffers
+                name: columns[name] if places is None else [columns[name][i] for i in places] for name in names
             }
-            for name, known in bucket.addresses.items():  # engines keep what they have made of a list of addresses
-                now = list(map(Tensor.data_ptr, bucket.buffers[name]))
-                if now != known:
-                    bucket.addresses[name] = now
+        return True
+
+    def _takes(self, given: dict[str, Any]) -> bool:
+        """Whether the same branches are taken with other options."""
+        host, fixed = split(given)
+        if fixed != self._fixed or not all(bucket.graph.trace.holds(host) for bucket in self.buckets):
+            return False
+        for bucket in self.buckets:
+            bucket.host = host
+        self._given = given
+        return True
+
+    def _are(self, params: Column) -> bool:
+        return all(map(operator.is_, params, self._params)) and params.places == self._params.places

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, ParamsT
 
 from optim_core import checkpoint
-from optim_core.closures import check_dense, drop_graph, evaluate, parameters
+from optim_core.closures import check_gradient, drop_graph, evaluate, parameters
 from optim_core.declarations import Hyper, State, hyper, required, setting
 from optim_core.entry import Entry, compute_dtype, real
 from optim_core.errors import GraphMissing, OptimCoreError, UnknownOption, UnsupportedParameter
@@ -406,7 +406,7 @@ class RuleOptimizer(_Declared):
     def _step_anew(self, given: dict[str, Any]) -> None:
         pairs = [(p, group) for group in self.param_groups for p in group["params"] if p.grad is not None]
         for p, _ in pairs:
-            self._check_gradient(p)
+            check_gradient(p, self.method.name)
         self._check_graph([p for p, _ in pairs])
         extras = self._extras([p for p, _ in pairs])
         if self.method.counts_whole:
@@ -443,17 +443,6 @@ class RuleOptimizer(_Declared):
     def _options(self, group: Mapping[str, Any], step: int, given: dict[str, Any], *, first: bool) -> dict[str, Any]:
         """A group's options and the given numbers, by name."""
         return {name: group[name] for name in self.hypers} | given | {"step": step, "first": float(first)}
-
-    def _check_gradient(self, p: Tensor) -> None:
-        g = p.grad
-        if g is None:
-            return
-        check_dense(p, self.method.name)
-        if g.shape != p.shape or g.device != p.device:  # possible after p.data was exchanged
-            raise UnsupportedParameter(
-                f"{self.method.name}: a gradient of shape {tuple(g.shape)} on {g.device} does not fit its parameter of "
-                f"shape {tuple(p.shape)} on {p.device}: call zero_grad() and backward() again"
-            )
 
     def _check_graph(self, params: Sequence[Tensor]) -> None:
         # one gradient alone may lack it: the loss may be linear in that parameter

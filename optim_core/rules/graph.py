@@ -59,6 +59,11 @@ class Graph:
         return tuple(depth[t.index] for t in self.trace.totals)
 
     @cached_property
+    def passes(self) -> tuple[tuple[int, ...], ...]:
+        """The passes over memory that sum: which totals each computes, by position."""
+        return tuple(tuple(i for i, d in enumerate(self.depths) if d == depth) for depth in sorted(set(self.depths)))
+
+    @cached_property
     def sliceable(self) -> bool:
         """Whether elements can be worked on in any portions: no rows, no tensors, no samples, no places."""
         return all(

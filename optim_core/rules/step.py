@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -26,7 +27,7 @@ def run(buckets: Sequence[Bucket], whole: Mapping[str, Tensor], *, foreach: bool
     if not runs:
         return
     for together in _passes([bucket.graph for bucket in buckets]):
-        parts = zip(*(r.sums(together) for r in runs), strict=True)
+        parts = zip(*[r.sums(together) for r in runs], strict=True)
         totals = [_added(part, buckets[0].device) for part in parts]
         for r in runs:
             r.know(together, totals)
@@ -43,21 +44,20 @@ def _start(bucket: Bucket, whole: Mapping[str, Tensor], foreach: bool | None) ->
 
 
 def _added(parts: Sequence[Tensor | float], device: torch.device) -> Tensor | float:
-    if all(isinstance(x, float) for x in parts):
+    if set(map(type, parts)) == {float}:
         return sum(parts)
     dtype = total_dtype(device)
     return torch.stack([torch.as_tensor(x, dtype=dtype, device=device) for x in parts]).sum()
 
 
-def _passes(graphs: Sequence[Graph]) -> list[tuple[int, ...]]:
+def _passes(graphs: Sequence[Graph]) -> Sequence[tuple[int, ...]]:
     """The passes over memory that sum, as positions among a rule's totals: few, if all graphs need the same."""
-    layouts = {graph.depths for graph in graphs}
-    if len({len(depths) for depths in layouts}) > 1:
+    passes = list(map(operator.attrgetter("passes"), graphs))
+    if passes.count(passes[0]) == len(passes):
+        return graphs[0].passes
+    if len({len(graph.depths) for graph in graphs}) > 1:
         raise RuleError(
             "the rule asks for more totals for some parameters than for others, but each sums over all of them: call "
             "total(...) before any branch"
         )
-    depths = layouts.pop()
-    if layouts:
-        return [(i,) for i in range(len(depths))]
-    return [tuple(i for i, d in enumerate(depths) if d == depth) for depth in sorted(set(depths))]
+    return [(i,) for i in range(len(graphs[0].depths))]

@@ -24,7 +24,6 @@ import math
 import operator
 import struct
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -56,9 +55,10 @@ def _or_nan(function: Callable[[float], float]) -> Callable[[float], float]:
     """Python raises where IEEE arithmetic, and so every tensor operation, answers nan or inf."""
 
     def safe(x: float) -> float:
-        with suppress(ValueError, OverflowError):
+        try:
             return function(x)
-        return math.inf if function is math.exp else -math.inf if function is math.log and x == 0 else math.nan
+        except (ValueError, OverflowError):
+            return math.inf if function is math.exp else -math.inf if function is math.log and x == 0 else math.nan
 
     return safe
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -11,10 +10,11 @@ from torch import Tensor
 from optim_core.rules import memory
 from optim_core.rules.bucket import Bucket
 from optim_core.rules.graph import Home
+from optim_core.rules.host import Compute, function
 from optim_core.rules.lowering import Program, total_program, update_program
-from optim_core.rules.native.kernel import Kernel, Table
+from optim_core.rules.native.kernel import Kernel, Pass, Table
 from optim_core.rules.native.source import DTYPES
-from optim_core.rules.values import HOST_OPERATIONS, Level, Value
+from optim_core.rules.values import Value
 
 
 class NativeRun:
@@ -30,20 +30,8 @@ class NativeRun:
 
     def __init__(self, bucket: Bucket, whole: Mapping[str, Tensor]) -> None:
         self.bucket = bucket
-        self._known: dict[int, float] = {}
-        for v in bucket.graph.shared:
-            if v.op == "input":
-                self._known[v.index] = float(bucket.host[v.name] if v.level is Level.HOST else whole[v.name])
-            elif v.op == "constant":
-                self._known[v.index] = v.number
-        self._derive()
-
-    def _derive(self) -> None:
-        """Compute the shared values whose operands are known by now."""
-        known = self._known
-        for v in self.bucket.graph.shared:
-            if v.index not in known and v.op != "sum" and all(a.index in known for a in v.args):
-                known[v.index] = float(HOST_OPERATIONS[v.op](*(known[a.index] for a in v.args)))
+        self._whole = {name: float(x) for name, x in whole.items()}  # as they are before the step
+        self._totals: dict[int, float] = {}
 
     def sums(self, together: tuple[int, ...]) -> Sequence[float]:
         """This bucket's part of each total of a pass."""
@@ -51,13 +39,15 @@ class NativeRun:
 
     def know(self, together: tuple[int, ...], totals: Sequence[Tensor | float]) -> None:
         """Take in the totals of a pass."""
-        for i, x in zip(together, totals, strict=True):
-            self._known[self.bucket.graph.trace.totals[i].index] = float(x)
-        self._derive()
+        self._totals.update(zip(together, map(float, totals), strict=True))
 
     def value(self, shared: Value) -> float:
         """A value that all parameters share, once all totals are known."""
-        return self._known[shared.index]
+        functions: dict[object, Compute] = self.bucket.graph.plans
+        key = ("native", shared.index)
+        if key not in functions:
+            functions[key] = function([shared])
+        return functions[key](self.bucket.host, self._whole, self._totals)[0]
 
     def update(self) -> None:
         """Compute and write the new values."""
@@ -66,11 +56,14 @@ class NativeRun:
         torch.autograd.graph.increment_version(self.bucket.buffers["p"])
 
     def _execute(self, together: tuple[int, ...] | None) -> Sequence[float]:
-        kernel = _kernel(self.bucket, together)
-        program = kernel.program
-        table = _table(self.bucket, program)
-        addresses = [_addresses(self.bucket, name, table) for name in program.buffers]
-        return kernel(table, addresses, [self._known[v.index] for v in program.scalars])
+        bucket = self.bucket
+        key = f"pass {together}"
+        found: Pass | None = bucket.tables.get(key)
+        if found is None:
+            kernel = _kernel(bucket, together)
+            found = bucket.tables[key] = Pass(kernel, _table(bucket, kernel.program))
+        addresses = list(map(bucket.locate, found.buffers))
+        return found(addresses, found.kernel.scalars(bucket.host, self._whole, self._totals))
 
 
 def prepare(bucket: Bucket) -> None:
@@ -79,10 +72,8 @@ def prepare(bucket: Bucket) -> None:
     Raises:
         CompilerError: it cannot be had.
     """
-    graph = bucket.graph
-    for depth in set(graph.depths):
-        _kernel(bucket, tuple(i for i, d in enumerate(graph.depths) if d == depth))
-    _kernel(bucket, None)
+    for together in (*bucket.graph.passes, None):
+        _kernel(bucket, together)
 
 
 def _kernel(bucket: Bucket, together: tuple[int, ...] | None) -> Kernel:
@@ -106,16 +97,6 @@ def _table(bucket: Bucket, program: Program) -> Table:
         bucket.tables[name] = Table(sizes, widths, by_rows=program.by_rows)
     table: Table = bucket.tables[name]
     return table
-
-
-def _addresses(bucket: Bucket, name: str, table: Table) -> array[int]:
-    """The address of each of a buffer's tensors, in the table's order; made anew where they have moved."""
-    now = bucket.locate(name)
-    key = f"{name} of {id(table)}"
-    kept: tuple[list[int], array[int]] | None = bucket.tables.get(key)
-    if kept is None or kept[0] is not now:
-        kept = bucket.tables[key] = (now, array("Q", [now[i] for i in table.order]))
-    return kept[1]
 
 
 def obstacle(buffers: Mapping[str, Tensor], homes: Mapping[str, Home], real: torch.dtype) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from optim_core.rules.host import function
 from optim_core.rules.lowering import Program
 from optim_core.rules.native.compiler import load
 from optim_core.rules.native.source import source
@@ -66,34 +67,65 @@ class Kernel:
 
     def __init__(self, program: Program, dtypes: Mapping[str, torch.dtype], real: torch.dtype) -> None:
         self.program = program
-        self._run = load(source(program, dtypes, real)).run
-        self._run.argtypes = (_P,)
-        self._run.restype = None
+        #: computes the values of ``program.scalars``
+        self.scalars = function(program.scalars)
+        self.run = load(source(program, dtypes, real)).run
+        self.run.argtypes = (_P,)
+        self.run.restype = None
 
-    def __call__(self, table: Table, addresses: Sequence[array[int]], scalars: Sequence[float]) -> Sequence[float]:
+
+class Pass:
+    """A kernel on a table, with all that stays the same from call to call.
+
+    Args:
+        kernel: what to run.
+        table: the tensors' sizes, cut into chunks.
+    """
+
+    def __init__(self, kernel: Kernel, table: Table) -> None:
+        program = kernel.program
+        self.kernel = kernel
+        #: the names of the buffers that the kernel takes
+        self.buffers = tuple(program.buffers)
+        self._table = table
+        self._run = kernel.run
+        self._listed: list[list[int] | None] = [None] * len(self.buffers)
+        self._ordered: list[array[int]] = [array("Q")] * len(self.buffers)
+        self._pointers = array("Q", bytes(8 * len(self.buffers)))
+        self._scalars = array("d", bytes(8 * len(program.scalars)))
+        self._totals = array("d", bytes(8 * len(program.totals)))
+        self._partials = array("d", bytes(8 * len(program.reductions) * table.chunks))
+        self._values = array("d", bytes(8 * len(program.tensor_values) * table.tensors))
+        self._call = table.call(
+            buffers=_address(self._pointers),
+            scalars=_address(self._scalars),
+            partials=_address(self._partials),
+            values=_address(self._values),
+            totals=_address(self._totals),
+            parallel=_parallel(),
+        )
+        self._where = ctypes.addressof(self._call)
+        self._most = 1 + table.elements // SPAN
+
+    def __call__(self, addresses: Sequence[list[int]], scalars: Sequence[float]) -> Sequence[float]:
         """Run it.
 
         Args:
-            table: the tensors' sizes, cut into chunks.
-            addresses: for each of ``program.buffers`` the address for each tensor, in the table's order.
-            scalars: the values of ``program.scalars``.
+            addresses: for each of :attr:`buffers` where each tensor lies; a list given again is taken for unchanged.
+            scalars: the values of the program's scalars.
 
         Returns:
             The program's totals.
         """
-        program, call = self.program, table.call
-        pointers = array("Q", map(_address, addresses))
-        numbers = array("d", scalars)
-        partials = table.room("partials", len(program.reductions) * table.chunks)
-        values = table.room("values", len(program.tensor_values) * table.tensors)
-        totals = array("d", bytes(8 * max(1, len(program.totals))))
-        call.buffers = _address(pointers)
-        call.scalars = _address(numbers)
-        call.partials, call.values, call.totals = _address(partials), _address(values), _address(totals)
-        call.parallel = _parallel()
-        call.threads = min(torch.get_num_threads(), 1 + table.elements // SPAN)
-        self._run(ctypes.addressof(call))
-        return totals[: len(program.totals)]
+        for k, listed in enumerate(addresses):
+            if listed is not self._listed[k]:
+                self._listed[k] = listed
+                self._ordered[k] = self._table.ordered(self.buffers[k], listed)
+                self._pointers[k] = _address(self._ordered[k])
+        self._scalars[:] = array("d", scalars)
+        self._call.threads = min(torch.get_num_threads(), self._most)
+        self._run(self._where)
+        return self._totals.tolist()
 
 
 class Table:
@@ -146,22 +178,27 @@ class Table:
             "widths": array("q", [widths[i] for i in self.order]),
             "batches": array("q", batches),
         }
-        self._room: dict[str, array[float]] = {}
-        self.call = _Call(
+        self._large = large
+        self._ordered: dict[str, tuple[list[int], array[int]]] = {}
+
+    def call(self, **fields: int | None) -> _Call:
+        """The table's part of a call, and the rest by name."""
+        return _Call(
             tensors=self.tensors,
-            small=self.tensors - large,
-            tasks_large=of_tensor[large],
-            tasks_all=len(tasks),
-            n_batches=len(batches) - 1,
+            small=self.tensors - self._large,
+            tasks_large=self._arrays["of_tensor"][self._large],
+            tasks_all=len(self._arrays["tasks"]) // 2,
+            n_batches=len(self._arrays["batches"]) - 1,
             **{name: _address(numbers) for name, numbers in self._arrays.items()},
+            **fields,
         )
 
-    def room(self, name: str, count: int) -> array[float]:
-        """Memory for so many doubles, kept from call to call."""
-        held = self._room.get(name)
-        if held is None or len(held) < count:
-            held = self._room[name] = array("d", bytes(8 * max(1, count)))
-        return held
+    def ordered(self, name: str, addresses: list[int]) -> array[int]:
+        """A buffer's addresses in the table's order; made anew where the list is another one."""
+        kept = self._ordered.get(name)
+        if kept is None or kept[0] is not addresses:
+            kept = self._ordered[name] = (addresses, array("Q", [addresses[i] for i in self.order]))
+        return kept[1]
 
 
 def _address(numbers: array[Any]) -> int:

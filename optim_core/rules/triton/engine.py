@@ -49,10 +49,8 @@ def prepare(bucket: Bucket) -> None:
     Raises:
         TritonError: it cannot be had.
     """
-    graph = bucket.graph
-    passes = [tuple(i for i, d in enumerate(graph.depths) if d == depth) for depth in set(graph.depths)]
     try:
-        for together in (*passes, None):
+        for together in (*bucket.graph.passes, None):
             kernel = _kernel(bucket, together)
             blank = torch.zeros(len(kernel.scalars), dtype=torch.float64, device=bucket.device)
             _execute(bucket, kernel, blank, launch=False)

@@ -10,7 +10,7 @@ from torch import Tensor
 from optim_core.declarations import hyper
 from optim_core.errors import InvalidOption
 from optim_core.rules import Value
-from optim_core_sharpness.sam import SAM
+from optim_core_sharpness.crowd import Options
 from optim_core_sharpness.two_step import SharpnessAware, worst
 
 
@@ -58,14 +58,14 @@ class ASAM(SharpnessAware):
                 "or choose scale='all'"
             )
 
-    def parts(self, group: Mapping[str, Any]) -> Iterable[tuple[dict[str, Any], Sequence[Tensor]]]:
+    def parts(self, group: Mapping[str, Any]) -> Iterable[tuple[Options, Sequence[Tensor]]]:
         """Those that are scaled, and the others."""
         everything = self.options["scale"] == "all"
         names = group["params"] if everything else group["param_names"]
         for scaled in (True, False):
             pairs = zip(group["params"], names, strict=True)
             mine = [p for p, name in pairs if (everything or "weight" in name) == scaled]
-            yield self.terms(group) | {"scaled": scaled}, mine
+            yield {"scaled": scaled}, mine
 
     @staticmethod
     def rise(
@@ -74,5 +74,3 @@ class ASAM(SharpnessAware):
         """w + epsilon."""
         del kept
         return {"p": p + worst(g, rho, perturb_eps, abs(p) + eta if scaled else None), "kept": p}
-
-    fall = staticmethod(SAM.fall)

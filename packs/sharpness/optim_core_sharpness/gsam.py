@@ -97,4 +97,4 @@ class GSAM(SharpnessAware):
         norm, norm_p, product = sqrt(total(square(clean))), sqrt(total(square(g))), total(clean * g)
         cosine = product / (norm_p * norm + perturb_eps)
         orthogonal = clean - cosine * norm / (norm_p + perturb_eps) * g
-        return {"p": kept, "clean": g - alpha * orthogonal}
+        return {"p": kept, "g": g - alpha * orthogonal}

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from optim_core.declarations import hyper
 from optim_core.entry import compute_dtype
+from optim_core.formula import Column
 from optim_core.rules import Value, dot, norm, sqrt, square, total, where
+from optim_core_sharpness.crowd import Part
 from optim_core_sharpness.two_step import Expression, SharpnessAware, worst
 
 
@@ -59,18 +61,28 @@ class LookSAM(SharpnessAware):
         """Whether this is a step with an excursion."""
         return not self.counters["steps"]
 
-    def expressions(self) -> tuple[Expression, Expression]:
+    def expressions(self) -> tuple[Expression, Expression | None]:
         """By the step."""
-        return (self.rise, self.fall) if self.twice else (self.stay, self.reuse)
+        return (self.rise, self.fall) if self.twice else (self.reuse, None)
 
-    def buffer(self, name: str, p: Tensor) -> Tensor:
-        """g_v stays from step to step."""
-        if name != "g_v":
-            return super().buffer(name, p)
+    def buffer(self, name: str, share: Part) -> Column:
+        """g_v stays from step to step; g_s becomes the gradient, so it is another one each time."""
+        if name == "g_v":
+            return Column(map(self._g_v, share.p))
+        return Column(map(torch.empty_like, share.columns["g"])) if name == "g_s" else super().buffer(name, share)
+
+    def _g_v(self, p: Tensor) -> Tensor:
         memory = self.memory.setdefault(p, {})
         if "g_v" not in memory:
             memory["g_v"] = torch.zeros_like(p, dtype=compute_dtype(p))
         return memory["g_v"]
+
+    def fall_back(self) -> None:
+        """Without an excursion the gradient of the only evaluation counts, whatever came after it."""
+        super().fall_back()
+        for share in self.shares:
+            for p, g_s in zip(share.p, share.columns.get("g_s", ()), strict=False):
+                p.grad = g_s
 
     def descend(self) -> None:
         """The base's step; a step that GradScaler skips does not count."""
@@ -96,17 +108,11 @@ class LookSAM(SharpnessAware):
         del p, g_v
         product, squared = (dot(g, clean), dot(clean, clean)) if layerwise else (total(g * clean), total(square(clean)))
         along = where(squared > 0, product / squared, 0.0) * clean
-        return {"p": kept, "clean": g, "g_v": where(squared < math.inf, g - along, 0.0)}
+        return {"p": kept, "g_v": where(squared < math.inf, g - along, 0.0)}
 
     @staticmethod
-    def stay(p: Value, g: Value, clean: Value) -> Mapping[str, Value]:
-        """No excursion; g kept."""
-        del p, clean
-        return {"clean": g}
-
-    @staticmethod
-    def reuse(p: Value, clean: Value, g_v: Value, *, alpha: Value, layerwise: bool) -> Mapping[str, Value]:
-        """g, and as much again of g_v as alpha says."""
-        del p
-        size, size_v = (norm(clean), norm(g_v)) if layerwise else (sqrt(total(square(clean))), sqrt(total(square(g_v))))
-        return {"clean": clean + alpha * size / (size_v + 1e-8) * g_v}
+    def reuse(p: Value, g: Value, g_s: Value, g_v: Value, *, alpha: Value, layerwise: bool) -> Mapping[str, Value]:
+        """No excursion: g, and as much again of g_v as alpha says."""
+        del p, g_s
+        size, size_v = (norm(g), norm(g_v)) if layerwise else (sqrt(total(square(g))), sqrt(total(square(g_v))))
+        return {"g_s": g + alpha * size / (size_v + 1e-8) * g_v}

@@ -43,9 +43,3 @@ class SAM(SharpnessAware):
         """w + epsilon."""
         del kept
         return {"p": p + worst(g, rho, perturb_eps, abs(p) if adaptive else None), "kept": p}
-
-    @staticmethod
-    def fall(p: Value, kept: Value) -> Mapping[str, Value]:
-        """Back to w, to the last bit."""
-        del p
-        return {"p": kept}

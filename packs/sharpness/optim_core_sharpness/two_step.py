@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
@@ -11,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
-from optim_core.closures import check_dense, parameters
+from optim_core.closures import parameters
 from optim_core.errors import ClosureError, WrapperConflict
-from optim_core.formula import Formula, Share
+from optim_core.formula import Column, Formula
 from optim_core.rules import Value, sqrt, square, total, where
 from optim_core.wrapper import Wrapper, collected
+from optim_core_sharpness.crowd import Crowd, Options, Part
 
 Expression: TypeAlias = Callable[..., Mapping[str, Value]]
 
@@ -46,9 +46,9 @@ class SharpnessAware(Wrapper):
     With ``model=`` batch normalisation counts the first evaluation only: between the two, running statistics stand
     still. ``create_optimizer(model, ..., wrappers=["sam"])`` gives it by itself. Without it both are counted.
 
-    Subclasses have two expressions, which :class:`optim_core.formula.Formula` runs: ``rise`` and ``fall``. They take
-    buffers by name: ``p``, ``g`` (the gradient at hand), ``kept`` (the weights before),
-    ``clean`` (the gradient before; it is what the base steps with, if there is one), others of their own.
+    Subclasses have two expressions, which :class:`optim_core.formula.Formula` runs: ``rise`` and, if there is more to
+    it than the way back, ``fall``. They take buffers by name: ``p``, ``g`` (the gradient at hand), ``kept`` (the
+    weights before), others of their own. The base steps with what ``g`` is in the end.
     """
 
     model: nn.Module | None = None
@@ -78,8 +78,8 @@ class SharpnessAware(Wrapper):
     def _settle(self) -> None:
         self._away = False
         #: the parameters of the step under way
-        self.shares: list[Share] = []
-        self._room: dict[int, tuple[Sequence[Tensor], list[int], list[Tensor]]] = {}
+        self.shares: list[Part] = []
+        self._crowd: Crowd | None = None
         self._formulas: dict[Expression, Formula] = {}
         self._layers: list[_NormBase] | None = None
         self._frozen: list[tuple[_NormBase, float | None, bool]] = []
@@ -96,15 +96,15 @@ class SharpnessAware(Wrapper):
     # what subclasses say ------------------------------------------------------------------------------------
     #: The way to the worst point nearby, by the gradients ``g`` of the first evaluation.
     rise: ClassVar[Expression]
-    #: The way back, and what becomes of both gradients.
-    fall: ClassVar[Expression]
+    #: The way back, and what becomes of both gradients; None: the base steps with those of the second evaluation.
+    fall: ClassVar[Expression | None] = None
 
     @property
     def twice(self) -> bool:
         """Whether the step at hand has a second evaluation."""
         return True
 
-    def expressions(self) -> tuple[Expression, Expression]:
+    def expressions(self) -> tuple[Expression, Expression | None]:
         """Those of the step at hand: :attr:`rise` and :attr:`fall`, unless there is a choice."""
         return self.rise, self.fall
 
@@ -117,14 +117,13 @@ class SharpnessAware(Wrapper):
             return self.options["rho"]
         return self.hypers["rho"].check(group["rho"], f"{self.method.name}, in a parameter group")
 
-    def parts(self, group: Mapping[str, Any]) -> Iterable[tuple[dict[str, Any], Sequence[Tensor]]]:
-        """The group's parameters, each with the options that hold for it."""
-        return [(self.terms(group), group["params"])]
+    def parts(self, group: Mapping[str, Any]) -> Iterable[tuple[Options, Sequence[Tensor]]]:
+        """The group's parameters, by options that some have and others have not."""
+        return [({}, group["params"])]
 
-    def buffer(self, name: str, p: Tensor) -> Tensor:
-        """Memory for a buffer of the expressions, beside ``p``, ``g`` and ``kept``."""
-        del name
-        return torch.empty_like(p, dtype=None if p.grad is None else p.grad.dtype)
+    def buffer(self, name: str, share: Part) -> Column:
+        """Memory for a buffer of the expressions, beside ``p``, ``g`` and ``kept``: like the gradients'."""
+        return share.room(name, share.columns["g"])
 
     # stepping -----------------------------------------------------------------------------------------------
     @property
@@ -139,11 +138,8 @@ class SharpnessAware(Wrapper):
         try:
             self._rise()
             if self.twice:
-                for share in self.shares:
-                    for p in share.columns["p"]:
-                        p.grad = None
                 super().collect(run)
-            self._fall()
+            self.fall_back()
         except BaseException:
             self.restore()
             raise
@@ -207,18 +203,23 @@ class SharpnessAware(Wrapper):
     def prepare(self, overflow: bool | None) -> bool:
         """Go back, if the weights are at the worst point nearby, overflow or not."""
         if self._away:
-            self._fall()
+            self.fall_back()
         if overflow is False:  # the scaler has seen the gradients of one evaluation only
             overflow = not self._finite()
         ready = super().prepare(overflow)
         if not ready:
-            self.shares = []
+            self._end()
         return ready
 
     def apply(self) -> None:
         """The base's step."""
         self.descend()
-        self.shares = []  # gradients need not outlive the step
+        self._end()
+
+    def _end(self) -> None:
+        for share in self.shares:
+            share.end()
+        self.shares = []
 
     def descend(self) -> None:
         """The base's step, with the gradients that are in place."""
@@ -232,9 +233,8 @@ class SharpnessAware(Wrapper):
     @torch.no_grad()
     def restore(self) -> None:
         """Go back to the weights before :meth:`first_step` without a step."""
-        for share in self.shares if self._away else ():
-            for p, kept in zip(share.columns["p"], share.columns.get("kept", ()), strict=False):
-                p.copy_(kept)
+        if self._away:
+            self._return()
         self._arrive()
 
     def _check_at_home(self) -> None:
@@ -245,29 +245,53 @@ class SharpnessAware(Wrapper):
             )
 
     def _rise(self) -> None:
-        for p in parameters(self):
-            check_dense(p, self.method.name)
         formula = self.formula(self.expressions()[0])
-        self.shares = self._shared(lambda p: p.grad is not None, formula.buffers)
+        if self._crowd is None or not self._crowd.begin(self.param_groups, self.terms):
+            self._crowd = self._gathered(lambda p: p.grad is not None)
+        self.shares = list(self._crowd.parts)
+        for share in self.shares:
+            self._fill(share, formula.buffers)
         self.calculate(formula, self.shares)
         self._away = True
         if self.twice:
             self._freeze()
 
-    def _fall(self) -> None:
-        formula = self.formula(self.expressions()[1])
-        if "clean" in formula.buffers and self.twice:
+    def fall_back(self) -> None:
+        """From the worst point nearby to where the step began, with the gradients that the base steps with."""
+        fall = self.expressions()[1]
+        if fall is None:
+            self._return()
+        else:
+            self._mix(self.formula(fall))
+        self._arrive()
+
+    def _return(self) -> None:
+        with torch.no_grad():
+            for share in self.shares:
+                if "kept" in share.columns:
+                    torch._foreach_copy_(share.p, share.columns["kept"])
+
+    def _mix(self, formula: Formula) -> None:
+        """Return, and make one gradient of both."""
+        if "clean" in formula.buffers:
             self._join()
         for share in self.shares:
-            columns: Any = share.columns
-            for name in formula.buffers:
-                if name == "g" or name not in columns:
-                    columns[name] = self._column(name, columns["p"])
+            del share.columns["g"]
+            if not share.p.stands():
+                share.columns["p"] = Column(share.p)
+            self._fill(share, formula.buffers)
         self.calculate(formula, self.shares)
-        for share in self.shares:
-            for p, clean in zip(share.columns["p"], share.columns.get("clean", ()), strict=False):
-                p.grad = clean
-        self._arrive()
+
+    def _fill(self, share: Part, names: Iterable[str]) -> None:
+        """Give parameters the buffers that they have not yet."""
+        for name in names:
+            if name not in share.columns:
+                share.columns[name] = self._column(name, share)
+
+    def _column(self, name: str, share: Part) -> Column:
+        if name == "g":
+            return share.gradients(self.method.name)
+        return share.room(name, share.p) if name == "kept" else self.buffer(name, share)
 
     def _arrive(self) -> None:
         self._away = False
@@ -278,47 +302,21 @@ class SharpnessAware(Wrapper):
     @torch.no_grad()
     def _join(self) -> None:
         """Parameters that have a gradient from the second evaluation only have not moved, and had a gradient of 0."""
-        known = {id(p) for share in self.shares for p in share.columns["p"]}
-        late = {id(p) for p in parameters(self) if p.grad is not None and id(p) not in known}
-        for share in self._shared(lambda p: id(p) in late, ("p", "kept", "clean")) if late else ():
-            for p, kept, clean in zip(*(share.columns[name] for name in ("p", "kept", "clean")), strict=True):
-                check_dense(p, self.method.name)
-                kept.copy_(p)
-                clean.zero_()
+        late = {id(p) for p in self._crowd.absent if p.grad is not None} if self._crowd else ()
+        for share in self._gathered(lambda p: id(p) in late).parts if late else ():
+            self._fill(share, ("g", "kept", "clean"))
+            torch._foreach_copy_(share.columns["kept"], share.p)
+            torch._foreach_zero_(share.columns["clean"])
             self.shares.append(share)
+
+    def _gathered(self, wanted: Callable[[Tensor], bool]) -> Crowd:
+        return Crowd(self.param_groups, self.terms, self.parts, wanted)
 
     def formula(self, expression: Expression) -> Formula:
         """The expression as a formula, the same one each time."""
         if expression not in self._formulas:
             self._formulas[expression] = Formula(expression)
         return self._formulas[expression]
-
-    def _shared(self, wanted: Callable[[Tensor], bool], buffers: Sequence[str]) -> list[Share]:
-        together: dict[Any, tuple[dict[str, Any], list[Tensor]]] = {}
-        for group in self.param_groups:
-            for options, members in self.parts(group):
-                params = together.setdefault(tuple(options.items()), (options, []))[1]
-                params += [p for p in members if wanted(p)]
-        return [
-            Share(options, {"p": params} | {name: self._column(name, params) for name in buffers if name != "p"})
-            for options, params in together.values()
-            if params
-        ]
-
-    def _column(self, name: str, params: Sequence[Tensor]) -> list[Tensor]:
-        if name == "g":
-            return [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
-        if name == "kept":
-            return self._keep(params)
-        return [self.buffer(name, p) for p in params]
-
-    def _keep(self, params: Sequence[Tensor]) -> list[Tensor]:
-        """Memory for the weights, the same at each step as long as the parameters lie where they did."""
-        places = list(map(Tensor.data_ptr, params))
-        known = self._room.get(id(params[0]))
-        if known is None or places != known[1] or any(map(operator.is_not, params, known[0])):
-            known = self._room[id(params[0])] = (params, places, [torch.empty_like(p) for p in params])
-        return known[2]
 
     def _freeze(self) -> None:
         """Have running statistics stand still, in layers that are evaluated in training mode."""

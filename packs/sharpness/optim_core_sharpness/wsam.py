@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from optim_core.declarations import hyper
 from optim_core.errors import WrapperConflict
 from optim_core.rules import Value, minimum, sqrt, square, total
@@ -69,7 +71,7 @@ class WSAM(SharpnessAware):
         """With the group's lr."""
         return super().terms(group) | {"lr": group.get("lr", 0.0)}
 
-    def expressions(self) -> tuple[Expression, Expression]:
+    def expressions(self) -> tuple[Expression, Expression | None]:
         """By the mode."""
         return self.rise, self.apart if self.options["decouple"] else self.fall
 
@@ -77,7 +79,9 @@ class WSAM(SharpnessAware):
         """The base's step, and the sharpness beside it."""
         super().descend()
         if self.options["decouple"]:
-            self.calculate(self.formula(self.flatten), self.shares)
+            a = self.options["gamma"] / (1 - self.options["gamma"])
+            for share in self.shares:
+                torch._foreach_add_(share.p, share.columns["clean"], alpha=-a * float(share.options["lr"]))
 
     rise = staticmethod(GSAM.rise)
 
@@ -88,20 +92,13 @@ class WSAM(SharpnessAware):
         """Back to w, with both gradients mixed."""
         del p
         a = gamma / (1 - gamma)
-        return {"p": kept, "clean": a * _clipped(g, max_norm) + (1 - a) * clean}
+        return {"p": kept, "g": a * _clipped(g, max_norm) + (1 - a) * clean}
 
     @staticmethod
-    def apart(
-        p: Value, g: Value, kept: Value, clean: Value, sharpness: Value, *, max_norm: Value | None
-    ) -> Mapping[str, Value]:
-        """Back to w, with the sharpness put aside."""
-        del p, sharpness
-        return {"p": kept, "sharpness": _clipped(g, max_norm) - clean}
-
-    @staticmethod
-    def flatten(p: Value, sharpness: Value, *, lr: Value, gamma: Value) -> Mapping[str, Value]:
-        """To w - lr a (g_p - g)."""
-        return {"p": p - lr * (gamma / (1 - gamma)) * sharpness}
+    def apart(p: Value, g: Value, kept: Value, clean: Value, *, max_norm: Value | None) -> Mapping[str, Value]:
+        """Back to w, with g, and the sharpness put aside where that was."""
+        del p
+        return {"p": kept, "g": clean, "clean": _clipped(g, max_norm) - clean}
 
 
 def _clipped(g: Value, max_norm: Value | None) -> Value:

@@ -151,12 +151,13 @@ def bench(session: nox.Session) -> None:
     """
     # opt_einsum: without it pytorch_optimizer's Kron wants tens of gigabytes, and does not say so
     install(session, "pytorch_optimizer", "opt_einsum")
-    if session.posargs[:1] == ["matrices"]:
-        session.run("python", "benchmarks/matrices.py", *session.posargs[1:])
+    if session.posargs[:1] in (["matrices"], ["sharpness"]):
+        session.run("python", f"benchmarks/{session.posargs[0]}.py", *session.posargs[1:])
         return
     session.run("python", "benchmarks/run.py", *(session.posargs or ["--write-docs"]))
     if not session.posargs:
-        session.run("python", "benchmarks/matrices.py", "--write-docs")
+        for page in ("matrices", "sharpness"):
+            session.run("python", f"benchmarks/{page}.py", "--write-docs")
 
 
 @nox.session

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import argparse
 import gc
-import importlib
+import importlib.util
 import random
+import statistics
 import sys
 import time
 import warnings
@@ -43,6 +44,8 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {"looksam": {"k": 1}}
 SGD: Mapping[str, Any] = {"lr": 0.01, "momentum": 0.9}
 #: Steps before the first round, in which rules are traced and compiled.
 WARM_UP = 10
+#: How often everyone is made anew.
+LIVES = 10
 
 
 class Setting:
@@ -112,47 +115,45 @@ def their_base() -> Step:
     return step
 
 
-def least(steps: Mapping[Any, Step], rounds: int) -> dict[Any, float]:
-    """Seconds of each, the least of all rounds."""
-    best = dict.fromkeys(steps, float("inf"))
-    gc.collect()
+def timed(makers: Mapping[Any, Callable[[], Step]], rounds: int) -> dict[Any, list[float]]:
+    """Seconds of each, round by round; all are made anew now and then, as where memory comes to lie is chance."""
+    seconds: dict[Any, list[float]] = {name: [] for name in makers}
+    order = random.Random(0)  # noqa: S311 - nothing secret
     gc.disable()
     try:
-        for _ in range(rounds):
-            for name, step in random.sample(list(steps.items()), len(steps)):  # nobody always after the same one
-                begin = time.perf_counter()
-                step()
-                best[name] = min(best[name], time.perf_counter() - begin)
+        for _ in range(LIVES):
+            steps = {name: make() for name, make in makers.items()}
+            for step in steps.values():
+                for _ in range(WARM_UP):
+                    step()
+            gc.collect()
+            for _ in range(rounds // LIVES):
+                for name in order.sample(list(steps), len(steps)):  # nobody always after the same one
+                    begin = time.perf_counter()
+                    steps[name]()
+                    seconds[name].append(time.perf_counter() - begin)
     finally:
         gc.enable()
-    return best
+    return seconds
 
 
 def rows(methods: Sequence[str], rounds: int) -> Iterator[tuple[str, ...]]:
     """A line for each method: its step, what that is made of, and what is left over."""
-    bases = {OURS: our_base()}
-    steps = {(OURS, name): ours(name) for name in methods}
-    try:
-        steps[KOZISTR, "sam"] = theirs()
-        bases[KOZISTR] = their_base()
-    except ImportError:
+    makers: dict[Any, Callable[[], Step]] = {OURS: our_base, KOZISTR: their_base, (KOZISTR, "sam"): theirs}
+    makers |= {(OURS, name): partial(ours, name) for name in methods}
+    if importlib.util.find_spec("pytorch_optimizer") is None:
         print("pytorch_optimizer is not installed", file=sys.stderr)
-    everyone: dict[Any, Step] = {**bases, **steps}
-    for step in everyone.values():
-        for _ in range(WARM_UP):
-            step()
-    seconds = least(everyone, rounds)
-    for library, method in steps:
-        whole, base = seconds[library, method], seconds[library]
-        over = whole - base
-        yield (
-            method,
-            library,
-            f"{1e3 * whole:.2f}",
-            f"{1e3 * base:.2f}",
-            f"{1e3 * over:.2f}",
-            f"{100 * over / whole:.1f} %",
-        )
+        del makers[KOZISTR], makers[KOZISTR, "sam"]
+    seconds = timed(makers, rounds)
+    for key, mine in seconds.items():
+        if isinstance(key, tuple):
+            library, method = key
+            base = seconds[library]
+            whole, over = min(mine), min(mine) - min(base)
+            paired = statistics.median(a - b for a, b in zip(mine, base, strict=True))
+            times = (f"{1e3 * x:.2f}" for x in (whole, min(base), over))
+            shares = (100 * over / whole, 100 * paired / statistics.median(mine))
+            yield method, library, *times, *(f"{share:.1f} %" for share in shares)
 
 
 def page(table: str, rounds: int) -> str:
@@ -164,7 +165,8 @@ Written by `benchmarks/sharpness.py`; to repeat it: `nox -s bench -- sharpness`.
 `digits` (4,258 parameters in 11 tensors, so small that memory counts for nothing) on a batch of {BATCH_SIZE} with SGD,
 momentum 0.9: {rounds} rounds in which all step in turn, of each the least time, in milliseconds. **without** is
 the base's own step and one more evaluation (zeroing gradients, loss, backward), timed as one; **overhead** is the
-difference, and its share of the step. `looksam` with `k=1`: an excursion at each step. pytorch_optimizer's is around
+difference, and its share of the step. **typical** is the same share from the median of the differences within a round:
+what it is when something else runs too. `looksam` with `k=1`: an excursion at each step. pytorch_optimizer's is around
 torch's SGD.
 
 Machine and versions: {facts}.
@@ -176,13 +178,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(prog="sharpness.py", description=__doc__)
     parser.add_argument("--only", default=",".join(METHODS), metavar="A,B", help="these methods; default: all")
-    parser.add_argument("--rounds", type=int, default=400, help="default: 400")
+    parser.add_argument("--rounds", type=int, default=1000, help="default: 1000")
     parser.add_argument("--threads", type=int, default=1, help="of torch; default: 1, as the network is small")
     parser.add_argument("--write-docs", action="store_true", help="write docs/sharpness.md too")
     options = parser.parse_args(argv)
     warnings.simplefilter("ignore")  # others' deprecations
     torch.set_num_threads(options.threads)
-    heads = ("method", "library", "step", "without", "overhead", "of the step")
+    heads = ("method", "library", "step", "without", "overhead", "of the step", "typical")
     text = page(markdown(heads, list(rows(options.only.split(","), options.rounds))), options.rounds)
     print(text)
     if options.write_docs:

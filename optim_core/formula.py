@@ -9,7 +9,6 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from optim_core.entry import compute_dtype, real
@@ -21,13 +20,7 @@ from optim_core.rules.graph import Graph, Home
 from optim_core.rules.step import run
 from optim_core.rules.values import Level, Trace, Value
 
-#: What of a tensor must stay the same for its bucket to serve again.
-_LOOKS = (
-    operator.attrgetter("__class__", "dtype"),
-    Tensor.stride,
-    Tensor.numel,
-    Tensor.is_neg,
-)
+_kind = operator.attrgetter("__class__", "dtype")
 
 
 class Column(list[Tensor]):
@@ -38,24 +31,22 @@ class Column(list[Tensor]):
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:
         super().__init__(tensors)
-        #: Everything about the tensors' memory but where it is.
-        self.look = [list(map(look, self)) for look in _LOOKS]
-        self._places: list[int] | None = None
-
-    @property
-    def places(self) -> list[int]:
-        """Where each tensor lay when this was first asked."""
-        if self._places is None:
-            self._places = list(map(Tensor.data_ptr, self))
-        return self._places
+        #: Strides, numbers of elements, and what else must stay for an engine to work on other tensors as on these.
+        self.look = [
+            list(map(Tensor.stride, self)),
+            list(map(Tensor.numel, self)),
+            list(map(_kind, self)),
+            list(map(Tensor.is_neg, self)),
+        ]
+        #: Where each tensor lies.
+        self.places = list(map(Tensor.data_ptr, self))
 
     def stands(self) -> bool:
         """Whether all tensors are still where they were, and laid out as they were (types do not change in place)."""
-        _, strides, sizes, _ = self.look
         return (
             list(map(Tensor.data_ptr, self)) == self.places
-            and list(map(Tensor.stride, self)) == strides
-            and list(map(Tensor.numel, self)) == sizes
+            and list(map(Tensor.stride, self)) == self.look[0]
+            and list(map(Tensor.numel, self)) == self.look[1]
         )
 
 
@@ -83,6 +74,7 @@ class Formula:
             writes, by name.
 
     Example:
+        >>> import torch
         >>> from optim_core.rules import sqrt, square, total
         >>> normalise = Formula(lambda p, *, to: {"p": p * to / sqrt(total(square(p)))})
         >>> a, b = torch.tensor([3.0]), torch.tensor([4.0])
@@ -99,6 +91,7 @@ class Formula:
         self.options = tuple(q.name for q in parameters if q.kind is q.KEYWORD_ONLY)
         self._graphs: dict[Hashable, list[Graph]] = defaultdict(list)
         self._standing: list[_Standing] = []
+        self._buckets: list[Bucket] = []
         self._asked: tuple[str, bool | None] = ("auto", None)
 
     def __call__(self, shares: Sequence[Share], *, engine: str = "auto", foreach: bool | None = None) -> None:
@@ -111,14 +104,13 @@ class Formula:
         Raises:
             EngineUnavailable: the engine that was asked for cannot work on these tensors.
         """
-        with torch.no_grad():
-            if not self._serves(shares, (engine, foreach)):
-                self._asked = (engine, foreach)
-                self._standing = []  # a failure must leave nothing half assembled
-                self._standing = list(self._assembled(shares))
-            buckets = [bucket for standing in self._standing for bucket in standing.buckets]
-            run(buckets, {}, foreach=foreach)
-        for bucket in buckets:  # tensors need not outlive the call
+        if not self._serves(shares, (engine, foreach)):
+            self._asked = (engine, foreach)
+            self._standing, self._buckets = [], []  # a failure must leave nothing half assembled
+            self._standing = list(self._assembled(shares))
+            self._buckets = [bucket for standing in self._standing for bucket in standing.buckets]
+        run(self._buckets, {}, foreach=foreach)
+        for bucket in self._buckets:  # tensors need not outlive the call
             bucket.buffers = {}
 
     def _serves(self, shares: Sequence[Share], asked: object) -> bool:
@@ -134,14 +126,14 @@ class Formula:
         names = tuple(dict.fromkeys(("p", *self.buffers)))
         elements = sum(p.numel() for share in shares for p in share.columns["p"])
         for share in shares:
-            given = {name: share.options[name] for name in self.options}
             columns = {name: Column(share.columns[name]) for name in names}
-            yield _Standing(given, columns, list(self._buckets(given, columns, elements=elements)))
+            buckets = list(self._bucketed(share.options, columns, elements=elements))
+            yield _Standing(dict(share.options), self.options, columns, buckets)
 
-    def _buckets(
-        self, given: Mapping[str, Any], columns: Mapping[str, Sequence[Tensor]], *, elements: int
+    def _bucketed(
+        self, options: Mapping[str, Any], columns: Mapping[str, Sequence[Tensor]], *, elements: int
     ) -> Iterable[tuple[Bucket, list[int]]]:
-        host, fixed = split(given)
+        host, fixed = split({name: options[name] for name in self.options})
         if any(map(Tensor.is_complex, columns["p"])):
             columns = {name: [real(x.detach()) for x in tensors] for name, tensors in columns.items()}
         together: dict[Any, list[int]] = defaultdict(list)
@@ -198,26 +190,27 @@ class _Standing:
     """What one share's buckets rest on, and the buckets, each with its parameters' positions in the share."""
 
     def __init__(
-        self, given: dict[str, Any], columns: Mapping[str, Column], buckets: list[tuple[Bucket, list[int]]]
+        self,
+        options: Mapping[str, Any],
+        names: Sequence[str],
+        columns: Mapping[str, Column],
+        buckets: list[tuple[Bucket, list[int]]],
     ) -> None:
-        self._given = given
-        self._fixed = split(given)[1]
+        self._options = options
+        self._names = names
+        self._fixed = split({name: options[name] for name in names})[1]
         self._params = columns["p"]
         self._looks = {name: tensors.look for name, tensors in columns.items()}
-        self._buckets = [
-            (bucket, tuple(bucket.buffers), None if len(places) == len(self._params) else places)
-            for bucket, places in buckets
-        ]
         self.buckets = [bucket for bucket, _ in buckets]
+        self._places = [None if len(places) == len(self._params) else places for _, places in buckets]
         # what a bucket has of complex parameters are views, made anew
         self._anew = any(map(Tensor.is_complex, self._params))
 
     def serves(self, share: Share) -> bool:
         """Bring numbers and tensors up to date; False if more than those has changed."""
-        given = {name: share.options[name] for name in self._given}
-        if self._anew or not (given == self._given or self._takes(given)):
+        if self._anew or not (share.options == self._options or self._takes(share.options)):
             return False
-        columns = {}
+        columns: dict[str, Column] = {}
         for name, look in self._looks.items():
             tensors = share.columns[name]
             columns[name] = tensors = tensors if isinstance(tensors, Column) else Column(tensors)
@@ -226,22 +219,23 @@ class _Standing:
             if tensors.look != look or (name == "p" and not self._are(tensors)):
                 return False
             self._looks[name] = tensors.look
-            for bucket, _, _ in self._buckets:
-                bucket.addresses.pop(name, None)
-        for bucket, names, places in self._buckets:
-            bucket.buffers = {
-                name: columns[name] if places is None else [columns[name][i] for i in places] for name in names
-            }
+            for bucket, places in zip(self.buckets, self._places, strict=True):
+                bucket.addresses[name] = tensors.places if places is None else [tensors.places[i] for i in places]
+        for bucket, places in zip(self.buckets, self._places, strict=True):
+            if places is None:
+                bucket.buffers = columns
+            else:
+                bucket.buffers = {name: [tensors[i] for i in places] for name, tensors in columns.items()}
         return True
 
-    def _takes(self, given: dict[str, Any]) -> bool:
+    def _takes(self, options: Mapping[str, Any]) -> bool:
         """Whether the same branches are taken with other options."""
-        host, fixed = split(given)
+        host, fixed = split({name: options[name] for name in self._names})
         if fixed != self._fixed or not all(bucket.graph.trace.holds(host) for bucket in self.buckets):
             return False
         for bucket in self.buckets:
             bucket.host = host
-        self._given = given
+        self._options = dict(options)
         return True
 
     def _are(self, params: Column) -> bool:

@@ -384,7 +384,7 @@ class RuleOptimizer(_Declared):
 
     def _step_as_before(self, given: dict[str, Any]) -> bool:
         """Step with what earlier steps have left assembled; False if none of it fits any more."""
-        for standing in tuple(self._update.standing):
+        for standing in reversed(tuple(self._update.standing)):  # the one of the last step comes first
             buckets = standing.buckets(
                 self.param_groups,
                 self._present(),

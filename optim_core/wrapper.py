@@ -6,6 +6,7 @@ import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -170,7 +171,7 @@ class Wrapper(_Declared):
     def defaults(self, value: object) -> None:
         del value
 
-    @property
+    @cached_property
     def innermost(self) -> Optimizer:
         """The optimizer at the core of all wrappers."""
         return self.base.innermost if isinstance(self.base, Wrapper) else self.base
@@ -338,9 +339,9 @@ class Wrapper(_Declared):
         loss = None
         self.stepped = False
         if closure is not None:
-            with torch.enable_grad():
+            with torch.set_grad_enabled(True):
                 loss = self.collect(closure)
-        with torch.no_grad():
+        with torch.set_grad_enabled(False):
             self._unscale()
             if self.prepare(None if found_inf is None else bool(found_inf)):
                 self.apply()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,11 @@ from optim_core.rules.graph import Graph, Home
 from optim_core.rules.step import run
 from optim_core.rules.values import Level, Trace, Value
 
+#: Numbers that operations have a case of their own for.
+SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, 1e-30, math.inf, -math.inf, math.nan]
+#: How many operands an operation takes, if not two.
+ARGUMENTS = {"where": 3, "lerp": 3, **dict.fromkeys(("neg", "abs", "square", "sign", "sqrt", "exp", "log"), 1)}
+ARGUMENTS |= {"uniform": 3, **dict.fromkeys(("tanh", "sigmoid", "not", "bfloat16"), 1)}
 #: Every n-th element is what sampled values and states hold.
 EVERY = 3
 HOMES = {

@@ -24,6 +24,7 @@ from benchmarks import (
     plot,
     report,
     run,
+    sharpness,
     summary,
     timing,
     traffic,
@@ -121,6 +122,22 @@ def test_every_registered_optimizer_is_described() -> None:
         method = measure.described(spec, [TINY])
         least = 3 * TINY.numel * traffic.FLOAT32  # nothing moves a weight without reading and writing it
         assert method.bytes_moved["tiny"] >= least, spec.name
+
+
+# what sharpness costs -----------------------------------------------------------------------------------------
+def test_the_cost_of_sharpness(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sharpness, "LIVES", 2)
+    threads = torch.get_num_threads()
+    try:
+        sharpness.main(["--only", "sam,looksam", "--rounds", "4"])
+    finally:
+        torch.set_num_threads(threads)
+    page = capsys.readouterr().out
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if "optim-core |" in line]
+    assert [line[0] for line in lines] == ["sam", "looksam"]
+    for _, _, step, without, over, *shares in lines:
+        assert float(step) - float(without) == pytest.approx(float(over), abs=0.011)
+        assert all(share.endswith("%") for share in shares)
 
 
 # who else has it -----------------------------------------------------------------------------------------------

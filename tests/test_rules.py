@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
+from graphs import ARGUMENTS, SPECIAL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -18,10 +20,11 @@ from optim_core.errors import RuleError
 from optim_core.rules import eager
 from optim_core.rules.bucket import Bucket
 from optim_core.rules.graph import Graph, Home
+from optim_core.rules.host import function
 from optim_core.rules.schedule import schedule
 from optim_core.rules.stacked import stacked
 from optim_core.rules.step import run
-from optim_core.rules.values import Level, Trace, Value
+from optim_core.rules.values import HOST_OPERATIONS, LOGICAL, Level, Trace, Value, evaluate
 from optim_core.rules.vocabulary import (
     amax,
     clamp,
@@ -191,6 +194,24 @@ def test_level_and_number_of_a_state_may_follow_from_options(scale: str, shape: 
 def symbols() -> tuple[Value, Value]:
     trace = Trace({"lr": 0.1})
     return trace.input("p", Level.ELEMENT), trace.input("lr", Level.HOST)
+
+
+#: Operations that draw, or take what is drawn.
+DRAWS = ("uniform", "stochastic_bfloat16")
+
+
+@pytest.mark.parametrize("op", sorted(HOST_OPERATIONS))
+def test_host_numbers_are_the_same_in_one_function_as_one_by_one(op: str) -> None:
+    names = ("a", "b", "c")[: ARGUMENTS.get(op, 2)]
+    for numbers in itertools.product([0.0, 0.5] if op in DRAWS else SPECIAL, repeat=len(names)):
+        host = dict(zip(names, numbers, strict=True))
+        trace = Trace(host)
+        inputs = [trace.input(name, Level.HOST) for name in names]
+        first = inputs[0] > 0 if op in LOGICAL | {"where"} else inputs[0]
+        value = trace.number(trace.apply(op, first, *inputs[1:]))
+        values = [value, 1 - value * inputs[-1]]
+        wanted = [float(evaluate(v, host)) for v in values]
+        assert list(map(repr, function(values)(host, {}, {}))) == list(map(repr, wanted))
 
 
 def test_misuse_of_symbols_says_what_to_do() -> None:

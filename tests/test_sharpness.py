@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 import optim_core
-from optim_core.errors import ClosureError, InvalidOption
+from optim_core.errors import ClosureError, InvalidOption, SparseGradient, UnsupportedParameter
 
 #: Every wrapper that can be driven by hand.
 NAMES = [
@@ -239,6 +240,121 @@ def test_parameters_in_another_memory_format(name: str) -> None:
             optimizer.minimize(lambda: model(x).square().mean())  # noqa: B023
         ends.append([p.detach().contiguous() for p in model.parameters()])
     torch.testing.assert_close(ends[0], ends[1], rtol=1e-9, atol=1e-12)
+
+
+# what stands from one step to the next -------------------------------------------------------------------------
+def other_memory(optimizer: Any, params: list[Parameter], draw: random.Random) -> None:
+    p = draw.choice(params)
+    p.data = p.data.clone()
+
+
+def other_layout(optimizer: Any, params: list[Parameter], draw: random.Random) -> None:
+    p = params[0]
+    p.data = p.data.t().contiguous().t() if p.is_contiguous() else p.data.contiguous()
+
+
+def other_rate(optimizer: Any, params: list[Parameter], draw: random.Random) -> None:
+    draw.choice(optimizer.param_groups)["lr"] = draw.uniform(0.01, 0.1)
+
+
+def other_radius(optimizer: Any, params: list[Parameter], draw: random.Random) -> None:
+    optimizer.options["rho"] = draw.uniform(0.05, 0.5)
+
+
+def radius_of_a_group(optimizer: Any, params: list[Parameter], draw: random.Random) -> None:
+    draw.choice(optimizer.param_groups)["rho"] = draw.uniform(0.05, 0.5)
+
+
+def frozen(optimizer: Any, params: list[Parameter], draw: random.Random) -> None:
+    p = draw.choice(params[:-1])
+    p.requires_grad_(not p.requires_grad)
+
+
+def other_group(optimizer: Any, params: list[Parameter], draw: random.Random) -> None:
+    p = optimizer.param_groups[0]["params"].pop()
+    name = optimizer.param_groups[0]["param_names"].pop()
+    optimizer.add_param_group({"params": [(name, p)], "lr": 0.05})
+
+
+def reloaded(optimizer: Any, params: list[Parameter], draw: random.Random) -> None:
+    optimizer.load_state_dict(optimizer.state_dict())
+
+
+EVENTS = (other_memory, other_layout, other_rate, other_radius, radius_of_a_group, frozen, other_group, reloaded)
+
+
+@each
+@pytest.mark.parametrize("engine", ["auto", "eager"])
+def test_what_stands_from_step_to_step_changes_nothing(name: str, engine: str) -> None:
+    ends = []
+    for afresh in (False, True):
+        draw = random.Random(0)  # noqa: S311 - nothing secret
+        params = [Parameter(torch.sin(torch.arange(1200.0) + i).double().reshape(30, 40)) for i in range(5)]
+        named = [(f"{i}.{'weight' if i % 2 else 'bias'}", p) for i, p in enumerate(params)]
+        groups = [{"params": named[:3], "lr": 0.1}, {"params": named[3:], "lr": 0.05}]
+        options = {"k": 2} if name == "looksam" else {}
+        optimizer = wrapped(name, optim_core.get("sgd")(groups, lr=0.1, engine=engine), **options)
+        steps = [event for event in EVENTS for _ in range(3)]
+        draw.shuffle(steps)
+        for event in steps:
+            if event is not other_group or len(optimizer.param_groups[0]["params"]) > 1:
+                event(optimizer, params, draw)
+            for _ in range(2):
+                if afresh:
+                    optimizer._settle()
+                optimizer.minimize(lambda: sum((p * p).sin().sum() for p in params if p.requires_grad))  # noqa: B023
+        ends.append([p.detach().clone() for p in params])
+    torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=0)
+
+
+@each
+def test_gradients_that_do_not_fit_are_refused_and_nothing_has_moved(name: str) -> None:
+    params = parameters()
+    optimizer = wrapped(name, sgd(params), **{"k": 1} if name == "looksam" else {})
+    mixes = optimizer.expressions()[1] is not None
+    for second in (False, True) if mixes else (False,):
+        minimized(optimizer, params, 0)
+        before = [p.detach().clone() for p in params]
+        optimizer.zero_grad()
+        loss(params, 0).backward()
+        if second:
+            optimizer.first_step()
+            loss(params, 0).backward()
+        params[1].grad = torch.ones(3, dtype=torch.float64).to_sparse()
+        for _ in range(2):
+            with pytest.raises(SparseGradient, match=r"sparse gradient for a parameter of shape \(3,\)"):
+                optimizer.second_step() if second else optimizer.first_step()
+        optimizer.restore()
+        optimizer.zero_grad()
+        assert all(torch.equal(p, q) for p, q in zip(params, before, strict=True))
+    loss(params, 0).backward()
+    params[0].data = torch.ones(2, 2, dtype=torch.float64)
+    with pytest.raises(UnsupportedParameter, match=r"a gradient of shape \(3, 4\) .* does not fit .* \(2, 2\)"):
+        optimizer.first_step()
+    assert params[0].eq(1).all()
+
+
+@each
+def test_a_second_step_that_fails_can_be_taken_again(name: str) -> None:
+    """With other gradients, those of a parameter among them that had none before."""
+    ends = []
+    for fails in (False, True):
+        params = parameters()
+        optimizer = wrapped(name, sgd(params), **{"k": 1} if name == "looksam" else {})
+        minimized(optimizer, params, 0)
+        optimizer.zero_grad()
+        (params[0] ** 2).sum().backward()
+        optimizer.first_step()
+        if fails and optimizer.expressions()[1] is not None:
+            (params[0] ** 3).sum().backward()
+            params[1].grad = torch.ones(3, dtype=torch.float64).to_sparse()
+            with pytest.raises(SparseGradient):
+                optimizer.second_step()
+            optimizer.zero_grad()
+        loss(params, 1).backward()
+        optimizer.second_step()
+        ends.append(params)
+    torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=0)
 
 
 @each

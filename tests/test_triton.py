@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from engines import needs_compiler, needs_gpu, needs_triton
-from graphs import HOMES, RECIPES, SHAPES, WORDS, Recipe, assert_alike, stepped, tensors
+from graphs import ARGUMENTS, HOMES, RECIPES, SHAPES, SPECIAL, WORDS, Recipe, assert_alike, stepped, tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -74,9 +74,6 @@ def test_gradients_of_another_type() -> None:
 
 
 # single operations ----------------------------------------------------------------------------------------------
-SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, 1e-30, math.inf, -math.inf, math.nan]
-ARGUMENTS = {"where": 3, "lerp": 3, **dict.fromkeys(("neg", "abs", "square", "sign", "sqrt", "exp", "log"), 1)}
-ARGUMENTS |= dict.fromkeys(("tanh", "sigmoid", "not", "bfloat16"), 1)
 #: On any numbers; random draws are a matter of tests/test_rounding.py.
 OPERATIONS = sorted(HOST_OPERATIONS.keys() - {"mod", "uniform", "stochastic_bfloat16"})
 

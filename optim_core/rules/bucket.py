@@ -25,7 +25,7 @@ class Bucket:
         engine: the name of the engine that runs it.
         reason: why that one.
         addresses: for engines that work on memory, where each buffer's tensors lie.
-        tables: what the engine has prepared for these tensors.
+        tables: what the engine has prepared for these tensors, by keys of its own.
     """
 
     graph: Graph
@@ -35,7 +35,7 @@ class Bucket:
     engine: str = "eager"
     reason: str = ""
     addresses: dict[str, list[int]] = field(default_factory=dict, repr=False)
-    tables: dict[str, Any] = field(default_factory=dict, repr=False)
+    tables: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def locate(self, name: str) -> list[int]:
         """Where each of a buffer's tensors lies."""

@@ -12,7 +12,6 @@ from optim_core.errors import RuleError
 from optim_core.rules.bucket import Bucket, Run, total_dtype
 from optim_core.rules.eager import EagerRun
 from optim_core.rules.engines import COMPILED
-from optim_core.rules.graph import Graph
 
 
 def run(buckets: Sequence[Bucket], whole: Mapping[str, Tensor], *, foreach: bool | None = None) -> None:
@@ -26,9 +25,11 @@ def run(buckets: Sequence[Bucket], whole: Mapping[str, Tensor], *, foreach: bool
     runs = [_start(bucket, whole, foreach) for bucket in buckets]
     if not runs:
         return
-    for together in _passes([bucket.graph for bucket in buckets]):
-        parts = zip(*[r.sums(together) for r in runs], strict=True)
-        totals = [_added(part, buckets[0].device) for part in parts]
+    for together in _passes(buckets):
+        totals = runs[0].sums(together)
+        if len(runs) > 1:
+            parts = zip(totals, *(r.sums(together) for r in runs[1:]), strict=True)
+            totals = [_added(part, buckets[0].device) for part in parts]
         for r in runs:
             r.know(together, totals)
     for r in runs:
@@ -50,14 +51,15 @@ def _added(parts: Sequence[Tensor | float], device: torch.device) -> Tensor | fl
     return torch.stack([torch.as_tensor(x, dtype=dtype, device=device) for x in parts]).sum()
 
 
-def _passes(graphs: Sequence[Graph]) -> Sequence[tuple[int, ...]]:
+def _passes(buckets: Sequence[Bucket]) -> Sequence[tuple[int, ...]]:
     """The passes over memory that sum, as positions among a rule's totals: few, if all graphs need the same."""
-    passes = list(map(operator.attrgetter("passes"), graphs))
-    if passes.count(passes[0]) == len(passes):
-        return graphs[0].passes
-    if len({len(graph.depths) for graph in graphs}) > 1:
+    wanted = list(map(operator.attrgetter("graph.passes"), buckets))
+    passes: Sequence[tuple[int, ...]] = wanted[0]
+    if wanted.count(passes) == len(wanted):
+        return passes
+    if len({len(bucket.graph.depths) for bucket in buckets}) > 1:
         raise RuleError(
             "the rule asks for more totals for some parameters than for others, but each sums over all of them: call "
             "total(...) before any branch"
         )
-    return [(i,) for i in range(len(graphs[0].depths))]
+    return [(i,) for i in range(len(buckets[0].graph.depths))]

@@ -30,7 +30,7 @@ class NativeRun:
 
     def __init__(self, bucket: Bucket, whole: Mapping[str, Tensor]) -> None:
         self.bucket = bucket
-        self._whole = {name: float(x) for name, x in whole.items()}  # as they are before the step
+        self._whole = dict(zip(whole, map(float, whole.values()), strict=True))  # as they are before the step
         self._totals: dict[int, float] = {}
 
     def sums(self, together: tuple[int, ...]) -> Sequence[float]:
@@ -57,11 +57,10 @@ class NativeRun:
 
     def _execute(self, together: tuple[int, ...] | None) -> Sequence[float]:
         bucket = self.bucket
-        key = f"pass {together}"
-        found: Pass | None = bucket.tables.get(key)
+        found: Pass | None = bucket.tables.get(together)
         if found is None:
             kernel = _kernel(bucket, together)
-            found = bucket.tables[key] = Pass(kernel, _table(bucket, kernel.program))
+            found = bucket.tables[together] = Pass(kernel, _table(bucket, kernel.program))
         addresses = list(map(bucket.locate, found.buffers))
         return found(addresses, found.kernel.scalars(bucket.host, self._whole, self._totals))
 

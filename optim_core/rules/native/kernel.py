@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import struct
 from array import array
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -93,6 +94,7 @@ class Pass:
         self._ordered: list[array[int]] = [array("Q")] * len(self.buffers)
         self._pointers = array("Q", bytes(8 * len(self.buffers)))
         self._scalars = array("d", bytes(8 * len(program.scalars)))
+        self._write = struct.Struct(f"{len(program.scalars)}d").pack_into
         self._totals = array("d", bytes(8 * len(program.totals)))
         self._partials = array("d", bytes(8 * len(program.reductions) * table.chunks))
         self._values = array("d", bytes(8 * len(program.tensor_values) * table.tensors))
@@ -122,7 +124,7 @@ class Pass:
                 self._listed[k] = listed
                 self._ordered[k] = self._table.ordered(self.buffers[k], listed)
                 self._pointers[k] = _address(self._ordered[k])
-        self._scalars[:] = array("d", scalars)
+        self._write(self._scalars, 0, *scalars)
         self._call.threads = min(torch.get_num_threads(), self._most)
         self._run(self._where)
         return self._totals.tolist()
@@ -197,7 +199,7 @@ class Table:
         """A buffer's addresses in the table's order; made anew where the list is another one."""
         kept = self._ordered.get(name)
         if kept is None or kept[0] is not addresses:
-            kept = self._ordered[name] = (addresses, array("Q", [addresses[i] for i in self.order]))
+            kept = self._ordered[name] = (addresses, array("Q", map(addresses.__getitem__, self.order)))
         return kept[1]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -17,6 +18,9 @@ Options: TypeAlias = Mapping[str, Any]
 Terms: TypeAlias = Callable[[Mapping[str, Any]], Options]
 #: A group's parameters, with the options that tell some of them from others.
 Parts: TypeAlias = Callable[[Mapping[str, Any]], Iterable[tuple[Options, Sequence[Tensor]]]]
+
+_gradient = operator.attrgetter("grad")
+_members = operator.itemgetter("params")
 
 
 class Part(Share):
@@ -37,8 +41,8 @@ class Part(Share):
         self.begin()
 
     def begin(self) -> None:
-        """Start a step, with nothing but the parameters."""
-        self.columns: dict[str, Column] = {"p": self.p}
+        """Start a step, with the parameters and the memory that earlier ones had."""
+        self.columns: dict[str, Column] = {"p": self.p, **self._rooms}
 
     def end(self) -> None:
         """End a step: gradients need not outlive it."""
@@ -60,6 +64,7 @@ class Part(Share):
         if found is None:
             for p in self.p:
                 check_gradient(p, owner)
+            for p in self.p:
                 p.grad = torch.zeros_like(p) if p.grad is None else p.grad
             found = Column(p.grad for p in self.p if p.grad is not None)
             self._look = found.look
@@ -67,10 +72,9 @@ class Part(Share):
 
     def gradients_as_before(self) -> Column | None:
         """The gradients at hand, if there are all of them and each is like its last."""
-        gradients: list[Any] = [p.grad for p in self.p]
         try:
-            found = Column(gradients)
-        except (AttributeError, RuntimeError):  # one is missing, or sparse
+            found = Column(map(_gradient, self.p))
+        except (TypeError, RuntimeError):  # one is missing, or sparse
             return None
         return found if found.look == self._look else None
 
@@ -94,7 +98,7 @@ class Crowd:
         self, groups: Sequence[dict[str, Any]], terms: Terms, parts: Parts, wanted: Callable[[Tensor], bool]
     ) -> None:
         self._groups = list(groups)
-        self._params = [p for group in groups for p in group["params"]]
+        self._params = list(itertools.chain.from_iterable(map(_members, groups)))
         self._terms = list(map(terms, groups))
         together: dict[Any, tuple[Options, list[Tensor], list[tuple[int, Options]]]] = {}
         for k, group in enumerate(groups):
@@ -110,9 +114,12 @@ class Crowd:
 
     def begin(self, groups: Sequence[dict[str, Any]], terms: Terms) -> bool:
         """Start another step with those who have gradients; False if they are others, or not as they were."""
-        if not (_same(groups, self._groups) and _same([p for g in groups for p in g["params"]], self._params)):
+        params = list(itertools.chain.from_iterable(map(_members, groups)))
+        if len(groups) != len(self._groups) or len(params) != len(self._params):
             return False
-        if any(p.grad is not None for p in self.absent):
+        if not (all(map(operator.is_, groups, self._groups)) and all(map(operator.is_, params, self._params))):
+            return False
+        if self.absent and any(p.grad is not None for p in self.absent):
             return False
         now = list(map(terms, groups))
         if now != self._terms:
@@ -126,7 +133,3 @@ class Crowd:
             part.begin()
             part.columns["g"] = gradients
         return True
-
-
-def _same(ours: Sequence[object], theirs: Sequence[object]) -> bool:
-    return len(ours) == len(theirs) and all(map(operator.is_, ours, theirs))

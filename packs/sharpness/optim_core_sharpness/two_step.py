@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -110,12 +110,10 @@ class SharpnessAware(Wrapper):
 
     def terms(self, group: Mapping[str, Any]) -> dict[str, Any]:
         """The options of the expressions for a group: the wrapper's, but a group may have a ``rho`` of its own."""
-        return self.options | {"rho": self._rho(group)}
-
-    def _rho(self, group: Mapping[str, Any]) -> Any:
         if "rho" not in group or "rho" in self.defaults:  # the base's own (Adadelta's, Sophia's)
-            return self.options["rho"]
-        return self.hypers["rho"].check(group["rho"], f"{self.method.name}, in a parameter group")
+            return dict(self.options)
+        rho = self.hypers["rho"].check(group["rho"], f"{self.method.name}, in a parameter group")
+        return self.options | {"rho": rho}
 
     def parts(self, group: Mapping[str, Any]) -> Iterable[tuple[Options, Sequence[Tensor]]]:
         """The group's parameters, by options that some have and others have not."""
@@ -252,6 +250,8 @@ class SharpnessAware(Wrapper):
         for share in self.shares:
             self._fill(share, formula.buffers)
         self.calculate(formula, self.shares)
+        for share in self.shares:  # the next backward may have the gradients' memory, which is in the caches
+            share.columns.pop("g", None)
         self._away = True
         if self.twice:
             self._freeze()
@@ -266,21 +266,33 @@ class SharpnessAware(Wrapper):
         self._arrive()
 
     def _return(self) -> None:
-        with torch.no_grad():
-            for share in self.shares:
-                if "kept" in share.columns:
+        if self.twice:
+            with torch.set_grad_enabled(False):
+                for share in self.shares:
                     torch._foreach_copy_(share.p, share.columns["kept"])
 
     def _mix(self, formula: Formula) -> None:
         """Return, and make one gradient of both."""
-        if "clean" in formula.buffers:
-            self._join()
-        for share in self.shares:
-            del share.columns["g"]
+        shares = self.shares
+        if self._crowd and self._crowd.absent:
+            shares = shares + self._joined({id(p) for p in self._crowd.absent if p.grad is not None})
+        for share in shares:
+            share.columns.pop("g", None)  # of an attempt that failed
             if not share.p.stands():
                 share.columns["p"] = Column(share.p)
             self._fill(share, formula.buffers)
-        self.calculate(formula, self.shares)
+        self.calculate(formula, shares)
+        self.shares = shares
+
+    @torch.no_grad()
+    def _joined(self, late: Collection[int]) -> list[Part]:
+        """Parameters that have a gradient from the second evaluation only have not moved, and had a gradient of 0."""
+        parts = self._gathered(lambda p: id(p) in late).parts
+        for part in parts:
+            self._fill(part, ("g", "kept", "clean"))
+            torch._foreach_copy_(part.columns["kept"], part.p)
+            torch._foreach_zero_(part.columns["clean"])
+        return parts
 
     def _fill(self, share: Part, names: Iterable[str]) -> None:
         """Give parameters the buffers that they have not yet."""
@@ -298,16 +310,6 @@ class SharpnessAware(Wrapper):
         for layer, momentum, tracking in self._frozen:
             layer.momentum, layer.track_running_stats = momentum, tracking
         self._frozen = []
-
-    @torch.no_grad()
-    def _join(self) -> None:
-        """Parameters that have a gradient from the second evaluation only have not moved, and had a gradient of 0."""
-        late = {id(p) for p in self._crowd.absent if p.grad is not None} if self._crowd else ()
-        for share in self._gathered(lambda p: id(p) in late).parts if late else ():
-            self._fill(share, ("g", "kept", "clean"))
-            torch._foreach_copy_(share.columns["kept"], share.p)
-            torch._foreach_zero_(share.columns["clean"])
-            self.shares.append(share)
 
     def _gathered(self, wanted: Callable[[Tensor], bool]) -> Crowd:
         return Crowd(self.param_groups, self.terms, self.parts, wanted)

@@ -42,6 +42,7 @@ METHODS = ("sam", "asam", "gsam", "wsam", "looksam")
 #: LookSAM evaluates twice every k steps: here at each.
 OPTIONS: Mapping[str, Mapping[str, Any]] = {"looksam": {"k": 1}}
 SGD: Mapping[str, Any] = {"lr": 0.01, "momentum": 0.9}
+BY_HAND = "by hand"
 #: Steps before the first round, in which rules are traced and compiled.
 WARM_UP = 10
 #: How often everyone is made anew.
@@ -85,6 +86,28 @@ def our_base() -> Step:
     def step() -> None:
         setting.evaluate(optimizer)
         optimizer.minimize(setting.loss)
+
+    return step
+
+
+def by_hand() -> Step:
+    """SAM around our SGD in as few calls of torch as there can be, for these parameters and no others."""
+    setting = Setting()
+    params: list[torch.Tensor] = list(setting.model.parameters())
+    before = [torch.empty_like(p) for p in params]
+    optimizer: Any = optim_core.get("sgd")(setting.model.named_parameters(), **SGD)
+
+    def step() -> None:
+        setting.evaluate(optimizer)
+        gradients: list[Any] = [p.grad for p in params]
+        with torch.no_grad():
+            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))).item()
+            torch._foreach_copy_(before, params)
+            torch._foreach_add_(params, gradients, alpha=0.05 / (norm + 1e-12))
+        setting.evaluate(optimizer)
+        with torch.no_grad():
+            torch._foreach_copy_(params, before)
+        optimizer.step()
 
     return step
 
@@ -140,7 +163,7 @@ def timed(makers: Mapping[Any, Callable[[], Step]], rounds: int) -> dict[Any, li
 def rows(methods: Sequence[str], rounds: int) -> Iterator[tuple[str, ...]]:
     """A line for each method: its step, what that is made of, and what is left over."""
     makers: dict[Any, Callable[[], Step]] = {OURS: our_base, KOZISTR: their_base, (KOZISTR, "sam"): theirs}
-    makers |= {(OURS, name): partial(ours, name) for name in methods}
+    makers |= {(OURS, name): partial(ours, name) for name in methods} | {(BY_HAND, "sam"): by_hand}
     if importlib.util.find_spec("pytorch_optimizer") is None:
         print("pytorch_optimizer is not installed", file=sys.stderr)
         del makers[KOZISTR], makers[KOZISTR, "sam"]
@@ -148,7 +171,7 @@ def rows(methods: Sequence[str], rounds: int) -> Iterator[tuple[str, ...]]:
     for key, mine in seconds.items():
         if isinstance(key, tuple):
             library, method = key
-            base = seconds[library]
+            base = seconds.get(library, seconds[OURS])
             whole, over = min(mine), min(mine) - min(base)
             paired = statistics.median(a - b for a, b in zip(mine, base, strict=True))
             times = (f"{1e3 * x:.2f}" for x in (whole, min(base), over))
@@ -166,8 +189,9 @@ Written by `benchmarks/sharpness.py`; to repeat it: `nox -s bench -- sharpness`.
 momentum 0.9: {rounds} rounds in which all step in turn, of each the least time, in milliseconds. **without** is
 the base's own step and one more evaluation (zeroing gradients, loss, backward), timed as one; **overhead** is the
 difference, and its share of the step. **typical** is the same share from the median of the differences within a round:
-what it is when something else runs too. `looksam` with `k=1`: an excursion at each step. pytorch_optimizer's is around
-torch's SGD.
+what it is when something else runs too. `looksam` with `k=1`: an excursion at each step. **by hand** is SAM written
+out around our SGD in five calls of torch, for these parameters only, without options, groups, hooks or checks: what is
+left to gain. pytorch_optimizer's is around torch's SGD.
 
 Machine and versions: {facts}.
 

@@ -58,7 +58,8 @@ def call(optimizer: Optimizer, closure: Callable[[], Any]) -> Any:
     optimizer.zero_grad()
     with torch.enable_grad():
         result = closure()
-    if any(p.grad is not None for p in parameters(optimizer)):
+    gradients = [p.grad for p in parameters(optimizer)]
+    if gradients.count(None) < len(gradients):  # compares by identity first
         raise ClosureError(_OWN_BACKWARD)
     return result
 

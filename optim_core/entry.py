@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from optim_core.rules.compose import Transform
+
 _LOW_PRECISION = (torch.float16, torch.bfloat16)
 
 
@@ -25,6 +27,7 @@ class Entry:
         group: its parameter group.
         param: the parameter itself.
         kept: for each buffer that a transform keeps, the memory that holds it.
+        transforms: what is composed with the rule for it.
     """
 
     p: Tensor
@@ -36,6 +39,7 @@ class Entry:
     group: dict[str, Any]
     param: Tensor
     kept: Mapping[str, dict[str, Tensor]]
+    transforms: tuple[Transform, ...]
 
     @property
     def nbytes(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
@@ -20,7 +20,7 @@ from optim_core.errors import GraphMissing, OptimCoreError, UnknownOption, Unsup
 from optim_core.explanation import Explanation, decay_text, explained
 from optim_core.method import GIVEN, Method, read_class
 from optim_core.rules.bucket import total_dtype
-from optim_core.rules.compose import Transform
+from optim_core.rules.compose import Transform, acting
 from optim_core.rules.engines import checked
 from optim_core.rules.step import run
 from optim_core.rules.values import Level
@@ -111,6 +111,7 @@ class RuleOptimizer(_Declared):
             self._run_by(options.pop("engine", "auto"), options.pop("foreach", None))
             given = self.method.check(options)
             self._transforms = ()
+            self._spared = {}
             self._keepers = {}
             self._generators = {}
             defaults = {name: h.default for name, h in self.hypers.items()} | given
@@ -265,13 +266,17 @@ class RuleOptimizer(_Declared):
         """What is composed with the rule, in the order in which a gradient passes."""
         return self._transforms
 
-    def add_transform(self, transform: Transform, keeper: Keeper | None = None) -> None:
+    def add_transform(
+        self, transform: Transform, keeper: Keeper | None = None, *, spared: Collection[Tensor] = ()
+    ) -> None:
         """Compose a transform with the rule; a gradient passes it before those already there.
 
         Args:
             transform: what to compose.
             keeper: holds what the transform keeps, and gives it numbers.
+            spared: parameters that it leaves alone; more may join later, together with their group.
         """
+        self._spared: dict[Transform, Collection[Tensor]] = {**self._spared, transform: spared}
         self._transforms: tuple[Transform, ...] = (transform, *self._transforms)
         mine = {} if keeper is None else {type(transform).__name__: keeper}
         self._keepers: dict[str, Keeper] = {**self._keepers, **mine}
@@ -413,7 +418,7 @@ class RuleOptimizer(_Declared):
             self._start_whole()
         entries = list(self._entries([pair for pair in pairs if pair[0].numel()], extras, given))
         whole = {name: self.whole[name] for name in self.method.whole}
-        crews = self._update.run(entries, whole, self._transforms)
+        crews = self._update.run(entries, whole)
         for entry in entries:
             entry.states["step"] += 1
         if crews:
@@ -486,14 +491,24 @@ class RuleOptimizer(_Declared):
                 shared[key] = self._options(group, step, given, first=first)
             g = p.grad
             if g is not None:
+                transforms = acting(self._transforms, self._spared, p)
                 yield Entry(
-                    real(p.detach()), real(g.detach()), shared[key], key, states, extras[id(p)], group, p, self._kept(p)
+                    p=real(p.detach()),
+                    g=real(g.detach()),
+                    options=shared[key],
+                    share=key,
+                    states=states,
+                    extras=extras[id(p)],
+                    group=group,
+                    param=p,
+                    kept=self._kept(p, transforms),
+                    transforms=transforms,
                 )
 
-    def _kept(self, p: Tensor) -> dict[str, dict[str, Tensor]]:
+    def _kept(self, p: Tensor, transforms: Iterable[Transform]) -> dict[str, dict[str, Tensor]]:
         """What transforms keep for a parameter: the memory in which each buffer of that name is found."""
         found = {}
-        for transform in self._transforms:
+        for transform in transforms:
             for buffer, name in transform.kept_names().items():
                 memory = self._keepers[type(transform).__name__].memory.setdefault(p, {})
                 if name not in memory:
@@ -537,7 +552,7 @@ class RuleOptimizer(_Declared):
     def __getstate__(self) -> dict[str, Any]:
         for kind, generator in self._generators.items():
             self.whole[f"generator_{kind}"] = generator.get_state()
-        own = {name: getattr(self, name) for name in ("engine", "foreach", "_transforms", "_keepers")}
+        own = {name: getattr(self, name) for name in ("engine", "foreach", "_transforms", "_spared", "_keepers")}
         return super().__getstate__() | own
 
     def __setstate__(self, state: dict[str, Any]) -> None:

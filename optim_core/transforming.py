@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -13,11 +13,12 @@ from torch.optim.optimizer import Optimizer
 from optim_core.closures import check_dense
 from optim_core.entry import compute_dtype, real
 from optim_core.errors import UnsupportedParameter, WrapperConflict
+from optim_core.explanation import Explanation
 from optim_core.method import scalars, split
 from optim_core.optimizer import RuleOptimizer
 from optim_core.readings import Reading, reading_of
 from optim_core.rules.bucket import Bucket
-from optim_core.rules.compose import Settings, Transform, decayed, entering, offers_of, transformed, update_of
+from optim_core.rules.compose import Settings, Transform, acting, decayed, entering, offers_of, transformed, update_of
 from optim_core.rules.graph import Graph, Home
 from optim_core.rules.step import run
 from optim_core.rules.values import Level, Trace, Value
@@ -38,6 +39,11 @@ class TransformWrapper(Wrapper):
     #: Whether complex parameters are refused.
     real_only: ClassVar[bool] = False
 
+    def spares(self, name: str) -> bool:
+        """Whether a parameter of this name is left alone."""
+        del name
+        return False
+
     @property
     def uses_lr(self) -> bool:
         """Whether the transform needs a learning rate in every group."""
@@ -49,19 +55,27 @@ class TransformWrapper(Wrapper):
 
     def wrapped(self) -> None:
         """Compose with the rule if there is one, else with the transforms that are there, else begin."""
+        self._left_alone: set[Tensor] = set()
         super().wrapped()
         mine = self.transform()
         self._graphs: dict[Hashable, list[_Surroundings]] = {}
         self._transforms: tuple[Transform, ...] = ()
+        self._spared: dict[Transform, Collection[Tensor]] = {}
         inner, nearest = self.innermost, self._nearest
         if isinstance(inner, RuleOptimizer) and _acts_inside(mine):
-            inner.add_transform(mine)
+            inner.add_transform(mine, spared=self._left_alone)
         elif isinstance(nearest._stepping, TransformWrapper):
-            nearest._stepping._transforms = (mine, *nearest._stepping._transforms)
+            nearest._stepping._take(mine, self._left_alone)
         elif isinstance(inner, RuleOptimizer) and not (_sums(mine, inner) and inner.stacks()):
-            inner.add_transform(mine)
+            inner.add_transform(mine, spared=self._left_alone)
         else:
-            self._transforms, nearest._stepping = (mine,), self
+            nearest._stepping = self
+            self._take(mine, self._left_alone)
+
+    def _take(self, transform: Transform, spared: Collection[Tensor]) -> None:
+        """Step with a transform, which a gradient passes before those already there."""
+        self._transforms = (transform, *self._transforms)
+        self._spared = {**self._spared, transform: spared}
 
     @property
     def _nearest(self) -> Wrapper:
@@ -88,6 +102,15 @@ class TransformWrapper(Wrapper):
                 f"{self.method.name} goes by the learning rate, but {type(self.innermost).__name__} has lr=None: give "
                 "it a number"
             )
+        names = group.get("param_names", ())
+        self._left_alone.update(p for p, name in zip(group["params"], names, strict=False) if self.spares(name))
+
+    def explain(self) -> Explanation:
+        """As a wrapper's, but what is left alone has other wrappers only."""
+        rows = super().explain()
+        return Explanation(
+            tuple(replace(row, wrappers=row.wrappers[:-1]) if self.spares(row.name) else row for row in rows)
+        )
 
     def step_innermost(self) -> None:
         """Step with transformed gradients.
@@ -127,7 +150,8 @@ class TransformWrapper(Wrapper):
                 check_dense(p, self.method.name)
                 if p.numel():
                     host, fixed = splits[step]
-                    around = self._surroundings((settings, fixed), host, numbers[step], real(p).shape)
+                    mine = replace(settings, transforms=acting(self._transforms, self._spared, p))
+                    around = self._surroundings((mine, fixed), host, numbers[step], real(p).shape)
                     key = id(group), id(around), step, p.dtype, p.grad.dtype, p.device
                     part = parts.setdefault(key, _Part(around, host, state, [], []))
                     part.params.append(p)
@@ -150,7 +174,8 @@ class TransformWrapper(Wrapper):
         return known[-1]
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"_transforms": self._transforms, "_graphs": {}}
+        kept = ("_transforms", "_spared", "_left_alone")
+        return super().__getstate__() | {name: getattr(self, name) for name in kept} | {"_graphs": {}}
 
 
 @dataclass(frozen=True, eq=False)

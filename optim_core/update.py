@@ -14,7 +14,6 @@ from optim_core.entry import Entry, compute_dtype, place_of
 from optim_core.errors import EngineUnavailable
 from optim_core.method import Method, split
 from optim_core.rules.bucket import Bucket
-from optim_core.rules.compose import Transform
 from optim_core.rules.engines import Choice, choose, settle
 from optim_core.rules.graph import Graph, Home
 from optim_core.rules.stages import stages
@@ -43,17 +42,17 @@ class Update:
         self._elements = 0
         self._graphs: dict[Hashable, list[Graph]] = {}
 
-    def run(
-        self, entries: Sequence[Entry], whole: Mapping[str, Tensor], transforms: tuple[Transform, ...]
-    ) -> Sequence[Crew]:
+    def run(self, entries: Sequence[Entry], whole: Mapping[str, Tensor]) -> Sequence[Crew]:
         """Do one step for all entries; returns who has worked together, if the next step may go the same way."""
         self._elements = sum(e.p.numel() for e in entries)
         pairs: list[tuple[Bucket, Sequence[Entry]]] = []
         stacks: list[tuple[Graph, Mapping[str, float], Sequence[Entry]]] = []
         forms = functools.cache(lambda share, shape: self.method.forms(options[share], shape))
         options = {e.share: e.options for e in entries}
-        for members in _groups(entries, lambda e: (e.share, e.p.dtype, e.p.device, forms(e.share, tuple(e.p.shape)))):
-            for graph, host, fitting in self._traced(members, transforms):
+        for members in _groups(
+            entries, lambda e: (e.share, e.transforms, e.p.dtype, e.p.device, forms(e.share, tuple(e.p.shape)))
+        ):
+            for graph, host, fitting in self._traced(members):
                 if graph.trace.calls:
                     alike = _groups(fitting, lambda e: (e.p.shape, e.p.stride()))
                     stacks.extend((graph, host, stack) for several in alike for stack in self._stacks(several))
@@ -81,11 +80,10 @@ class Update:
         """Whether the rule calls functions of stacks for a parameter of this shape."""
         return bool(self.method.traced(options, shape).trace.calls)
 
-    def _traced(
-        self, members: Sequence[Entry], transforms: tuple[Transform, ...]
-    ) -> Iterator[tuple[Graph, Mapping[str, float], Sequence[Entry]]]:
+    def _traced(self, members: Sequence[Entry]) -> Iterator[tuple[Graph, Mapping[str, float], Sequence[Entry]]]:
         """The graphs that the members need, each with the host numbers and those who share it."""
         first = members[0]
+        transforms = first.transforms
         host, fixed = split(first.options)
         extras, rounds = frozenset(first.extras), first.p.dtype is torch.bfloat16
         settings = self.method.settings(first.options, transforms, rounds=rounds)

@@ -12,7 +12,7 @@ they cost no pass over memory of their own::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -84,6 +84,15 @@ class Transform:
     def kept_names(cls) -> dict[str, str]:
         """From the name of a buffer of the graph to the name of what is kept."""
         return {f"{cls.__name__}.{name}": name for name in cls.keeps}
+
+
+def acting(
+    transforms: tuple[Transform, ...], spared: Mapping[Transform, Collection[object]], p: object
+) -> tuple[Transform, ...]:
+    """Those of the transforms that do not spare a parameter."""
+    if not any(spared.values()):
+        return transforms
+    return tuple(t for t in transforms if p not in spared.get(t, ()))
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from optim_core.declarations import hyper
+from optim_core.errors import InvalidOption
+from optim_core.names import did_you_mean
 from optim_core.rules import Transform, Value, maximum, norm, where
 from optim_core.transforming import TransformWrapper
 
@@ -34,8 +37,10 @@ class AGC(TransformWrapper):
 
     It acts on the gradient of the loss alone: the base's weight decay comes after it. Ports disagree about the unit: in
     torch's layout it is dimension 0, also for linear layers; for 1-d convolutions Ranger21 has a norm for each output
-    and tap. The paper leaves the final classifier unclipped: give that layer an optimizer of its own. Tensors that are
-    zero, such as fresh biases, move slowly at first: their gradient's norm is held to ``clip_factor * eps``.
+    and tap. The paper leaves the final classifier unclipped: ``exclude=["head"]`` spares ``head.weight``, ``head.bias``
+    and whatever else there is below ``head``; the base needs names for that (``model.named_parameters()``,
+    ``create_optimizer``). Tensors that are zero, such as fresh biases, move slowly at first: their gradient's norm is
+    held to ``clip_factor * eps``.
 
     Example:
         >>> import torch
@@ -50,10 +55,42 @@ class AGC(TransformWrapper):
     """
 
     real_only: ClassVar[bool] = True
+    exclude: Sequence[str] = ()
+    arguments: ClassVar[tuple[str, ...]] = ("exclude",)
 
     clip_factor: float = hyper(0.01, "largest ratio of the norms of gradient and weights", gt=0, search=(1e-3, 0.16))
     eps: float = hyper(1e-3, "lower bound of the norm of the weights", ge=0)
 
+    def wrapped(self) -> None:
+        """See that the names are there.
+
+        Raises:
+            InvalidOption: parameters have no names, or none of them is one that is excluded.
+        """
+        if isinstance(self.exclude, str):
+            raise InvalidOption(f"AGC: exclude={self.exclude!r} should be a list of names, such as [{self.exclude!r}]")
+        names = [name for group in self.param_groups for name in group.get("param_names", ())]
+        if self.exclude and not names:
+            raise InvalidOption(
+                "AGC: exclude goes by the parameters' names: build the base with model.named_parameters()"
+            )
+        for part in self.exclude:
+            if not any(_below(name, part) for name in names):
+                parts = {".".join(words[: k + 1]) for words in (n.split(".") for n in names) for k in range(len(words))}
+                raise InvalidOption(
+                    f"AGC: exclude names {part!r}, but no parameter is called so, nor lies below it."
+                    f"{did_you_mean(part, parts)}"
+                )
+        super().wrapped()
+
+    def spares(self, name: str) -> bool:
+        """Whether it is excluded."""
+        return any(_below(name, part) for part in self.exclude)
+
     def transform(self) -> Transform:
         """The transform that the options describe."""
         return UnitClip(self.options["clip_factor"], self.options["eps"])
+
+
+def _below(name: str, part: str) -> bool:
+    return name == part or name.startswith(f"{part}.")

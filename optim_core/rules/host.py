@@ -7,26 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from optim_core.rules.graph import is_local, order
-from optim_core.rules.values import HOST_OPERATIONS, Level, Value
+from optim_core.rules.values import HOST_OPERATIONS, SIGNS, Level, Value
 
 #: Takes host numbers by name, states on level WHOLE by name, and totals by position.
 Compute: TypeAlias = Callable[[Mapping[str, float], Mapping[str, Any], Mapping[int, float]], list[float]]
 
 #: Operations that Python has a sign for; those whose operands it refuses now and then are calls.
-_SIGNS = {
-    "add": "{} + {}",
-    "sub": "{} - {}",
-    "mul": "{} * {}",
-    "neg": "-{}",
-    "square": "{0} * {0}",
-    "where": "{1} if {0} else {2}",
-    "lt": "{} < {}",
-    "le": "{} <= {}",
-    "gt": "{} > {}",
-    "ge": "{} >= {}",
-    "eq": "{} == {}",
-    "ne": "{} != {}",
-}
+_EXPRESSIONS = {**SIGNS, "neg": "-{}", "where": "{1} if {0} else {2}"}
 
 
 def function(values: Sequence[Value]) -> Compute:
@@ -54,4 +41,4 @@ def _text(v: Value) -> str:
     if v.op == "sum":
         return f"totals[{next(i for i, total in enumerate(v.trace.totals) if total is v)}]"
     operands = [f"v{a.index}" for a in v.args]
-    return _SIGNS[v.op].format(*operands) if v.op in _SIGNS else f"_{v.op}({', '.join(operands)})"
+    return _EXPRESSIONS[v.op].format(*operands) if v.op in _EXPRESSIONS else f"_{v.op}({', '.join(operands)})"

@@ -139,6 +139,19 @@ HOST_OPERATIONS: dict[str, Callable[..., float]] = {
     "uniform": lambda _, seed, salt: uniform(0, int(seed), int(salt)),
 }
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
+#: What Python, C and Triton write alike.
+SIGNS: Mapping[str, str] = {
+    "add": "{} + {}",
+    "sub": "{} - {}",
+    "mul": "{} * {}",
+    "square": "{0} * {0}",
+    "lt": "{} < {}",
+    "le": "{} <= {}",
+    "gt": "{} > {}",
+    "ge": "{} >= {}",
+    "eq": "{} == {}",
+    "ne": "{} != {}",
+}
 LOGICAL = frozenset({"and", "or", "not"})
 MASKS = COMPARISONS | LOGICAL
 #: Reductions read values of a finer level and give one on ``level``; "dot" takes two, the others one.

@@ -25,7 +25,7 @@ from optim_core.rules.lowering import (
     loop_values,
     reads,
 )
-from optim_core.rules.values import Level, Value
+from optim_core.rules.values import SIGNS, Level, Value
 
 #: How the numbers of a buffer are stored.
 _STORED = {torch.float64: "f64", torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
@@ -42,14 +42,11 @@ _POWERS: Mapping[float, str] = {
     1 / 3: "cube_root({0})",
 }
 _EXPRESSIONS: Mapping[str, str] = {
-    "add": "{} + {}",
-    "sub": "{} - {}",
-    "mul": "{} * {}",
+    **SIGNS,
     "div": "{} / {}",
     "pow": "POW({}, {})",
     "neg": "-{}",
     "abs": "FABS({})",
-    "square": "{0} * {0}",
     "sign": "(real)(({0} > 0) - ({0} < 0))",
     "sqrt": "SQRT({})",
     "exp": "EXP({})",
@@ -60,12 +57,6 @@ _EXPRESSIONS: Mapping[str, str] = {
     "maximum": "larger({}, {})",
     "lerp": "LERP({}, {}, {})",  # for a weight that differs from element to element
     "where": "choose({} != 0, {}, {})",
-    "lt": "{} < {}",
-    "le": "{} <= {}",
-    "gt": "{} > {}",
-    "ge": "{} >= {}",
-    "eq": "{} == {}",
-    "ne": "{} != {}",
     "and": "({} != 0) & ({} != 0)",
     "or": "({} != 0) | ({} != 0)",
     "not": "!{}",

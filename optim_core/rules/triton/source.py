@@ -24,7 +24,7 @@ from optim_core.rules.lowering import (
     loop_values,
     reads,
 )
-from optim_core.rules.values import Level, Value
+from optim_core.rules.values import SIGNS, Level, Value
 
 #: Elements that a kernel works on at a time.
 TILE = 1 << 10
@@ -41,12 +41,9 @@ _STORED = {
 DTYPES = frozenset(_STORED)
 
 _EXPRESSIONS: Mapping[str, str] = {
-    "add": "{} + {}",
-    "sub": "{} - {}",
-    "mul": "{} * {}",
+    **SIGNS,
     "neg": "{} * -1.0",  # Triton's minus subtracts from 0, which loses the sign of 0
     "abs": "tl.abs({})",
-    "square": "{0} * {0}",
     "sign": "({0} > 0).to(REAL) - ({0} < 0).to(REAL)",
     "div": "divide({}, {})",
     "sqrt": "root({})",
@@ -58,12 +55,6 @@ _EXPRESSIONS: Mapping[str, str] = {
     "minimum": "tl.where({0} != {0}, {0}, tl.where({0} < {1}, {0}, {1}))",  # NaN if either is
     "maximum": "tl.where({0} != {0}, {0}, tl.where({0} > {1}, {0}, {1}))",
     "where": "tl.where({}, {}, {})",
-    "lt": "{} < {}",
-    "le": "{} <= {}",
-    "gt": "{} > {}",
-    "ge": "{} >= {}",
-    "eq": "{} == {}",
-    "ne": "{} != {}",
     # Triton's interpreter loses the type of a single condition that meets many in an operation of bits
     "and": "tl.where({0}, {1}, {0})",
     "or": "tl.where({0}, {0}, {1})",

@@ -22,6 +22,7 @@ from optim_core.method import GIVEN, Method, read_class
 from optim_core.rules.bucket import total_dtype
 from optim_core.rules.compose import Transform, acting
 from optim_core.rules.engines import checked
+from optim_core.rules.sharded import first_of, is_sharded
 from optim_core.rules.step import run
 from optim_core.rules.values import Level
 from optim_core.standing import Standing
@@ -185,6 +186,11 @@ class RuleOptimizer(_Declared):
                 raise UnsupportedParameter(
                     f"{self.method.name} works on floating-point parameters, not on one of {p.dtype}"
                 )
+            if is_sharded(p) and self._stacks(p, group):
+                raise UnsupportedParameter(
+                    f"{self.method.name} works on whole matrices, and a parameter of shape {tuple(p.shape)} is sharded "
+                    "(a DTensor, as FSDP makes them): choose a method without them, such as adamw, or do not shard"
+                )
 
     def added(self, group: dict[str, Any]) -> None:
         """Called for each new group, while its parameters have their first values."""
@@ -284,12 +290,11 @@ class RuleOptimizer(_Declared):
 
     def stacks(self) -> bool:
         """Whether the rule calls functions of stacks for some parameter, which sums over all of them do not go with."""
+        return any(self._stacks(p, group) for group in self.param_groups for p in group["params"])
+
+    def _stacks(self, p: Tensor, group: Mapping[str, Any]) -> bool:
         given = dict.fromkeys(GIVEN, 1.0) | {"largest_lr": self._largest_lr()}
-        return any(
-            self._update.stacks({name: group[name] for name in self.hypers} | given, tuple(real(p).shape))
-            for group in self.param_groups
-            for p in group["params"]
-        )
+        return self._update.stacks({name: group[name] for name in self.hypers} | given, tuple(real(p).shape))
 
     def extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
         """Compute the extra inputs of this step, for the parameters that have a gradient.
@@ -634,6 +639,8 @@ def _first_value(declared: State, shape: tuple[int, ...], like: Tensor, group: M
     start = float(group[declared.start] if isinstance(declared.start, str) else declared.start)
     if shape == tuple(like.shape):
         return torch.full_like(like, start, dtype=dtype)
+    if is_sharded(like):
+        return torch.full_like(first_of(like, shape), start, dtype=dtype)
     return torch.full(shape, start, dtype=dtype, device=like.device)
 
 

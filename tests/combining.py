@@ -29,6 +29,8 @@ from optim_core.torch_names import _classes
 STEPS = 12
 #: How many of them are done when the state is saved: in the middle of those periods.
 SAVED = 7
+#: The highest rate to begin with: schedules go up to eight times as high (Chebyshev's), losses may be normalised.
+MOST = 0.1
 
 
 class Net(nn.Module):
@@ -177,6 +179,9 @@ class Run:
         """On a model with first values that belong to the seed."""
         model = fresh(seed)
         optimizer = combination.optimizer_of(model)
+        for group in optimizer.param_groups:
+            if group.get("lr") is not None:
+                group["lr"] = min(group["lr"], MOST)
         return cls(combination, model, optimizer, combination.scheduler_of(optimizer))
 
     def unscheduled(self) -> Run:

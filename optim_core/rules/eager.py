@@ -18,6 +18,7 @@ from optim_core.rules.bucket import Bucket, total_dtype
 from optim_core.rules.graph import Graph, is_local
 from optim_core.rules.operations import on_list, on_tensor
 from optim_core.rules.schedule import Schedule, schedule
+from optim_core.rules.sharded import total
 from optim_core.rules.shared import Environment, SharedRun
 from optim_core.rules.values import Value
 
@@ -72,7 +73,7 @@ class EagerRun(SharedRun):
         for piece in self._pieces():
             for part, x in zip(parts, piece.execute(plan, self.environment), strict=True):
                 part.extend(t.sum(dtype=dtype) for t in (x if isinstance(x, list) else [x]))
-        return [torch.stack(part).sum() for part in parts]
+        return [total(torch.stack(part).sum()) for part in parts]
 
     def update(self) -> None:
         """Compute and write the new values."""

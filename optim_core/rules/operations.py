@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from optim_core.rules.sharded import gathered, placed_like, total
 from optim_core.rules.values import REDUCTIONS, Level, Value
 
 _TORCH: dict[str, Callable[..., Tensor]] = {
@@ -55,10 +56,10 @@ def _uniform(like: Tensor, seed: Tensor, salt: Tensor) -> Tensor:
     """`optim_core.rules.values.uniform` for every element."""
     low = 0xFFFFFFFF
     x = torch.arange(like.numel(), device=like.device).reshape(like.shape) * 0x9E3779B9
-    x = (x + salt.long() * 0x85EBCA6B + seed.long() * 0xC2B2AE35) & low
+    x = (x + total(salt).long() * 0x85EBCA6B + total(seed).long() * 0xC2B2AE35) & low
     x = ((x ^ (x >> 16)) * 0x7FEB352D) & low
     x = ((x ^ (x >> 15)) * 0x846CA68B) & low
-    return (((x ^ (x >> 16)) >> 16) / 0x10000).to(like.dtype)
+    return placed_like((((x ^ (x >> 16)) >> 16) / 0x10000).to(like.dtype), like)
 
 
 #: Operations that have no form with `out`.
@@ -81,7 +82,7 @@ _FOREACH_NUMBER = {"minimum": "clamp_max", "maximum": "clamp_min"}
 def on_tensor(value: Value, operands: Sequence[Any], over: int | None, dtype: torch.dtype) -> Tensor:
     """Compute ``value`` from its operands, in the memory of operand ``over`` if given."""
     if value.op in REDUCTIONS:
-        return _reduce(value, operands)
+        return gathered(_reduce(value, operands))
     if value.op == "sample":
         return operands[0].reshape(-1)[:: value.every].clone()  # type: ignore[no-any-return]
     out: Tensor | None = None if over is None else operands[over]
@@ -149,7 +150,7 @@ def _foreach(value: Value, operands: Sequence[Any], over: int | None) -> list[Te
     if op == "lerp":
         return _foreach_lerp(xs, over)
     if op == "norm" and value.level is Level.TENSOR:
-        return list(torch._foreach_norm(xs[0]))
+        return list(map(gathered, torch._foreach_norm(xs[0])))
     if op in _FOREACH_BINARY:
         if op in _COMMUTATIVE and (over == 1 or not isinstance(xs[0], list)):
             xs, over = [xs[1], xs[0]], None if over is None else 1 - over

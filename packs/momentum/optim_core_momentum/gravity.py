@@ -9,6 +9,7 @@ import torch
 from optim_core import RuleOptimizer, hyper, state
 from optim_core.entry import compute_dtype, real
 from optim_core.rules import Value, amax, lerp, square
+from optim_core.rules.sharded import placed_like
 
 
 class Gravity(RuleOptimizer):
@@ -52,7 +53,7 @@ class Gravity(RuleOptimizer):
                 generator = self.generator(p.device)
                 v = torch.empty(real(p).shape, dtype=compute_dtype(real(p)), device=generator.device)
                 v.normal_(std=group["alpha"] / float(group["lr"]), generator=generator)
-                self.state[p]["v"] = torch.empty_like(real(p), dtype=v.dtype).copy_(v)
+                self.state[p]["v"] = torch.empty_like(real(p), dtype=v.dtype).copy_(placed_like(v, real(p)))
 
     @staticmethod
     def rule(p: Value, g: Value, v: Value, *, lr: Value, beta: Value, step: Value) -> tuple[Value, ...]:

@@ -11,6 +11,8 @@ from torch import Tensor
 from optim_core.closures import backward, check_dense, parameters
 from optim_core.declarations import hyper
 from optim_core.entry import compute_dtype, real
+from optim_core.rules.bucket import total_dtype
+from optim_core.rules.sharded import total
 from optim_core_multitask.tasks import MultiTask
 
 
@@ -62,20 +64,18 @@ class PCGrad(MultiTask):
     def _merge(self, params: Sequence[Tensor], gradients: Sequence[Sequence[Tensor | None]]) -> None:
         if not params:
             return
-        flat = [_flatten(params, g) for g in gradients]
-        projected = [self._project(flat, i, order) for i, order in enumerate(self._orders(len(flat)))]
-        reached = torch.stack(
-            [_flatten(params, [None if x is None else torch.ones_like(real(x)) for x in g]) for g in gradients]
-        )
-        merged = torch.stack(projected).sum(0)
-        if self.options["reduction"] == "mean":
-            merged = torch.where(reached.all(0), merged / len(flat), merged)
-        parts = torch.split(merged, [real(p).numel() for p in params])
-        for k, (p, part) in enumerate(zip(params, parts, strict=True)):
+        filled = [_filled(params, g) for g in gradients]
+        squared = [_dot(g, g) for g in filled]
+        projected = [self._project(filled, squared, i, order) for i, order in enumerate(self._orders(len(filled)))]
+        for k, p in enumerate(params):
+            present = [g[k] is not None for g in gradients]
+            merged = functools.reduce(torch.add, [v[k] for v in projected])
+            if self.options["reduction"] == "mean" and all(present):
+                merged = merged / len(filled)
             p.grad = None
-            if any(g[k] is not None for g in gradients):
+            if any(present):
                 p.grad = torch.empty_like(p)
-                real(p.grad).copy_(part.view_as(real(p)))
+                real(p.grad).copy_(merged)
 
     def _orders(self, tasks: int) -> list[list[int]]:
         if not self.options["shuffle"]:
@@ -86,16 +86,24 @@ class PCGrad(MultiTask):
         return [torch.randperm(tasks, generator=generator).tolist() for _ in range(tasks)]
 
     @staticmethod
-    def _project(gradients: Sequence[Tensor], i: int, order: Sequence[int]) -> Tensor:
-        v = gradients[i].clone()
+    def _project(
+        gradients: Sequence[Sequence[Tensor]], squared: Sequence[Tensor], i: int, order: Sequence[int]
+    ) -> Sequence[Tensor]:
+        v = gradients[i]
         for j in order:
-            against = torch.clamp(torch.dot(v, gradients[j]), max=0)
-            squared = torch.dot(gradients[j], gradients[j])
-            v -= torch.where(squared > 0, against / squared, 0) * gradients[j]
+            against = torch.clamp(_dot(v, gradients[j]), max=0)
+            share = torch.where(squared[j] > 0, against / squared[j], 0)
+            v = [x - share.to(x.device) * g for x, g in zip(v, gradients[j], strict=True)]
         return v
 
 
-def _flatten(params: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> Tensor:
+def _filled(params: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[Tensor]:
+    """Gradients as real numbers in the type of arithmetic, zeros where there is none."""
     parts = [torch.zeros_like(real(p)) if g is None else real(g) for p, g in zip(params, gradients, strict=True)]
-    dtype = functools.reduce(torch.promote_types, map(compute_dtype, parts))
-    return torch.cat([x.reshape(-1).to(device=params[0].device, dtype=dtype) for x in parts])
+    return [x.to(compute_dtype(x)) for x in parts]
+
+
+def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+    device = a[0].device
+    parts = [total((x * y).sum(dtype=total_dtype(device))).to(device) for x, y in zip(a, b, strict=True)]
+    return torch.stack(parts).sum()

@@ -54,6 +54,14 @@ class Part(Share):
             self._rooms[name] = Column(map(torch.empty_like, like))
         return self._rooms[name]
 
+    def put(self, values: Column) -> None:
+        """Give the parameters other values."""
+        if all(type(p) in (Tensor, torch.nn.Parameter) for p in self.p):
+            torch._foreach_copy_(self.p, values)
+        else:  # foreach knows no sharded tensors
+            for p, x in zip(self.p, values, strict=True):
+                p.copy_(x)
+
     def gradients(self, owner: str) -> Column:
         """The gradients at hand; where there is none, there are zeros from now on.
 

@@ -46,6 +46,9 @@ class SharpnessAware(Wrapper):
     With ``model=`` batch normalisation counts the first evaluation only: between the two, running statistics stand
     still. ``create_optimizer(model, ..., wrappers=["sam"])`` gives it by itself. Without it both are counted.
 
+    Beside the base's it keeps memory for the weights, and for the gradients where both are mixed (GSAM, WSAM, LookSAM),
+    from step to step; checkpoints hold neither.
+
     Subclasses have two expressions, which :class:`optim_core.formula.Formula` runs: ``rise`` and, if there is more to
     it than the way back, ``fall``. They take buffers by name: ``p``, ``g`` (the gradient at hand), ``kept`` (the
     weights before), others of their own. The base steps with what ``g`` is in the end.
@@ -269,7 +272,7 @@ class SharpnessAware(Wrapper):
         if self.twice:
             with torch.set_grad_enabled(False):
                 for share in self.shares:
-                    torch._foreach_copy_(share.p, share.columns["kept"])
+                    share.put(share.columns["kept"])
 
     def _mix(self, formula: Formula) -> None:
         """Return, and make one gradient of both."""
@@ -290,8 +293,9 @@ class SharpnessAware(Wrapper):
         parts = self._gathered(lambda p: id(p) in late).parts
         for part in parts:
             self._fill(part, ("g", "kept", "clean"))
-            torch._foreach_copy_(part.columns["kept"], part.p)
-            torch._foreach_zero_(part.columns["clean"])
+            for p, kept, clean in zip(part.p, part.columns["kept"], part.columns["clean"], strict=True):
+                kept.copy_(p)
+                clean.zero_()
         return parts
 
     def _fill(self, share: Part, names: Iterable[str]) -> None:

@@ -1,0 +1,54 @@
+"""Parameters in parts on several processes (DTensor): they move as whole ones do, or are refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed
+from torch.nn import Parameter
+
+import optim_core
+from optim_core.optimizer import RuleOptimizer
+
+pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed")
+PROCESSES = 2
+
+
+def outcomes(kind: str, folder: Path) -> dict[str, str]:
+    """What the processes have found, by name."""
+    script = str(Path(__file__).with_name("sharding.py"))
+    commands = [
+        [sys.executable, "-W", "ignore", script, kind, str(rank), str(PROCESSES), str(folder / "rendezvous")]
+        for rank in range(PROCESSES)
+    ]
+    running = [subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for c in commands]
+    said = [process.communicate(timeout=600) for process in running]
+    assert all(process.returncode == 0 for process in running), [err[-2000:] for _, err in said]
+    found: dict[str, str] = json.loads(said[0][0].splitlines()[-1])
+    return found
+
+
+def has_stacks(name: str) -> bool:
+    """Whether a method works on whole matrices."""
+    optimizer = optim_core.get(name)([Parameter(torch.ones(4, 3))])
+    return isinstance(optimizer, RuleOptimizer) and optimizer.stacks()
+
+
+@pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
+def test_every_method(tmp_path: Path) -> None:
+    found = outcomes("optimizer", tmp_path)
+    refused = {name: said for name, said in found.items() if said.startswith("UnsupportedParameter")}
+    assert {name: said for name, said in found.items() if said != "same" and name not in refused} == {}
+    assert all("works on whole matrices" in said and "do not shard" in said for said in refused.values())
+    specs = [spec for spec in optim_core.find(kind="optimizer") if "total_steps" not in spec.needs]
+    assert set(refused) == {spec.name for spec in specs if has_stacks(spec.name)}
+
+
+def test_every_wrapper(tmp_path: Path) -> None:
+    found = outcomes("wrapper", tmp_path)
+    assert {name: said for name, said in found.items() if said != "same"} == {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import os
 import sys
 from typing import Any
 
@@ -109,6 +110,8 @@ def main() -> None:
         sys.stdout.write(json.dumps(found) + "\n")
     dist.barrier()  # who leaves while the other still talks takes it along
     dist.destroy_process_group()
+    sys.stdout.flush()
+    os._exit(0)  # threads of torch.distributed outlive the group now and then, and abort an orderly exit
 
 
 if __name__ == "__main__":

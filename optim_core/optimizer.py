@@ -66,7 +66,8 @@ class RuleOptimizer(_Declared):
 
     Raises:
         UnknownOption, InvalidOption: an option is misspelt, of the wrong type or out of range.
-        UnsupportedParameter: a parameter is neither floating-point nor complex.
+        UnsupportedParameter: a parameter is neither floating-point nor complex, or is sharded (DTensor) where the
+            method works on whole matrices.
 
     Example:
         >>> import torch

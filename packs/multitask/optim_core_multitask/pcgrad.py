@@ -65,17 +65,28 @@ class PCGrad(MultiTask):
         if not params:
             return
         filled = [_filled(params, g) for g in gradients]
-        squared = [_dot(g, g) for g in filled]
-        projected = [self._project(filled, squared, i, order) for i, order in enumerate(self._orders(len(filled)))]
+        weights = self._weights(_products(filled))
         for k, p in enumerate(params):
             present = [g[k] is not None for g in gradients]
-            merged = functools.reduce(torch.add, [v[k] for v in projected])
-            if self.options["reduction"] == "mean" and all(present):
-                merged = merged / len(filled)
             p.grad = None
             if any(present):
+                tasks = len(present) if self.options["reduction"] == "mean" and all(present) else 1
+                here = (weights / tasks).to(filled[0][k].device).unbind()
                 p.grad = torch.empty_like(p)
-                real(p.grad).copy_(merged)
+                real(p.grad).copy_(functools.reduce(torch.add, [w * g[k] for w, g in zip(here, filled, strict=True)]))
+
+    def _weights(self, products: Tensor) -> Tensor:
+        """How much of each gradient is in the sum of all projected ones, from the products of every two: [tasks].
+
+        Projections only add multiples of gradients to each other, so the vectors themselves need not be touched.
+        """
+        shares = torch.eye(len(products), dtype=products.dtype, device=products.device)
+        squared = products.diagonal()
+        for v, order in zip(shares, self._orders(len(products)), strict=True):
+            for j in order:
+                against = torch.clamp(v @ products[:, j], max=0)
+                v[j] -= torch.where(squared[j] > 0, against / squared[j], 0)
+        return shares.sum(0)
 
     def _orders(self, tasks: int) -> list[list[int]]:
         if not self.options["shuffle"]:
@@ -85,17 +96,6 @@ class PCGrad(MultiTask):
         self.counters["steps"] += 1
         return [torch.randperm(tasks, generator=generator).tolist() for _ in range(tasks)]
 
-    @staticmethod
-    def _project(
-        gradients: Sequence[Sequence[Tensor]], squared: Sequence[Tensor], i: int, order: Sequence[int]
-    ) -> Sequence[Tensor]:
-        v = gradients[i]
-        for j in order:
-            against = torch.clamp(_dot(v, gradients[j]), max=0)
-            share = torch.where(squared[j] > 0, against / squared[j], 0)
-            v = [x - share.to(x.device) * g for x, g in zip(v, gradients[j], strict=True)]
-        return v
-
 
 def _filled(params: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[Tensor]:
     """Gradients as real numbers in the type of arithmetic, zeros where there is none."""
@@ -103,7 +103,13 @@ def _filled(params: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> lis
     return [x.to(compute_dtype(x)) for x in parts]
 
 
-def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
-    device = a[0].device
-    parts = [total((x * y).sum(dtype=total_dtype(device))).to(device) for x, y in zip(a, b, strict=True)]
-    return torch.stack(parts).sum()
+def _products(vectors: Sequence[Sequence[Tensor]]) -> Tensor:
+    """The scalar products of every two: [tasks, tasks]."""
+    device = vectors[0][0].device
+    dtype = total_dtype(device)
+    found = torch.empty(len(vectors), len(vectors), dtype=dtype, device=device)
+    for i, a in enumerate(vectors):
+        for j, b in enumerate(vectors[: i + 1]):
+            parts = [total((x * y).sum(dtype=dtype)).to(device) for x, y in zip(a, b, strict=True)]
+            found[i, j] = found[j, i] = torch.stack(parts).sum()
+    return found

@@ -12,7 +12,6 @@ model leaves them.
 from __future__ import annotations
 
 import argparse
-import gc
 import importlib.util
 import random
 import statistics
@@ -34,6 +33,7 @@ import optim_core  # noqa: E402 - after the line above
 from benchmarks.contenders import KOZISTR, OURS  # noqa: E402
 from benchmarks.environment import environment  # noqa: E402
 from benchmarks.report import markdown  # noqa: E402
+from benchmarks.timing import no_collections  # noqa: E402
 from optim_core.compare.tasks.digits import BATCH_SIZE, digits  # noqa: E402
 
 Step = Callable[[], object]
@@ -142,21 +142,17 @@ def timed(makers: Mapping[Any, Callable[[], Step]], rounds: int) -> dict[Any, li
     """Seconds of each, round by round; all are made anew now and then, as where memory comes to lie is chance."""
     seconds: dict[Any, list[float]] = {name: [] for name in makers}
     order = random.Random(0)  # noqa: S311 - nothing secret
-    gc.disable()
-    try:
-        for _ in range(LIVES):
-            steps = {name: make() for name, make in makers.items()}
-            for step in steps.values():
-                for _ in range(WARM_UP):
-                    step()
-            gc.collect()
+    for _ in range(LIVES):
+        steps = {name: make() for name, make in makers.items()}
+        for step in steps.values():
+            for _ in range(WARM_UP):
+                step()
+        with no_collections():
             for _ in range(rounds // LIVES):
                 for name in order.sample(list(steps), len(steps)):  # nobody always after the same one
                     begin = time.perf_counter()
                     steps[name]()
                     seconds[name].append(time.perf_counter() - begin)
-    finally:
-        gc.enable()
     return seconds
 
 

@@ -135,7 +135,7 @@ def interleave(
     Yields:
         The number of each round that is done.
     """
-    with _no_collections():
+    with no_collections():
         for done in range(1, rounds + 1):
             for runner in runners:
                 if runner.patient(patience):
@@ -145,7 +145,7 @@ def interleave(
 
 
 @contextmanager
-def _no_collections() -> Iterator[None]:
+def no_collections() -> Iterator[None]:
     """Without the garbage collector, as timeit does it: whose turn it strikes is chance."""
     enabled = gc.isenabled()
     gc.collect()

@@ -113,7 +113,7 @@ class RuleOptimizer(_Declared):
             self._run_by(options.pop("engine", "auto"), options.pop("foreach", None))
             given = self.method.check(options)
             self._transforms = ()
-            self._spared = {}
+            self._spared_by = {}
             self._keepers = {}
             self._generators = {}
             defaults = {name: h.default for name, h in self.hypers.items()} | given
@@ -283,7 +283,7 @@ class RuleOptimizer(_Declared):
             keeper: holds what the transform keeps, and gives it numbers.
             spared: parameters that it leaves alone; more may join later, together with their group.
         """
-        self._spared: dict[Transform, Collection[Tensor]] = {**self._spared, transform: spared}
+        self._spared_by: dict[Transform, Collection[Tensor]] = {**self._spared_by, transform: spared}
         self._transforms: tuple[Transform, ...] = (transform, *self._transforms)
         mine = {} if keeper is None else {type(transform).__name__: keeper}
         self._keepers: dict[str, Keeper] = {**self._keepers, **mine}
@@ -497,7 +497,7 @@ class RuleOptimizer(_Declared):
                 shared[key] = self._options(group, step, given, first=first)
             g = p.grad
             if g is not None:
-                transforms = acting(self._transforms, self._spared, p)
+                transforms = acting(self._transforms, self._spared_by, p)
                 yield Entry(
                     p=real(p.detach()),
                     g=real(g.detach()),
@@ -558,7 +558,7 @@ class RuleOptimizer(_Declared):
     def __getstate__(self) -> dict[str, Any]:
         for kind, generator in self._generators.items():
             self.whole[f"generator_{kind}"] = generator.get_state()
-        own = {name: getattr(self, name) for name in ("engine", "foreach", "_transforms", "_spared", "_keepers")}
+        own = {name: getattr(self, name) for name in ("engine", "foreach", "_transforms", "_spared_by", "_keepers")}
         return super().__getstate__() | own
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -55,27 +55,27 @@ class TransformWrapper(Wrapper):
 
     def wrapped(self) -> None:
         """Compose with the rule if there is one, else with the transforms that are there, else begin."""
-        self._left_alone: set[Tensor] = set()
+        self._spared: set[Tensor] = set()
         super().wrapped()
         mine = self.transform()
         self._graphs: dict[Hashable, list[_Surroundings]] = {}
         self._transforms: tuple[Transform, ...] = ()
-        self._spared: dict[Transform, Collection[Tensor]] = {}
+        self._spared_by: dict[Transform, Collection[Tensor]] = {}
         inner, nearest = self.innermost, self._nearest
         if isinstance(inner, RuleOptimizer) and _acts_inside(mine):
-            inner.add_transform(mine, spared=self._left_alone)
+            inner.add_transform(mine, spared=self._spared)
         elif isinstance(nearest._stepping, TransformWrapper):
-            nearest._stepping._take(mine, self._left_alone)
+            nearest._stepping._take(mine, self._spared)
         elif isinstance(inner, RuleOptimizer) and not (_sums(mine, inner) and inner.stacks()):
-            inner.add_transform(mine, spared=self._left_alone)
+            inner.add_transform(mine, spared=self._spared)
         else:
             nearest._stepping = self
-            self._take(mine, self._left_alone)
+            self._take(mine, self._spared)
 
     def _take(self, transform: Transform, spared: Collection[Tensor]) -> None:
         """Step with a transform, which a gradient passes before those already there."""
         self._transforms = (transform, *self._transforms)
-        self._spared = {**self._spared, transform: spared}
+        self._spared_by = {**self._spared_by, transform: spared}
 
     @property
     def _nearest(self) -> Wrapper:
@@ -103,7 +103,7 @@ class TransformWrapper(Wrapper):
                 "it a number"
             )
         names = group.get("param_names", ())
-        self._left_alone.update(p for p, name in zip(group["params"], names, strict=False) if self.spares(name))
+        self._spared.update(p for p, name in zip(group["params"], names, strict=False) if self.spares(name))
 
     def explain(self) -> Explanation:
         """As a wrapper's, but what is left alone has other wrappers only."""
@@ -150,7 +150,7 @@ class TransformWrapper(Wrapper):
                 check_dense(p, self.method.name)
                 if p.numel():
                     host, fixed = splits[step]
-                    mine = replace(settings, transforms=acting(self._transforms, self._spared, p))
+                    mine = replace(settings, transforms=acting(self._transforms, self._spared_by, p))
                     around = self._surroundings((mine, fixed), host, numbers[step], real(p).shape)
                     key = id(group), id(around), step, p.dtype, p.grad.dtype, p.device
                     part = parts.setdefault(key, _Part(around, host, state, [], []))
@@ -174,7 +174,7 @@ class TransformWrapper(Wrapper):
         return known[-1]
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("_transforms", "_spared", "_left_alone")
+        kept = ("_transforms", "_spared_by", "_spared")
         return super().__getstate__() | {name: getattr(self, name) for name in kept} | {"_graphs": {}}
 
 

@@ -40,13 +40,17 @@ def has_stacks(name: str) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
-def test_every_method(tmp_path: Path) -> None:
-    found = outcomes("optimizer", tmp_path)
+@pytest.mark.parametrize("kind", ["optimizer", "model"])
+def test_every_method(tmp_path: Path, kind: str) -> None:
+    found = outcomes(kind, tmp_path)
     refused = {name: said for name, said in found.items() if said.startswith("UnsupportedParameter")}
-    assert {name: said for name, said in found.items() if said != "same" and name not in refused} == {}
+    graphless = {name for name, said in found.items() if said.startswith("GraphMissing")}
+    assert {name: said for name, said in found.items() if said != "same" and name not in {*refused, *graphless}} == {}
     assert all("works on whole matrices" in said and "do not shard" in said for said in refused.values())
-    specs = [spec for spec in optim_core.find(kind="optimizer") if "total_steps" not in spec.needs]
-    assert set(refused) == {spec.name for spec in specs if has_stacks(spec.name)}
+    specs = optim_core.find(kind="optimizer")
+    assert set(refused) == {spec.name for spec in specs if "total_steps" not in spec.needs and has_stacks(spec.name)}
+    # FSDP reduces gradients without a graph of their own
+    assert graphless == {spec.name for spec in specs if kind == "model" and "create_graph" in spec.needs}
 
 
 def test_every_wrapper(tmp_path: Path) -> None:

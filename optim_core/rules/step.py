@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -53,10 +52,9 @@ def _added(parts: Sequence[Tensor | float], device: torch.device) -> Tensor | fl
 
 def _passes(buckets: Sequence[Bucket]) -> Sequence[tuple[int, ...]]:
     """The passes over memory that sum, as positions among a rule's totals: few, if all graphs need the same."""
-    wanted = list(map(operator.attrgetter("graph.passes"), buckets))
-    passes: Sequence[tuple[int, ...]] = wanted[0]
-    if wanted.count(passes) == len(wanted):
-        return passes
+    wanted = {bucket.graph.passes for bucket in buckets}
+    if len(wanted) == 1:
+        return wanted.pop()
     if len({len(bucket.graph.depths) for bucket in buckets}) > 1:
         raise RuleError(
             "the rule asks for more totals for some parameters than for others, but each sums over all of them: call "

@@ -30,7 +30,7 @@ class NativeRun:
 
     def __init__(self, bucket: Bucket, whole: Mapping[str, Tensor]) -> None:
         self.bucket = bucket
-        self._whole = dict(zip(whole, map(float, whole.values()), strict=True))  # as they are before the step
+        self._whole = {name: float(x) for name, x in whole.items()}  # as they are before the step
         self._totals: dict[int, float] = {}
 
     def sums(self, together: tuple[int, ...]) -> Sequence[float]:

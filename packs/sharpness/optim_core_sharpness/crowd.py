@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from optim_core.closures import check_gradient
 from optim_core.formula import Column, Share
+from optim_core.rules.sharded import is_sharded
 
 Options: TypeAlias = Mapping[str, Any]
 #: What holds for a whole group.
@@ -20,7 +20,6 @@ Terms: TypeAlias = Callable[[Mapping[str, Any]], Options]
 Parts: TypeAlias = Callable[[Mapping[str, Any]], Iterable[tuple[Options, Sequence[Tensor]]]]
 
 _gradient = operator.attrgetter("grad")
-_members = operator.itemgetter("params")
 
 
 class Part(Share):
@@ -56,11 +55,11 @@ class Part(Share):
 
     def put(self, values: Column) -> None:
         """Give the parameters other values."""
-        if all(type(p) in (Tensor, torch.nn.Parameter) for p in self.p):
-            torch._foreach_copy_(self.p, values)
-        else:  # foreach knows no sharded tensors
+        if any(map(is_sharded, self.p)):  # which foreach does not know
             for p, x in zip(self.p, values, strict=True):
                 p.copy_(x)
+        else:
+            torch._foreach_copy_(self.p, values)
 
     def gradients(self, owner: str) -> Column:
         """The gradients at hand; where there is none, there are zeros from now on.
@@ -106,7 +105,7 @@ class Crowd:
         self, groups: Sequence[dict[str, Any]], terms: Terms, parts: Parts, wanted: Callable[[Tensor], bool]
     ) -> None:
         self._groups = list(groups)
-        self._params = list(itertools.chain.from_iterable(map(_members, groups)))
+        self._params = [p for group in groups for p in group["params"]]
         self._terms = list(map(terms, groups))
         together: dict[Any, tuple[Options, list[Tensor], list[tuple[int, Options]]]] = {}
         for k, group in enumerate(groups):
@@ -122,7 +121,7 @@ class Crowd:
 
     def begin(self, groups: Sequence[dict[str, Any]], terms: Terms) -> bool:
         """Start another step with those who have gradients; False if they are others, or not as they were."""
-        params = list(itertools.chain.from_iterable(map(_members, groups)))
+        params = [p for group in groups for p in group["params"]]
         if len(groups) != len(self._groups) or len(params) != len(self._params):
             return False
         if not (all(map(operator.is_, groups, self._groups)) and all(map(operator.is_, params, self._params))):

@@ -8,13 +8,13 @@ from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from optim_core.closures import parameters
 from optim_core.errors import ClosureError, WrapperConflict
 from optim_core.formula import Column, Formula
 from optim_core.rules import Value, sqrt, square, total, where
 from optim_core.wrapper import Wrapper, collected
+from optim_core_sharpness.batch_norm import RunningStatistics
 from optim_core_sharpness.crowd import Crowd, Options, Part
 
 Expression: TypeAlias = Callable[..., Mapping[str, Value]]
@@ -84,8 +84,7 @@ class SharpnessAware(Wrapper):
         self.shares: list[Part] = []
         self._crowd: Crowd | None = None
         self._formulas: dict[Expression, Formula] = {}
-        self._layers: list[_NormBase] | None = None
-        self._frozen: list[tuple[_NormBase, float | None, bool]] = []
+        self._statistics = RunningStatistics(self.model)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -257,7 +256,7 @@ class SharpnessAware(Wrapper):
             share.columns.pop("g", None)
         self._away = True
         if self.twice:
-            self._freeze()
+            self._statistics.stop()
 
     def fall_back(self) -> None:
         """From the worst point nearby to where the step began, with the gradients that the base steps with."""
@@ -311,9 +310,7 @@ class SharpnessAware(Wrapper):
 
     def _arrive(self) -> None:
         self._away = False
-        for layer, momentum, tracking in self._frozen:
-            layer.momentum, layer.track_running_stats = momentum, tracking
-        self._frozen = []
+        self._statistics.resume()
 
     def _gathered(self, wanted: Callable[[Tensor], bool]) -> Crowd:
         return Crowd(self.param_groups, self.terms, self.parts, wanted)
@@ -323,18 +320,6 @@ class SharpnessAware(Wrapper):
         if expression not in self._formulas:
             self._formulas[expression] = Formula(expression)
         return self._formulas[expression]
-
-    def _freeze(self) -> None:
-        """Have running statistics stand still, in layers that are evaluated in training mode."""
-        if self._layers is None:
-            modules = () if self.model is None else self.model.modules()
-            self._layers = [m for m in modules if isinstance(m, _NormBase)]
-        for layer in self._layers:
-            if layer.track_running_stats:
-                self._frozen.append((layer, layer.momentum, layer.track_running_stats))
-                layer.momentum = 0.0
-                # what does not track neither counts batches; instance normalisation counts none, and asks otherwise
-                layer.track_running_stats = not isinstance(layer, _BatchNorm)
 
 
 def worst(g: Value, rho: Value, perturb_eps: Value, scale: Value | None = None) -> Value:

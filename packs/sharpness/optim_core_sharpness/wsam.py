@@ -80,7 +80,7 @@ class WSAM(SharpnessAware):
         super().descend()
         if self.options["decouple"]:
             a = self.options["gamma"] / (1 - self.options["gamma"])
-            for share in self.shares:
+            for share in self.shares:  # apart() has left the sharpness in the memory of the clean gradient
                 torch._foreach_add_(share.p, share.columns["clean"], alpha=-a * float(share.options["lr"]))
 
     rise = staticmethod(GSAM.rise)

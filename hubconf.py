@@ -13,9 +13,9 @@ from pathlib import Path as _Path
 from typing import Any as _Any
 
 from optim_core import api as _api
-from optim_core.registry import register_pack as _register_pack
-from optim_core.registry import registry as _registry
-from optim_core.specs import Spec as _Spec
+from optim_core.catalog.registry import register_pack as _register_pack
+from optim_core.catalog.registry import registry as _registry
+from optim_core.catalog.specs import Spec as _Spec
 
 # torch.hub takes every callable here without a leading underscore for a method: hence `_Path`.
 dependencies = ["torch", "pluggy", "importlib_metadata"]

@@ -54,7 +54,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check")
     session.run("mypy")
     session.run("lint-imports")
-    session.run("python", "-m", "optim_core.known", "--check")
+    session.run("python", "-m", "optim_core.catalog.known", "--check")
     session.run("python", "docs/generate.py", "--check")
     session.run("python", "docs/schedules.py", "--check")
 

@@ -20,7 +20,7 @@ from torch.nn import Linear, Parameter, Sequential
 import optim_core
 from benchmarks import peers
 from optim_core import RuleOptimizer
-from optim_core.specs import Spec
+from optim_core.catalog.specs import Spec
 
 Step: TypeAlias = Callable[[], object]
 

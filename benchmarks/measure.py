@@ -15,7 +15,7 @@ from benchmarks.contenders import OURS, Contender
 from benchmarks.results import Absence, Measurement, Method
 from benchmarks.shapes import ShapeSet
 from benchmarks.timing import Runner, interleave, reason
-from optim_core.specs import Spec
+from optim_core.catalog.specs import Spec
 
 Log = Callable[[str], None]
 

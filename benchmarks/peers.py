@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from optim_core.catalog.specs import Spec
 from optim_core.names import normalise
-from optim_core.specs import Spec
 
 #: Options of a constructor that change how fast a step is, and nothing else.
 SPEED = ("foreach", "fused", "compile", "compiled", "triton", "use_triton")

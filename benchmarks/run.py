@@ -28,8 +28,8 @@ from benchmarks.report import ROUNDS  # noqa: E402
 from benchmarks.results import Absence, Results  # noqa: E402
 from benchmarks.shapes import SHAPE_SETS  # noqa: E402
 from benchmarks.timing import reason  # noqa: E402
-from optim_core.registry import registry  # noqa: E402
-from optim_core.specs import Spec  # noqa: E402
+from optim_core.catalog.registry import registry  # noqa: E402
+from optim_core.catalog.specs import Spec  # noqa: E402
 
 _BEGAN = time.monotonic()
 

@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 import optim_core
-from optim_core.registry import registry
+from optim_core.catalog.registry import registry
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "differences.md"

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import optim_core
-from optim_core.specs import KINDS, Spec
+from optim_core.catalog.specs import KINDS, Spec
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- methods -->", "<!-- /methods -->"

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 import optim_core
 from optim_core import schedules
-from optim_core.specs import SchedulerSpec
+from optim_core.catalog.specs import SchedulerSpec
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from optim_core._version import __version__
 
 if TYPE_CHECKING:
-    from optim_core import licenses
     from optim_core.api import (
         find,
         get,
@@ -22,13 +21,13 @@ if TYPE_CHECKING:
         info,
         load_optimizer,
     )
-    from optim_core.declarations import decoupled, extra, hyper, l2, state
+    from optim_core.catalog import licenses
     from optim_core.errors import NonCommercialWarning, OptimCoreError
-    from optim_core.explanation import explain
     from optim_core.factory import create_optimizer
-    from optim_core.optimizer import RuleOptimizer
+    from optim_core.methods import decoupled, extra, hyper, l2, state
+    from optim_core.optimizers import RuleOptimizer, explain
     from optim_core.stepping import minimize
-    from optim_core.wrapper import Wrapper
+    from optim_core.wrapping import Wrapper
 
 __all__ = [
     "NonCommercialWarning",
@@ -55,41 +54,36 @@ __all__ = [
     "state",
 ]
 
-#: Where each public name is defined; a module itself has no module beside it.
+#: The wing, or the module, through which each public name is had.
 _HOMES = {
     "NonCommercialWarning": "errors",
     "OptimCoreError": "errors",
-    "RuleOptimizer": "optimizer",
-    "Wrapper": "wrapper",
+    "RuleOptimizer": "optimizers",
+    "Wrapper": "wrapping",
     "create_optimizer": "factory",
-    "decoupled": "declarations",
-    "explain": "explanation",
-    "extra": "declarations",
+    "decoupled": "methods",
+    "explain": "optimizers",
+    "extra": "methods",
     "find": "api",
     "get": "api",
     "get_scheduler": "api",
     "get_supported_lr_schedulers": "api",
     "get_supported_optimizers": "api",
     "get_wrapper": "api",
-    "hyper": "declarations",
+    "hyper": "methods",
     "info": "api",
-    "l2": "declarations",
-    "licenses": "",
+    "l2": "methods",
+    "licenses": "catalog",
     "load_optimizer": "api",
     "minimize": "stepping",
-    "state": "declarations",
+    "state": "methods",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = _HOMES[name]
-    value = (
-        getattr(importlib.import_module(f"{__name__}.{home}"), name)
-        if home
-        else importlib.import_module(f"{__name__}.{name}")
-    )
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from optim_core import licenses
+from optim_core.catalog import licenses
+from optim_core.catalog.registry import load, matches, registry
+from optim_core.catalog.specs import Kind, Need, Spec
 from optim_core.errors import PackBroken, UnknownName
-from optim_core.registry import load, matches, registry
-from optim_core.specs import Kind, Need, Spec
 from optim_core.torch_names import is_torch, torch_class, torch_hint
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def find(
         pattern: for the name or an alias, such as ``"adam*"``; compared as names are.
         pack: the name of a pack.
         license: an SPDX identifier, or ``"noncommercial"``: methods whose use means accepting such a licence.
-        needs: a key of :data:`optim_core.specs.NEEDS`, or several, all of which the method needs.
+        needs: a key of :data:`optim_core.catalog.NEEDS`, or several, all of which the method needs.
         kind: ``"optimizer"``, ``"scheduler"`` or ``"wrapper"``.
 
     Raises:

@@ -12,8 +12,8 @@ from torch.optim.optimizer import Optimizer
 
 from optim_core.api import get, get_wrapper
 from optim_core.errors import InvalidOption, UnknownOption
-from optim_core.optimizer import RuleOptimizer
-from optim_core.wrapper import Wrapper
+from optim_core.optimizers.optimizer import RuleOptimizer
+from optim_core.wrapping.wrapper import Wrapper
 
 WrapperChoice: TypeAlias = "str | tuple[str, Mapping[str, Any]] | Callable[[Optimizer], Optimizer]"
 NoDecay: TypeAlias = Literal["auto"] | Callable[[str, nn.Module, nn.Parameter], bool] | None

@@ -8,8 +8,8 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import Optimizer
 
-from optim_core.registry import load
-from optim_core.specs import SchedulerSpec
+from optim_core.catalog.registry import load
+from optim_core.catalog.specs import SchedulerSpec
 
 #: The lr and the second beta of the optimizer that :func:`rates` runs a schedule on.
 BASE_LR, BETA2 = 1.0, 0.95

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch.optim.optimizer import Optimizer
 
-from optim_core import closures
-from optim_core.optimizer import RuleOptimizer
-from optim_core.wrapper import Wrapper
+from optim_core.optimizers import closures
+from optim_core.optimizers.optimizer import RuleOptimizer
+from optim_core.wrapping.wrapper import Wrapper
 
 
 def minimize(optimizer: Optimizer, closure: Callable[[], Any]) -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from optim_core.discovery import TORCH
+from optim_core.catalog.discovery import TORCH
+from optim_core.catalog.specs import Kind
 from optim_core.errors import UnknownName, WrongKind
 from optim_core.names import did_you_mean, normalise
-from optim_core.specs import Kind
 
 
 def is_torch(name: str) -> bool:

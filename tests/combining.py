@@ -20,9 +20,10 @@ from torch.nn import Parameter
 from wrapping import variants
 
 import optim_core
-from optim_core import closures, schedules
-from optim_core.optimizer import RuleOptimizer
-from optim_core.specs import SchedulerSpec
+from optim_core import schedules
+from optim_core.catalog.specs import SchedulerSpec
+from optim_core.optimizers import closures
+from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.torch_names import _classes
 
 #: Longer than any phase in which a method may stand still, and than the periods of the wrappers' defaults.

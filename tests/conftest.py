@@ -10,8 +10,8 @@ import importlib_metadata
 import pytest
 from worlds import VARIABLES, World
 
-from optim_core import licenses
-from optim_core import registry as registry_module
+from optim_core.catalog import licenses
+from optim_core.catalog import registry as registry_module
 
 
 @pytest.fixture

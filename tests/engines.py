@@ -7,9 +7,9 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from optim_core.rules import triton
+from optim_core.engines import triton
+from optim_core.engines.triton.kernel import interpreting
 from optim_core.rules.graph import Home
-from optim_core.rules.triton.kernel import interpreting
 from optim_core.rules.values import Level
 
 

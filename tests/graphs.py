@@ -12,6 +12,8 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from optim_core.engines.bucket import Bucket
+from optim_core.engines.run import run
 from optim_core.errors import RuleError
 from optim_core.rules import (
     amax,
@@ -30,9 +32,7 @@ from optim_core.rules import (
     total,
     where,
 )
-from optim_core.rules.bucket import Bucket
 from optim_core.rules.graph import Graph, Home
-from optim_core.rules.step import run
 from optim_core.rules.values import Level, Trace, Value
 
 #: Numbers that operations have a case of their own for.

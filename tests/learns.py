@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import optim_core
+from optim_core.catalog.specs import OptimizerSpec
 from optim_core.compare import plan
 from optim_core.compare.task import load_task
 from optim_core.compare.train import train
-from optim_core.specs import OptimizerSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 

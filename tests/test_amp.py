@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import Parameter
 
 import optim_core
+from optim_core.catalog.registry import load
+from optim_core.catalog.specs import OptimizerSpec
 from optim_core.errors import ClosureError
-from optim_core.registry import load
-from optim_core.specs import OptimizerSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 

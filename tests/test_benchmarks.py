@@ -33,8 +33,8 @@ from benchmarks.contenders import COMPILED, KOZISTR, OURS, TORCH, Contender, Sta
 from benchmarks.results import Absence, FirstStep, Measurement, Method, Results
 from benchmarks.shapes import SHAPE_SETS, ShapeSet
 from optim_core import RuleOptimizer, hyper, state
+from optim_core.catalog.specs import OptimizerSpec
 from optim_core.rules import Value, mean, norm, square, stacked, total
-from optim_core.specs import OptimizerSpec
 
 TINY = ShapeSet("tiny", layers=1, width=4)
 

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 from worlds import spec
 
+from optim_core.catalog.specs import Paper, SchedulerSpec
 from optim_core.cli.app import app
-from optim_core.specs import Paper, SchedulerSpec
 
 NC = "CC-BY-NC-SA-4.0"
 SCHEDULER = SchedulerSpec(

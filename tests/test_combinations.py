@@ -24,7 +24,7 @@ from wrapping import around
 
 import optim_core
 from optim_core.errors import InvalidOption, OptimCoreError, WrapperConflict
-from optim_core.wrapper import Wrapper
+from optim_core.wrapping.wrapper import Wrapper
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 

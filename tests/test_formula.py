@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from optim_core.errors import EngineUnavailable, RuleError
-from optim_core.formula import Formula, Share
+from optim_core.methods.formula import Formula, ParameterSet
 from optim_core.rules import Value, sqrt, square, total
 
 
@@ -16,13 +16,13 @@ def shift(p: Value, g: Value, kept: Value, *, rho: Value, twice: bool) -> dict[s
     return {"p": p + (step + step if twice else step), "kept": p}
 
 
-def share(*sizes: int, dtype: torch.dtype = torch.float64, rho: float = 0.5, twice: bool = False) -> Share:
+def share(*sizes: int, dtype: torch.dtype = torch.float64, rho: float = 0.5, twice: bool = False) -> ParameterSet:
     p = [torch.sin(torch.arange(n, dtype=torch.float64)).to(dtype) for n in sizes]
     columns = {"p": p, "g": [torch.cos(3 * x) for x in p], "kept": [torch.empty_like(x) for x in p]}
-    return Share({"rho": rho, "twice": twice}, columns)
+    return ParameterSet({"rho": rho, "twice": twice}, columns)
 
 
-def expected(shares: list[Share]) -> list[Tensor]:
+def expected(shares: list[ParameterSet]) -> list[Tensor]:
     norm = torch.cat([g.double() for s in shares for g in s.columns["g"]]).norm()
     factors = [s.options["rho"] * (1 + s.options["twice"]) / norm for s in shares]
     return [
@@ -55,8 +55,8 @@ def test_what_is_assembled_serves_again_until_something_differs() -> None:
     standing = formula._standing
     gradients = [g.clone() for g in first.columns["g"]]
     for changed, same in (
-        (Share({"rho": 0.1, "twice": False}, {**first.columns, "g": gradients}), True),
-        (Share({"rho": 0.1, "twice": True}, first.columns), False),
+        (ParameterSet({"rho": 0.1, "twice": False}, {**first.columns, "g": gradients}), True),
+        (ParameterSet({"rho": 0.1, "twice": True}, first.columns), False),
         (share(3, 4), False),
         (share(3, 4, dtype=torch.float32), False),
     ):
@@ -69,20 +69,20 @@ def test_what_is_assembled_serves_again_until_something_differs() -> None:
 
 def test_complex_parameters_are_pairs_of_real_ones() -> None:
     z = torch.tensor([3.0 + 4.0j])
-    Formula(lambda p: {"p": p / sqrt(total(square(p)))})([Share({}, {"p": [z]})])
+    Formula(lambda p: {"p": p / sqrt(total(square(p)))})([ParameterSet({}, {"p": [z]})])
     torch.testing.assert_close(z, torch.tensor([0.6 + 0.8j]))
 
 
 def test_parameters_that_require_gradients() -> None:
     w = torch.nn.Parameter(torch.ones(5000))
-    Formula(lambda p: {"p": p + 1})([Share({}, {"p": [w]})])
+    Formula(lambda p: {"p": p + 1})([ParameterSet({}, {"p": [w]})])
     assert w.min() == w.max() == 2
 
 
 def test_what_does_not_fit() -> None:
     with pytest.raises(RuleError, match="returns 'q', which it does not take"):
         Formula(lambda p: {"q": p})([share(3)])
-    strided = Share({"rho": 1.0, "twice": False}, {name: [x[0][::2]] for name, x in share(8).columns.items()})
+    strided = ParameterSet({"rho": 1.0, "twice": False}, {name: [x[0][::2]] for name, x in share(8).columns.items()})
     with pytest.raises(EngineUnavailable, match="engine='native'"):
         Formula(shift)([strided], engine="native")
     wanted = expected([strided])

@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.optim import lr_scheduler
 
 import optim_core
-from optim_core import closures
 from optim_core.errors import ClosureError, LossMissing
+from optim_core.optimizers import closures
 from optim_core.schedules import advance
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")

@@ -13,7 +13,7 @@ from wrapping import around, needs_only_a_base, taker
 
 import optim_core
 from optim_core import schedules
-from optim_core.registry import load, registry
+from optim_core.catalog.registry import load, registry
 
 PACKS = Path(__file__).parent.parent / "packs"
 # Packs of others may be installed too; they have tests of their own.

@@ -8,7 +8,8 @@ import pytest
 from worlds import spec
 
 import optim_core
-from optim_core import errors, licenses
+from optim_core import errors
+from optim_core.catalog import licenses
 
 NC = "CC-BY-NC-SA-4.0"
 
@@ -132,7 +133,7 @@ def test_the_policy_is_lifted():
 
 def test_the_policy_holds_for_packages(installed):
     package = installed.root.joinpath("world_nc_optim", "__init__.py")
-    package.write_text("from optim_core.exports import exports\n__getattr__, __dir__ = exports(__name__)\n")
+    package.write_text("from optim_core.catalog import exports\n__getattr__, __dir__ = exports(__name__)\n")
     import world_nc_optim
 
     licenses.policy(deny="noncommercial")
@@ -221,8 +222,8 @@ def test_what_cannot_be_decided_is_not_allowed(installed, monkeypatch):
 def test_plain_licences_need_no_parser():
     code = """
 import sys
-from optim_core import licenses
-from optim_core.specs import OptimizerSpec
+from optim_core.catalog import licenses
+from optim_core.catalog.specs import OptimizerSpec
 licenses.check(OptimizerSpec(name="a", target="a:B", summary="S.", license="MIT"), "a 1.0")
 assert not {"license_expression", "torch"} & set(sys.modules), sorted(sys.modules)
 """

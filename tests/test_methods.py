@@ -22,12 +22,12 @@ from torch.nn import Parameter
 from torch.optim import lr_scheduler
 
 import optim_core
-from optim_core import closures
+from optim_core.catalog.registry import load
+from optim_core.catalog.specs import OptimizerSpec, state_numbers
 from optim_core.cli.app import app
 from optim_core.errors import InvalidOption, SparseGradient, UnknownOption
-from optim_core.registry import load
+from optim_core.optimizers import closures
 from optim_core.rules.values import Level, Trace, Value
-from optim_core.specs import OptimizerSpec, state_numbers
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 

@@ -21,9 +21,10 @@ from torch.nn import Parameter
 
 import optim_core
 from optim_core import RuleOptimizer, hyper, state
+from optim_core.engines import choice as engines
+from optim_core.engines.native import compiler, kernel
 from optim_core.errors import EngineUnavailable, InvalidOption
-from optim_core.rules import Value, engines, maximum, mean, norm, sample, square, total
-from optim_core.rules.native import compiler, kernel
+from optim_core.rules import Value, maximum, mean, norm, sample, square, total
 
 
 class Everything(RuleOptimizer):

@@ -20,11 +20,9 @@ from torch.nn import Parameter
 
 import optim_core
 from optim_core import RuleOptimizer, hyper, state
+from optim_core.catalog.registry import load
 from optim_core.errors import NotOffered, OptimCoreError, WrapperConflict
 from optim_core.names import normalise
-from optim_core.offering import offered
-from optim_core.readings import reading_of
-from optim_core.registry import load
 from optim_core.rules import (
     Denominator,
     Level,
@@ -45,6 +43,8 @@ from optim_core.rules import (
 from optim_core.rules.compose import Buffer, Settings, compose
 from optim_core.rules.graph import Graph
 from optim_core.rules.values import HOST_OPERATIONS
+from optim_core.wrapping.offerings import offered
+from optim_core.wrapping.torch_rules import reading_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 

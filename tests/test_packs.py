@@ -6,9 +6,9 @@ import inspect
 
 import pytest
 
-from optim_core import known
-from optim_core.licenses import NONCOMMERCIAL, mentions
-from optim_core.registry import Registry, load
+from optim_core.catalog import known
+from optim_core.catalog.licenses import NONCOMMERCIAL, mentions
+from optim_core.catalog.registry import Registry, load
 
 ENTRIES = [e for e in Registry().entries if e.pack.name in known.packs()]
 IDS = [e.full_name for e in ENTRIES]

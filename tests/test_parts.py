@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import Parameter
 
 import optim_core
-from optim_core.closures import backward
 from optim_core.errors import ClosureError
+from optim_core.optimizers.closures import backward
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 

@@ -9,9 +9,9 @@ from worlds import manifest_module, manifest_text, spec
 
 import optim_core
 from optim_core import api, errors
-from optim_core import registry as registry_module
-from optim_core.registry import register_pack, registry
-from optim_core.specs import SchedulerSpec, WrapperSpec
+from optim_core.catalog import registry as registry_module
+from optim_core.catalog.registry import register_pack, registry
+from optim_core.catalog.specs import SchedulerSpec, WrapperSpec
 
 SCHEDULER = SchedulerSpec(name="ramp", target="torch.optim.lr_scheduler:LinearLR", summary="Up.", license="MIT")
 WRAPPER = WrapperSpec(name="lookahead", target="builtins:dict", summary="Back.", license="MIT")
@@ -249,11 +249,11 @@ BROKEN = {
         "made for version 2 of the hooks, this core knows 1: pip install --upgrade optim-core",
     ),
     "hooks": (
-        "from optim_core.hookspecs import hookimpl\n@hookimpl\ndef optim_core_optimizers(): raise ValueError('oh')",
+        "from optim_core.catalog import hookimpl\n@hookimpl\ndef optim_core_optimizers(): raise ValueError('oh')",
         "ValueError: oh",
     ),
     "specs": (
-        "from optim_core.hookspecs import hookimpl\n@hookimpl\ndef optim_core_optimizers(): return ['lion']",
+        "from optim_core.catalog import hookimpl\n@hookimpl\ndef optim_core_optimizers(): return ['lion']",
         "optim_core_optimizers() returned str 'lion', not OptimizerSpec",
     ),
 }
@@ -287,9 +287,12 @@ def test_a_broken_pack_is_warned_about_once(world):
 @pytest.mark.parametrize(
     ("manifest", "text"),
     [
-        ("def optim_core_optimizers(): return []", "mark the manifest's functions with optim_core.hookspecs.hookimpl"),
         (
-            "from optim_core.hookspecs import hookimpl\n@hookimpl\ndef optim_core_optimisers(): return []",
+            "def optim_core_optimizers(): return []",
+            "mark the manifest's functions with optim_core.catalog.hookspecs.hookimpl",
+        ),
+        (
+            "from optim_core.catalog import hookimpl\n@hookimpl\ndef optim_core_optimisers(): return []",
             "unknown hook 'optim_core_optimisers'",
         ),
         ("OPTIM_CORE_API = 'new'", "OPTIM_CORE_API='new' should be a whole number"),
@@ -298,7 +301,10 @@ def test_a_broken_pack_is_warned_about_once(world):
             manifest_text(spec("a", license="ISC", target="world_bad_optim.a:A")),
             "'a' is ISC, but the distribution declares MIT",
         ),
-        ("from optim_core.specs import *\nOptimizerSpec(name='A', target='', summary='', license='')", "name='A'"),
+        (
+            "from optim_core.catalog.specs import *\nOptimizerSpec(name='A', target='', summary='', license='')",
+            "name='A'",
+        ),
     ],
 )
 def test_what_a_manifest_may_not_do(world, manifest, text):

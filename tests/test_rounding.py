@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import Parameter
 
 import optim_core
+from optim_core.catalog.registry import load
+from optim_core.catalog.specs import OptimizerSpec
 from optim_core.errors import InvalidOption
-from optim_core.registry import load
 from optim_core.rules.values import uniform
-from optim_core.specs import OptimizerSpec
 
 WAYS = [{"engine": "eager"}, {"foreach": True}, {"foreach": False}, {"engine": "native"}]
 #: Those and Triton's interpreter, where that is at hand.

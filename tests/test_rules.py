@@ -15,15 +15,15 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.declarations import extra
+from optim_core.engines.bucket import Bucket
+from optim_core.engines.eager import engine as eager
+from optim_core.engines.eager.inplace import schedule
+from optim_core.engines.host import function
+from optim_core.engines.run import run
 from optim_core.errors import RuleError
-from optim_core.rules import eager
-from optim_core.rules.bucket import Bucket
+from optim_core.methods.declarations import extra
 from optim_core.rules.graph import Graph, Home
-from optim_core.rules.host import function
-from optim_core.rules.schedule import schedule
 from optim_core.rules.stacked import stacked
-from optim_core.rules.step import run
 from optim_core.rules.values import HOST_OPERATIONS, LOGICAL, Level, Trace, Value, evaluate
 from optim_core.rules.vocabulary import (
     amax,

@@ -21,8 +21,8 @@ from torch.optim import lr_scheduler
 
 import optim_core
 from optim_core import schedules
+from optim_core.catalog.specs import SchedulerSpec
 from optim_core.errors import InvalidOption, OptimCoreError, UnknownOption
-from optim_core.specs import SchedulerSpec
 
 SPECS: dict[str, SchedulerSpec] = {spec.name: spec for spec in optim_core.find(kind="scheduler")}
 SCHEDULERS = list(SPECS)

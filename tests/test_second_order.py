@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 import optim_core
+from optim_core.catalog.specs import OptimizerSpec, state_numbers
 from optim_core.errors import InvalidOption, WrapperConflict
-from optim_core.specs import OptimizerSpec, state_numbers
 
 pytest.importorskip("optim_core_second_order")
 

@@ -13,7 +13,7 @@ import torch.distributed
 from torch.nn import Parameter
 
 import optim_core
-from optim_core.optimizer import RuleOptimizer
+from optim_core.optimizers.optimizer import RuleOptimizer
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed")
 PROCESSES = 2

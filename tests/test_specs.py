@@ -6,8 +6,7 @@ import json
 import pytest
 from worlds import spec
 
-from optim_core.errors import SpecError
-from optim_core.specs import (
+from optim_core.catalog.specs import (
     NEEDS,
     SIZES,
     OptimizerSpec,
@@ -18,6 +17,7 @@ from optim_core.specs import (
     is_license,
     state_numbers,
 )
+from optim_core.errors import SpecError
 
 
 def test_a_spec_knows_its_kind_and_class():

@@ -12,8 +12,8 @@ from torch.nn import Parameter
 
 import optim_core
 from optim_core import RuleOptimizer, hyper, state
+from optim_core.catalog.registry import load
 from optim_core.errors import RuleError
-from optim_core.registry import load
 from optim_core.rules import Level, Trace, Value, bfloat16, lerp, norm, square, stacked, total
 
 ENGINES: list[dict[str, Any]] = [{"engine": "eager"}, {"foreach": True}, {"foreach": False}, {"engine": "native"}]

@@ -20,12 +20,12 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from optim_core import RuleOptimizer, hyper, state
+from optim_core.engines.lowering import total_program, update_program
+from optim_core.engines.triton import engine, kernel
+from optim_core.engines.triton.source import TILE, source
 from optim_core.errors import EngineUnavailable
 from optim_core.rules import amax, dot, lerp, mean, norm, square, total
 from optim_core.rules.graph import Graph, Home
-from optim_core.rules.lowering import total_program, update_program
-from optim_core.rules.triton import engine, kernel
-from optim_core.rules.triton.source import TILE, source
 from optim_core.rules.values import HOST_OPERATIONS, Level, Trace, Value
 
 #: By the type of parameters and gradients: that of arithmetic and states, and how closely engines agree.

@@ -15,8 +15,8 @@ from torch.nn import Parameter
 from wrapping import around
 
 import optim_core
-from optim_core.closures import backward
 from optim_core.errors import CheckpointMismatch, ClosureError, InvalidOption, UnknownOption, WrapperConflict
+from optim_core.optimizers.closures import backward
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 

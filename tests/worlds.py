@@ -9,9 +9,9 @@ from typing import Any
 
 import importlib_metadata
 
-from optim_core import registry as registry_module
-from optim_core.registry import Registry
-from optim_core.specs import KINDS, OptimizerSpec, Spec
+from optim_core.catalog import registry as registry_module
+from optim_core.catalog.registry import Registry
+from optim_core.catalog.specs import KINDS, OptimizerSpec, Spec
 
 VARIABLES = (
     "OPTIM_CORE_PACKS",
@@ -30,7 +30,11 @@ def spec(name: str = "lion", **fields: Any) -> OptimizerSpec:
 
 def manifest_text(*specs: Spec) -> str:
     """The source of a manifest that brings these specs."""
-    lines = ["from optim_core.hookspecs import hookimpl", "from optim_core.specs import *", "OPTIM_CORE_API = 1"]
+    lines = [
+        "from optim_core.catalog.hookspecs import hookimpl",
+        "from optim_core.catalog.specs import *",
+        "OPTIM_CORE_API = 1",
+    ]
     for kind in KINDS:
         lines += ["@hookimpl", f"def optim_core_{kind}s():", f"    return {[s for s in specs if s.kind == kind]!r}"]
     return "\n".join(lines)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
+from optim_core.catalog.licenses import Rule, rules, terms
+from optim_core.catalog.registry import Registry, registry
 from optim_core.cli.output import console, mention_failures, print_json, table
 from optim_core.errors import PolicyError
-from optim_core.licenses import Rule, rules, terms
-from optim_core.registry import Registry, registry
 
 
 @click.command()

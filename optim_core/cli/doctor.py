@@ -9,12 +9,13 @@ from collections.abc import Iterator
 import click
 import importlib_metadata
 
-from optim_core import __version__, unresolved
+from optim_core import __version__
+from optim_core.catalog import unresolved
+from optim_core.catalog.discovery import DISABLE, ONLY, Origin, listed
+from optim_core.catalog.licenses import ALLOW, DENY
+from optim_core.catalog.registry import STRICT, Registry, registry
 from optim_core.cli.output import console, counted, table
-from optim_core.discovery import DISABLE, ONLY, Origin, listed
-from optim_core.licenses import ALLOW, DENY
 from optim_core.names import did_you_mean, normalise
-from optim_core.registry import STRICT, Registry, registry
 
 _REQUIRED = ("torch", "pluggy", "importlib-metadata")
 #: What each extra brings.

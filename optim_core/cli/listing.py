@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import click
 
+from optim_core.catalog.entry import Entry
+from optim_core.catalog.registry import registry
+from optim_core.catalog.specs import KINDS, NEEDS, Kind, Need
 from optim_core.cli.output import console, entry_dict, mention_failures, print_json, table
-from optim_core.registry import Entry, registry
-from optim_core.specs import KINDS, NEEDS, Kind, Need
 
 
 @click.command("list")

@@ -12,7 +12,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from optim_core.registry import Entry, Registry
+from optim_core.catalog.entry import Entry
+from optim_core.catalog.registry import Registry
 
 #: Columns where the output is no terminal, which has a width of its own.
 _WIDTH = 160

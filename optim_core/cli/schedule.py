@@ -10,9 +10,9 @@ from rich.bar import Bar
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from optim_core.catalog.specs import SchedulerSpec
+from optim_core.catalog.unresolved import GETTERS
 from optim_core.cli.output import console
-from optim_core.specs import SchedulerSpec
-from optim_core.unresolved import GETTERS
 
 _ROWS = 25
 

@@ -11,14 +11,15 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from optim_core import licenses
+from optim_core.catalog import licenses
+from optim_core.catalog.entry import Entry
+from optim_core.catalog.registry import load, registry
+from optim_core.catalog.specs import NEEDS, OptimizerSpec, SchedulerSpec, size_text, state_numbers
+from optim_core.catalog.unresolved import GETTERS
 from optim_core.cli.output import console, entry_dict, print_json, table
 from optim_core.cli.schedule import print_schedule
 from optim_core.compare.contender import parse
 from optim_core.errors import PackBroken
-from optim_core.registry import Entry, load, registry
-from optim_core.specs import NEEDS, OptimizerSpec, SchedulerSpec, size_text, state_numbers
-from optim_core.unresolved import GETTERS
 
 _FLOAT32, _FLOAT64 = 4, 8
 

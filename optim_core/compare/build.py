@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
-    from optim_core.specs import Kind
+    from optim_core.catalog.specs import Kind
 
     Closure = Callable[[], Tensor | Sequence[Tensor]]
 
@@ -52,7 +52,7 @@ def resolve(contender: Contender) -> Contender:
 def _resolved(part: Part, kind: Kind) -> Part:
     if _is_torch(part):
         return replace(part, name=TORCH + part.name[len(TORCH) :].strip().lower())
-    from optim_core.registry import registry
+    from optim_core.catalog.registry import registry
 
     entry = registry().entry(part.name, kind)
     return replace(part, name=entry.full_name if ":" in part.name else entry.spec.name)

@@ -36,6 +36,6 @@ def _version() -> str:
 
 
 def _packs() -> dict[str, str]:
-    from optim_core.registry import registry
+    from optim_core.catalog.registry import registry
 
     return {pack.name: pack.version for pack in registry().packs}

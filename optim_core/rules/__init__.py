@@ -1,14 +1,15 @@
-"""The update-rule compiler: symbols and their vocabulary, tracing, composition, engines.
+"""The language of update rules: symbols and their vocabulary, tracing, composition. Imports no torch.
 
 A rule imports its words from here; see :mod:`optim_core.rules.values` for what they mean.
 """
 
-from optim_core.rules.compose import Transform
 from optim_core.rules.offers import Denominator, Offers, denominator, gain, root, second_moment
 from optim_core.rules.projection import tangential
 from optim_core.rules.stacked import stacked
+from optim_core.rules.transform import Transform
 from optim_core.rules.values import Level, Trace, Value
 from optim_core.rules.vocabulary import (
+    Over,
     amax,
     bfloat16,
     clamp,
@@ -36,6 +37,7 @@ __all__ = [
     "Denominator",
     "Level",
     "Offers",
+    "Over",
     "Trace",
     "Transform",
     "Value",

@@ -1,6 +1,6 @@
 """The words of an update rule, beside ``+ - * / **`` and comparisons.
 
-Each takes symbols (:class:`~optim_core.rules.values.Value`) or numbers. Elementwise words work on any level;
+Each takes symbols (:class:`~optim_core.rules.Value`) or numbers. Elementwise words work on any level;
 reductions say over what: ``norm(g)`` is one number a tensor, ``norm(g, over="row")`` one an output unit
 (index of dimension 0), ``total(...)`` one for all parameters of all groups.
 

@@ -16,7 +16,7 @@ from optim_core.compare.plan import Entry
 from optim_core.compare.results import Run
 from optim_core.compare.task import Task, load_task
 from optim_core.compare.train import train
-from optim_core.declarations import Hyper
+from optim_core.methods.declarations import Hyper
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ class OneStepSize(RuleOptimizer):
         InvalidOption: at construction, and in a step, if two groups have different lr and neither is 0.
     """
 
-    def added(self, group: dict[str, Any]) -> None:
+    def on_group(self, group: dict[str, Any]) -> None:
         """Refuse a group with another lr."""
-        super().added(group)
+        super().on_group(group)
         lrs = [float(g["lr"]) for g in self.param_groups if g["lr"]]
         for lr in lrs:
             check_one_lr(self.method.name, lr, max(lrs))

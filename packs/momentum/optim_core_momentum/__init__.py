@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from optim_core.exports import exports
+from optim_core.catalog import exports
 
 if TYPE_CHECKING:
     from optim_core_momentum.accsgd import AccSGD

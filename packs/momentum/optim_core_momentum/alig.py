@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.closures import parameters
-from optim_core.entry import compute_dtype, real
 from optim_core.errors import LossMissing
+from optim_core.methods import compute_dtype, real, total_dtype
+from optim_core.optimizers import parameters
 from optim_core.rules import Value, maximum, minimum, square, total
-from optim_core.rules.bucket import total_dtype
 
 
 class AliG(RuleOptimizer):
@@ -76,7 +75,7 @@ class AliG(RuleOptimizer):
             return options | {"lr": 1.0 if options["max_lr"] is None else options["max_lr"]}
         return options
 
-    def added(self, group: dict[str, Any]) -> None:
+    def on_group(self, group: dict[str, Any]) -> None:
         """Begin inside of the ball."""
         del group
         self._project()

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from optim_core import RuleOptimizer, extra, hyper, state
-from optim_core.closures import parameters
 from optim_core.errors import ClosureError
+from optim_core.optimizers import parameters
 from optim_core.rules import Value, minimum, sqrt, square, total, where
 
 

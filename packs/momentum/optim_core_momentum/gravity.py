@@ -7,9 +7,8 @@ from typing import Any
 import torch
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.entry import compute_dtype, real
+from optim_core.methods import compute_dtype, placed_like, real
 from optim_core.rules import Value, amax, lerp, square
-from optim_core.rules.sharded import placed_like
 
 
 class Gravity(RuleOptimizer):
@@ -46,7 +45,7 @@ class Gravity(RuleOptimizer):
     v = state("velocity")
 
     @torch.no_grad()
-    def added(self, group: dict[str, Any]) -> None:
+    def on_group(self, group: dict[str, Any]) -> None:
         """Draw the velocities."""
         if group["alpha"] and group["lr"]:
             for p in group["params"]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from optim_core.hookspecs import hookimpl
-from optim_core.specs import OptimizerSpec, Paper
+from optim_core.catalog import OptimizerSpec, Paper, hookimpl
 
 OPTIM_CORE_API = 1
 

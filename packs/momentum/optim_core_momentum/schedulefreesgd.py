@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from optim_core import hyper
+from optim_core.optimizers import ScheduleFree
 from optim_core.rules import Value
-from optim_core.schedule_free import ScheduleFree
 
 
 class ScheduleFreeSGD(ScheduleFree):

@@ -8,11 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from optim_core.closures import backward, check_dense, parameters
-from optim_core.declarations import hyper
-from optim_core.entry import compute_dtype, real
-from optim_core.rules.bucket import total_dtype
-from optim_core.rules.sharded import total
+from optim_core.methods import compute_dtype, full_tensor, hyper, real, total_dtype
+from optim_core.optimizers import backward, check_dense, parameters
 from optim_core_multitask.tasks import MultiTask
 
 
@@ -41,9 +38,9 @@ class PCGrad(MultiTask):
     shuffle: bool = hyper(True, "meet the other tasks in random order; False: in the order of the losses")
     seed: int = hyper(0, "of the random order, whose position is part of the state dict", ge=0)
 
-    def wrapped(self) -> None:
+    def on_wrap(self) -> None:
         """Count steps, for the seed of each."""
-        super().wrapped()
+        super().on_wrap()
         self.counters.setdefault("steps", 0)
 
     def merge(self, losses: Sequence[Tensor], scale: Tensor | None) -> None:
@@ -110,6 +107,6 @@ def _products(vectors: Sequence[Sequence[Tensor]]) -> Tensor:
     found = torch.empty(len(vectors), len(vectors), dtype=dtype, device=device)
     for i, a in enumerate(vectors):
         for j, b in enumerate(vectors[: i + 1]):
-            parts = [total((x * y).sum(dtype=dtype)).to(device) for x, y in zip(a, b, strict=True)]
+            parts = [full_tensor((x * y).sum(dtype=dtype)).to(device) for x, y in zip(a, b, strict=True)]
             found[i, j] = found[j, i] = torch.stack(parts).sum()
     return found

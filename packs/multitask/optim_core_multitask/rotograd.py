@@ -9,10 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from optim_core.closures import backward, check_dense, parameters
-from optim_core.declarations import hyper
-from optim_core.entry import compute_dtype
 from optim_core.errors import ClosureError, InvalidOption, OptimCoreError, WrapperConflict
+from optim_core.methods import compute_dtype, hyper
+from optim_core.optimizers import backward, check_dense, parameters
 from optim_core_multitask.rotations import Rotations, rotated
 from optim_core_multitask.tasks import MultiTask
 
@@ -62,14 +61,14 @@ class RotateOnly(MultiTask):
         found = [module for module in model.modules() if isinstance(module, Rotations)]
         return {"rotations": found[0]} if len(found) == 1 else {}
 
-    def wrapped(self) -> None:
+    def on_wrap(self) -> None:
         """Take the rotations over.
 
         Raises:
             InvalidOption: ``rotations`` is something else.
             WrapperConflict: the base refuses a group for them.
         """
-        super().wrapped()
+        super().on_wrap()
         if not isinstance(self.rotations, Rotations):
             raise InvalidOption(
                 f"{self.method.name}: rotations={type(self.rotations).__name__} should be the model's "
@@ -264,7 +263,7 @@ class RotoGradNorm(RotateOnly):
 
     alpha: float | None = hyper(None, "how much more those get that lag behind; required", ge=0, search=(0.1, 2.0))
 
-    def wrapped(self) -> None:
+    def on_wrap(self) -> None:
         """Look for alpha and the weights.
 
         Raises:
@@ -274,11 +273,11 @@ class RotoGradNorm(RotateOnly):
             raise InvalidOption("RotoGradNorm needs alpha: 0 for equal norms, 1.5 where tasks are very different")
         if getattr(self.rotations, "task_weights", None) is None:
             raise InvalidOption("RotoGradNorm learns a weight for each task: build Rotations(..., weighted=True)")
-        super().wrapped()
+        super().on_wrap()
 
     def shared(self, gradients: Tensor, progress: Tensor) -> Tensor:
         """The weighted sum."""
-        u = typing.cast("Tensor", self.rotations.task_weights)  # wrapped() has seen to it
+        u = typing.cast("Tensor", self.rotations.task_weights)  # on_wrap() has seen to it
         with torch.enable_grad():
             shares = u.exp() + _TINY
             weights = len(u) * shares / shares.sum()

@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optim_core.closures import call
 from optim_core.errors import ClosureError, WrapperConflict
-from optim_core.optimizer import RuleOptimizer
-from optim_core.wrapper import Wrapper
+from optim_core.optimizers import RuleOptimizer, call_closure
+from optim_core.wrapping import Wrapper
 
 
 class MultiTask(Wrapper):
@@ -24,14 +23,14 @@ class MultiTask(Wrapper):
 
     _merged = False  # whether backward() has run since collect() began
 
-    def wrapped(self) -> None:
+    def on_wrap(self) -> None:
         """Refuse a base that needs more than gradients, and another wrapper that merges them.
 
         Raises:
             WrapperConflict: the base differentiates the gradients, which are merged without a graph; or goes by the
                 loss, and a merged gradient is that of none; or the tasks are merged further inside.
         """
-        super().wrapped()
+        super().on_wrap()
         inner = self.innermost
         name, base = self.method.name, type(inner).__name__
         if self.differentiates:
@@ -85,7 +84,7 @@ class MultiTask(Wrapper):
         Raises:
             ClosureError: the closure returned something else than several 0-d losses.
         """
-        losses = call(self, closure)
+        losses = call_closure(self, closure)
         self.backward(losses)
         return [loss.detach() for loss in losses]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from optim_core import RuleOptimizer, hyper, state
 from optim_core.rules import Value, lerp, mean, norm, root, square, where
 
-#: Share of a neuron's norm below which what is left without the mean is rounding.
+#: ParameterSet of a neuron's norm below which what is left without the mean is rounding.
 _ROUNDING = 1e-6
 
 
@@ -51,7 +51,7 @@ class Nero(RuleOptimizer):
     scale = state("mean of N(p) at construction", level="tensor")
 
     @torch.no_grad()
-    def added(self, group: dict[str, Any]) -> None:
+    def on_group(self, group: dict[str, Any]) -> None:
         """Project the weights and take their scale."""
         for p in group["params"]:
             x = torch.view_as_real(p) if p.is_complex() else p

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import cache
 
-from optim_core.declarations import hyper
+from optim_core.methods import hyper
 from optim_core_schedulers.schedule import REQUIRED, Rate, Schedule
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.optim.optimizer import Optimizer
 
-from optim_core.declarations import Hyper
 from optim_core.errors import InvalidOption
+from optim_core.methods import Hyper
 from optim_core_schedulers.schedule import Rate, Schedule
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from optim_core.hookspecs import hookimpl
-from optim_core.specs import Paper, SchedulerSpec
+from optim_core.catalog import Paper, SchedulerSpec, hookimpl
 
 OPTIM_CORE_API = 1
 

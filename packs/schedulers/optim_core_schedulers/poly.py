@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optim_core.declarations import hyper
+from optim_core.methods import hyper
 from optim_core_schedulers.schedule import Descent
 
 

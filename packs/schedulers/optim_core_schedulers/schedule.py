@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import Optimizer
 
-from optim_core.declarations import Hyper, hyper, required, setting
 from optim_core.errors import InvalidOption, UnknownOption
+from optim_core.methods import Hyper, hyper, required, setting
 from optim_core.names import did_you_mean
 
 Rate: TypeAlias = float | Tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from optim_core.declarations import hyper
+from optim_core.methods import hyper
 from optim_core_schedulers.schedule import REQUIRED, Rate, Schedule
 
 

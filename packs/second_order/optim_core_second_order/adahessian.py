@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from optim_core import decoupled, hyper, state
-from optim_core.curvature import HessianDiagonal
 from optim_core.errors import InvalidOption
+from optim_core.optimizers import HessianDiagonal
 from optim_core.rules import Value, denominator, lerp, sqrt, square, where
 
 Blocks = tuple[int, int, int, int]
@@ -61,7 +61,7 @@ class AdaHessian(HessianDiagonal):
     exp_hessian_diag_sq = state("average of d squared")
     estimates = state("estimates so far", level="tensor", when=lambda group: group["update_period"] > 1)
 
-    def added(self, group: dict[str, Any]) -> None:
+    def on_group(self, group: dict[str, Any]) -> None:
         """Refuse blocks that do not fit."""
         for p in group["params"]:
             size = _block_size(p, group["spatial_average_block_size"])

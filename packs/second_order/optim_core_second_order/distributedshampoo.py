@@ -9,7 +9,7 @@ from torch import Tensor
 
 from optim_core import hyper, state
 from optim_core.errors import InvalidOption
-from optim_core.optimizer import RuleOptimizer
+from optim_core.optimizers import RuleOptimizer
 from optim_core.rules import Value, lerp, maximum, sqrt, square, stacked
 from optim_core_second_order.blocks import added, cut, grafted, joined, turned
 from optim_core_second_order.roots import inverse_roots

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from optim_core import hyper, state
-from optim_core.declarations import extra
-from optim_core.entry import compute_dtype, real
-from optim_core.optimizer import RuleOptimizer
+from optim_core.methods import compute_dtype, extra, real
+from optim_core.optimizers import RuleOptimizer
 from optim_core.rules import Value, lerp, mean, minimum, sqrt, square, stacked
 from optim_core_second_order.axes import along, unfolded
 from optim_core_second_order.shapes import Shape, kron_factors, kron_view

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from optim_core import decoupled, hyper, state
 from optim_core.errors import InvalidOption
-from optim_core.explanation import Explanation, Row
-from optim_core.optimizer import RuleOptimizer
+from optim_core.optimizers import Explanation, Row, RuleOptimizer
 from optim_core.rules import Value, bfloat16, lerp, maximum, norm, sqrt, square, stacked
 from optim_core_second_order.newton_schulz import orthogonalised
 from optim_core_second_order.routing import routes

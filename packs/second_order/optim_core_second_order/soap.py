@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from optim_core import hyper, state
-from optim_core.optimizer import RuleOptimizer
+from optim_core.optimizers import RuleOptimizer
 from optim_core.rules import Value, lerp, mean, root, sqrt, square, stacked
 from optim_core_second_order.axes import along, unfolded
 from optim_core_second_order.roots import eigh

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from optim_core import RuleOptimizer, decoupled, hyper, state
-from optim_core.closures import check_dense
-from optim_core.entry import real
+from optim_core.methods import real
+from optim_core.optimizers import check_dense
 from optim_core.rules import Value, clamp, lerp
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optim_core import decoupled, hyper, state
-from optim_core.curvature import HessianDiagonal
+from optim_core.optimizers import HessianDiagonal
 from optim_core.rules import Value, clamp, lerp, maximum
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from optim_core.declarations import hyper
 from optim_core.errors import InvalidOption
+from optim_core.methods import hyper
 from optim_core.rules import Value
 from optim_core_sharpness.crowd import Options
 from optim_core_sharpness.two_step import SharpnessAware, worst
@@ -45,13 +45,13 @@ class ASAM(SharpnessAware):
     scale: str = hyper("weights", "what is scaled: by name ('weights'), or all", choices=("weights", "all"))
     perturb_eps: float = hyper(1e-16, "added to the norm", ge=0)
 
-    def added(self, group: dict[str, Any]) -> None:
+    def on_group(self, group: dict[str, Any]) -> None:
         """Ask for names.
 
         Raises:
             InvalidOption: there are none, and they are to decide.
         """
-        super().added(group)
+        super().on_group(group)
         if self.options["scale"] == "weights" and "param_names" not in group:
             raise InvalidOption(
                 "ASAM: scale='weights' goes by the parameters' names: build the base with model.named_parameters(), "

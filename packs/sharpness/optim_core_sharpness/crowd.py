@@ -9,9 +9,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from optim_core.closures import check_gradient
-from optim_core.formula import Column, Share
-from optim_core.rules.sharded import is_sharded
+from optim_core.methods import Column, ParameterSet, is_sharded
+from optim_core.optimizers import check_gradient
 
 Options: TypeAlias = Mapping[str, Any]
 #: What holds for a whole group.
@@ -22,7 +21,7 @@ Parts: TypeAlias = Callable[[Mapping[str, Any]], Iterable[tuple[Options, Sequenc
 _gradient = operator.attrgetter("grad")
 
 
-class Part(Share):
+class Part(ParameterSet):
     """Parameters to which the same options apply.
 
     Args:

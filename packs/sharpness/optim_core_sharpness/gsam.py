@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from optim_core.declarations import hyper
 from optim_core.errors import InvalidOption
+from optim_core.methods import hyper
 from optim_core.rules import Value, sqrt, square, total
 from optim_core_sharpness.sam import SAM
 from optim_core_sharpness.two_step import SharpnessAware
@@ -52,7 +52,7 @@ class GSAM(SharpnessAware):
     adaptive: bool = hyper(False, "scale the excursion by the size of each weight")
     perturb_eps: float = hyper(1e-12, "added to norms", ge=0)
 
-    def wrapped(self) -> None:
+    def on_wrap(self) -> None:
         """Settle the radius.
 
         Raises:
@@ -68,7 +68,7 @@ class GSAM(SharpnessAware):
             raise InvalidOption("GSAM: max_lr must be at least min_lr")
         if not given and self.options["rho"] is None:
             self.options["rho"] = 0.05
-        super().wrapped()
+        super().on_wrap()
 
     def terms(self, group: Mapping[str, Any]) -> dict[str, Any]:
         """With the radius of the moment."""

@@ -8,9 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from optim_core.declarations import hyper
-from optim_core.entry import compute_dtype
-from optim_core.formula import Column
+from optim_core.methods import Column, compute_dtype, hyper
 from optim_core.rules import Value, dot, norm, sqrt, square, total, where
 from optim_core_sharpness.crowd import Part
 from optim_core_sharpness.two_step import Expression, SharpnessAware, worst
@@ -51,9 +49,9 @@ class LookSAM(SharpnessAware):
     layerwise: bool = hyper(False, "each tensor by itself, the excursion relative to its norm")
     perturb_eps: float = hyper(1e-12, "added to the norm", ge=0)
 
-    def wrapped(self) -> None:
+    def on_wrap(self) -> None:
         """Count the steps since the last excursion."""
-        super().wrapped()
+        super().on_wrap()
         self.counters["steps"] = 0
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from optim_core.declarations import hyper
+from optim_core.methods import hyper
 from optim_core.rules import Value
 from optim_core_sharpness.two_step import SharpnessAware, worst
 

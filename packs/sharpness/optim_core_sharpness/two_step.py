@@ -9,11 +9,11 @@ from typing import Any, ClassVar, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from optim_core.closures import parameters
 from optim_core.errors import ClosureError, WrapperConflict
-from optim_core.formula import Column, Formula
+from optim_core.methods import Column, Formula
+from optim_core.optimizers import parameters
 from optim_core.rules import Value, sqrt, square, total, where
-from optim_core.wrapper import Wrapper, collected
+from optim_core.wrapping import GRADIENTS_READY, Wrapper
 from optim_core_sharpness.batch_norm import RunningStatistics
 from optim_core_sharpness.crowd import Crowd, Options, Part
 
@@ -49,7 +49,7 @@ class SharpnessAware(Wrapper):
     Beside the base's it keeps memory for the weights, and for the gradients where both are mixed (GSAM, WSAM, LookSAM),
     from step to step; checkpoints hold neither.
 
-    Subclasses have two expressions, which :class:`optim_core.formula.Formula` runs: ``rise`` and, if there is more to
+    Subclasses have two expressions, which :class:`optim_core.methods.Formula` runs: ``rise`` and, if there is more to
     it than the way back, ``fall``. They take buffers by name: ``p``, ``g`` (the gradient at hand), ``kept`` (the
     weights before), others of their own. The base steps with what ``g`` is in the end.
     """
@@ -57,14 +57,14 @@ class SharpnessAware(Wrapper):
     model: nn.Module | None = None
     arguments: ClassVar[tuple[str, ...]] = ("model",)
 
-    def wrapped(self) -> None:
+    def on_wrap(self) -> None:
         """Start at home.
 
         Raises:
             WrapperConflict: the base differentiates the gradients, whose graph ends with the excursion; or there is
                 another excursion further inside.
         """
-        super().wrapped()
+        super().on_wrap()
         self._settle()
         if self.differentiates:
             raise WrapperConflict(
@@ -90,9 +90,9 @@ class SharpnessAware(Wrapper):
         super().__setstate__(state)
         self._settle()
 
-    def added(self, group: dict[str, Any]) -> None:
+    def on_group(self, group: dict[str, Any]) -> None:
         """Check the group's own radius."""
-        super().added(group)
+        super().on_group(group)
         self.terms(group)
 
     # what subclasses say ------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ class SharpnessAware(Wrapper):
                 "step(closure) with a closure that zeroes the gradients, evaluates (all parts of the batch, if "
                 "gradients accumulate) and calls backward, or first_step() and second_step(), each after backward()"
             )
-        if closure not in (None, collected) and getattr(self, "found_inf", None) is not None:
+        if closure not in (None, GRADIENTS_READY) and getattr(self, "found_inf", None) is not None:
             raise ClosureError(
                 f"{self.method.name}: GradScaler takes no closures. Call scaler.unscale_(optimizer), "
                 "optimizer.first_step() and scaler.update() after the first backward(), scaler.step(optimizer) after "

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from optim_core.declarations import hyper
 from optim_core.errors import WrapperConflict
+from optim_core.methods import hyper
 from optim_core.rules import Value, minimum, sqrt, square, total
 from optim_core_sharpness.gsam import GSAM
 from optim_core_sharpness.two_step import Expression, SharpnessAware
@@ -47,14 +47,14 @@ class WSAM(SharpnessAware):
     max_norm: float | None = hyper(None, "clip the norm of the second gradient to this", gt=0)
     perturb_eps: float = hyper(1e-12, "added to the norm", ge=0)
 
-    def wrapped(self) -> None:
+    def on_wrap(self) -> None:
         """Look for an lr.
 
         Raises:
             WrapperConflict: the base has none, or steps once for several calls, and the sharpness is to be applied
                 beside it.
         """
-        super().wrapped()
+        super().on_wrap()
         accumulator = self.accumulator
         if self.options["decouple"] and accumulator is not None:
             raise WrapperConflict(

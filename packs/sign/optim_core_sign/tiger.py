@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.entry import compute_dtype, real
+from optim_core.methods import compute_dtype, real
 from optim_core.rules import Value, amax, mean, sign, sqrt, square, where
 
 _WEIGHT, _EMBEDDING, _BIAS, _GAIN = range(4)
@@ -59,7 +59,7 @@ class Tiger(RuleOptimizer):
     m = state("average of g")
     role = state("what the name makes of it: 1 embedding, 2 bias, 3 gamma, else 0", level="tensor", when="rms_scale")
 
-    def added(self, group: dict[str, Any]) -> None:
+    def on_group(self, group: dict[str, Any]) -> None:
         """Read the names."""
         if group["rms_scale"] and "param_names" in group:
             for p, name in zip(group["params"], group["param_names"], strict=True):

@@ -10,14 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optim_core.closures import check_dense, parameters
-from optim_core.declarations import hyper
-from optim_core.entry import compute_dtype
 from optim_core.errors import WrapperConflict
-from optim_core.explanation import Explanation
-from optim_core.optimizer import RuleOptimizer
-from optim_core.rules.bucket import total_dtype
-from optim_core.wrapper import Wrapper
+from optim_core.methods import compute_dtype, hyper, total_dtype
+from optim_core.optimizers import Explanation, RuleOptimizer, check_dense, parameters
+from optim_core.wrapping import Wrapper
 
 
 class Accumulate(Wrapper):
@@ -75,13 +71,13 @@ class Accumulate(Wrapper):
     _loss: Any = None
     closing = False
 
-    def wrapped(self) -> None:
+    def on_wrap(self) -> None:
         """Begin a window.
 
         Raises:
             WrapperConflict: a step of the base needs more than gradients that have been added up.
         """
-        super().wrapped()
+        super().on_wrap()
         self._begin()
         inside, name = self.innermost, type(self.innermost).__name__
         remedy = (

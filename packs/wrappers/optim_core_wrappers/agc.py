@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from optim_core.declarations import hyper
 from optim_core.errors import InvalidOption
+from optim_core.methods import hyper
 from optim_core.names import did_you_mean
 from optim_core.rules import Transform, Value, maximum, norm, where
-from optim_core.transforming import TransformWrapper
+from optim_core.wrapping import TransformWrapper
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class AGC(TransformWrapper):
     clip_factor: float = hyper(0.01, "largest ratio of the norms of gradient and weights", gt=0, search=(1e-3, 0.16))
     eps: float = hyper(1e-3, "lower bound of the norm of the weights", ge=0)
 
-    def wrapped(self) -> None:
+    def on_wrap(self) -> None:
         """See that the names are there.
 
         Raises:
@@ -81,7 +81,7 @@ class AGC(TransformWrapper):
                     f"AGC: exclude names {part!r}, but no parameter is called so, nor lies below it."
                     f"{did_you_mean(part, parts)}"
                 )
-        super().wrapped()
+        super().on_wrap()
 
     def spares(self, name: str) -> bool:
         """Whether it is excluded."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from optim_core.declarations import hyper
 from optim_core.errors import WrapperConflict
-from optim_core.optimizer import RuleOptimizer
+from optim_core.methods import hyper
+from optim_core.optimizers import RuleOptimizer
 from optim_core.rules import Transform, Value, maximum, mean, sqrt, where
-from optim_core.transforming import TransformWrapper
+from optim_core.wrapping import TransformWrapper
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Cautious(TransformWrapper):
         "base", "'hf' divides the eps of an Adam inside by sqrt(1 - beta2^t), as the authors do", choices=("base", "hf")
     )
 
-    def wrapped(self) -> None:
+    def on_wrap(self) -> None:
         """Refuse to change an eps that is not there.
 
         Raises:
@@ -79,7 +79,7 @@ class Cautious(TransformWrapper):
                 f"Cautious: eps_mode='hf' changes the eps of a rule with eps and betas; {type(inner).__name__} gives "
                 "no access to them: use optim_core.get('adamw'), or leave eps_mode at 'base'"
             )
-        super().wrapped()
+        super().on_wrap()
 
     def transform(self) -> Transform:
         """The transform that the options describe."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from optim_core.declarations import hyper
 from optim_core.errors import InvalidOption
+from optim_core.methods import hyper
 from optim_core.rules import Transform, Value, clamp, minimum, sqrt, square, total
-from optim_core.transforming import TransformWrapper
+from optim_core.wrapping import TransformWrapper
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class GradientClipping(TransformWrapper):
     max_norm: float | None = hyper(None, "largest norm of all gradients together", gt=0, search=(0.1, 10.0))
     clip_value: float | None = hyper(None, "largest magnitude of an element", gt=0, search=(0.01, 10.0))
 
-    def wrapped(self) -> None:
+    def on_wrap(self) -> None:
         """Refuse to do nothing.
 
         Raises:
@@ -66,7 +66,7 @@ class GradientClipping(TransformWrapper):
                 "GradientClipping has no bound: give it max_norm (for the norm of all gradients together, often 1.0), "
                 "clip_value (for every element), or both"
             )
-        super().wrapped()
+        super().on_wrap()
 
     def transform(self) -> Transform:
         """The transform that the options describe."""

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from optim_core.declarations import hyper
 from optim_core.errors import WrapperConflict
+from optim_core.methods import hyper
 from optim_core.rules import Transform, Value
-from optim_core.transforming import TransformWrapper
-from optim_core.wrapper import Wrapper
+from optim_core.wrapping import TransformWrapper, Wrapper
 
 
 @dataclass(frozen=True)
@@ -81,13 +80,13 @@ class WeightDecay(TransformWrapper):
         """The decoupled form is in proportion to it."""
         return bool(self.options["decoupled"])
 
-    def added(self, group: dict[str, Any]) -> None:
+    def on_group(self, group: dict[str, Any]) -> None:
         """Refuse to decay twice.
 
         Raises:
             WrapperConflict: the base has a weight decay of its own.
         """
-        super().added(group)
+        super().on_group(group)
         refuse_double_decay(self, group)
 
     def transform(self) -> Transform:

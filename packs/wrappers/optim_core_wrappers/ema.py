@@ -10,14 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optim_core.closures import parameters
-from optim_core.declarations import hyper
-from optim_core.entry import compute_dtype
 from optim_core.errors import NotTraining
-from optim_core.optimizer import RuleOptimizer
+from optim_core.methods import compute_dtype, hyper
+from optim_core.optimizers import RuleOptimizer, parameters
 from optim_core.rules import Transform, Value, lerp
-from optim_core.transforming import TransformWrapper
-from optim_core.wrapper import Wrapper
+from optim_core.wrapping import TransformWrapper, Wrapper
 
 
 @dataclass(frozen=True)
@@ -73,9 +70,9 @@ class EMA(Wrapper):
     warmup_gamma: float = hyper(1.0, "scale of the warm-up, in steps", gt=0)
     warmup_power: float = hyper(2 / 3, "exponent of the warm-up", gt=0)
 
-    def wrapped(self) -> None:
+    def on_wrap(self) -> None:
         """Compose with the rule, if nothing between changes the weights after it."""
-        super().wrapped()
+        super().on_wrap()
         self.counters |= {"steps": 0, "averaged": 0}
         inner = self.base
         while isinstance(inner, TransformWrapper):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from optim_core.declarations import hyper
+from optim_core.methods import hyper
 from optim_core.rules import Transform, Value, mean
-from optim_core.transforming import TransformWrapper
+from optim_core.wrapping import TransformWrapper
 
 
 @dataclass(frozen=True)

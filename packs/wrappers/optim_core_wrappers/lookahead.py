@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from optim_core.closures import parameters
-from optim_core.declarations import hyper
 from optim_core.errors import WrapperConflict
-from optim_core.optimizer import RuleOptimizer
-from optim_core.wrapper import Wrapper
+from optim_core.methods import hyper
+from optim_core.optimizers import RuleOptimizer, parameters
+from optim_core.wrapping import Wrapper
 
 
 class Lookahead(Wrapper):
@@ -40,13 +39,13 @@ class Lookahead(Wrapper):
         choices=("none", "reset", "pullback"),
     )
 
-    def wrapped(self) -> None:
+    def on_wrap(self) -> None:
         """Refuse to treat a momentum that is not there.
 
         Raises:
             WrapperConflict: the base keeps no ``momentum_buffer``.
         """
-        super().wrapped()
+        super().on_wrap()
         self.counters["steps"] = 0
         treatment, inner = self.options["pullback_momentum"], self.innermost
         kept = "momentum_buffer" in inner.states if isinstance(inner, RuleOptimizer) else "momentum" in inner.defaults

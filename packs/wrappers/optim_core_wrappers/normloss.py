@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from optim_core.declarations import hyper
+from optim_core.methods import hyper
 from optim_core.rules import Transform, Value, norm
-from optim_core.transforming import TransformWrapper
+from optim_core.wrapping import TransformWrapper
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from optim_core.declarations import hyper
-from optim_core.offering import require
+from optim_core.methods import hyper
 from optim_core.rules import Denominator, Transform, Value, softplus
-from optim_core.transforming import TransformWrapper
+from optim_core.wrapping import TransformWrapper, require
 
 
 @dataclass(frozen=True)
@@ -57,13 +56,13 @@ class SoftplusDenominator(TransformWrapper):
         "raw", "smooth the bare root, and then correct it; or all, eps included", choices=("raw", "debiased")
     )
 
-    def added(self, group: dict[str, Any]) -> None:
+    def on_group(self, group: dict[str, Any]) -> None:
         """Refuse a method without a denominator.
 
         Raises:
             NotOffered: naming methods that have one.
         """
-        super().added(group)
+        super().on_group(group)
         require(self, group, "a denominator", lambda offers: bool(offers.denominators))
 
     def transform(self) -> Transform:

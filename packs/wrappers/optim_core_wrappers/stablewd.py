@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from optim_core.declarations import hyper
 from optim_core.errors import WrapperConflict
-from optim_core.offering import offered, require
+from optim_core.methods import hyper
 from optim_core.rules import Level, Offers, Transform, Value, sqrt, total, where
-from optim_core.transforming import TransformWrapper
+from optim_core.wrapping import TransformWrapper, offered, require
 from optim_core_wrappers.decay import refuse_double_decay
 
 
@@ -78,14 +77,14 @@ class StableWeightDecay(TransformWrapper):
         """The decay is in proportion to it."""
         return True
 
-    def added(self, group: dict[str, Any]) -> None:
+    def on_group(self, group: dict[str, Any]) -> None:
         """Refuse what cannot decay by its step size, or decays already.
 
         Raises:
             NotOffered: naming methods that can.
             WrapperConflict: the group decays by itself, or goes by another kind of step size than the first one.
         """
-        super().added(group)
+        super().on_group(group)
         refuse_double_decay(self, group)
         offers = require(
             self, group, "a second moment, or a gain", lambda o: o.second_moment is not None or o.gain is not None

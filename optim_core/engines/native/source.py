@@ -1,0 +1,341 @@
+"""C text from a program: one function for each sweep and each stage; `driver.c` calls them.
+
+Plain C11, without any header of torch. Results agree with torch's to rounding: no ``-ffast-math``, NaN and inf
+propagate as they do there; sums are in double.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from importlib import resources
+
+import torch
+
+from optim_core.engines.lowering import (
+    Output,
+    Program,
+    RowStep,
+    Sweep,
+    domain_of,
+    finest,
+    is_accumulated,
+    loop_values,
+    reads,
+)
+from optim_core.rules.graph import is_local
+from optim_core.rules.values import SIGNS, Level, Value
+
+#: How the numbers of a buffer are stored.
+_STORED = {torch.float64: "f64", torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
+DTYPES = frozenset(_STORED)
+
+#: torch computes these powers so (the cube root apart), signed zeros and infinities included.
+_POWERS: Mapping[float, str] = {
+    2.0: "{0} * {0}",
+    3.0: "{0} * {0} * {0}",
+    0.5: "SQRT({0})",
+    -0.5: "1 / SQRT({0})",
+    -1.0: "1 / {0}",
+    -2.0: "1 / ({0} * {0})",
+    1 / 3: "cube_root({0})",
+}
+_EXPRESSIONS: Mapping[str, str] = {
+    **SIGNS,
+    "div": "{} / {}",
+    "pow": "POW({}, {})",
+    "neg": "-{}",
+    "abs": "FABS({})",
+    "sign": "(real)(({0} > 0) - ({0} < 0))",
+    "sqrt": "SQRT({})",
+    "exp": "EXP({})",
+    "log": "LOG({})",
+    "tanh": "TANH({})",
+    "sigmoid": "1 / (1 + EXP(-{}))",
+    "minimum": "smaller({}, {})",
+    "maximum": "larger({}, {})",
+    "lerp": "LERP({}, {}, {})",  # for a weight that differs from element to element
+    "where": "choose({} != 0, {}, {})",
+    "and": "({} != 0) & ({} != 0)",
+    "or": "({} != 0) | ({} != 0)",
+    "not": "!{}",
+    "copy": "{}",
+    "bfloat16": "(real)from_bits((uint32_t)to_bf16((float){}) << 16)",
+    "stochastic_bfloat16": "(real)stochastic_bf16((float){}, (float){})",
+    "sample": "{}",  # the loop runs over the sampled elements
+}
+_TRANSCENDENTAL = frozenset({"exp", "log", "tanh", "sigmoid", "pow"})
+
+
+@cache
+def _text(name: str) -> str:
+    return (resources.files(__package__) / name).read_text(encoding="utf-8")
+
+
+def source(program: Program, dtypes: Mapping[str, torch.dtype], real: torch.dtype) -> str:
+    """The C text of a program.
+
+    Args:
+        program: what to compute.
+        dtypes: the type of each buffer.
+        real: float32 or float64, the type to compute in.
+    """
+    return _Writer(program, dtypes, real).text()
+
+
+class _Writer:
+    def __init__(self, program: Program, dtypes: Mapping[str, torch.dtype], real: torch.dtype) -> None:
+        self.program = program
+        self.stored = {name: _STORED[dtypes[name]] for name in program.buffers}
+        self.real = real
+        self.buffer = {name: i for i, name in enumerate(program.buffers)}
+        self.scalar = {v.index: i for i, v in enumerate(program.scalars)}
+        self.partial = {r.index: i for i, r in enumerate(program.reductions)}
+        self.value = {v.index: i for i, v in enumerate(program.tensor_values)}
+
+    def text(self) -> str:
+        stages = [self._stage(k, values) for k, values in enumerate(self.program.stages)]
+        sweeps = [self._sweep(k, sweep) for k, sweep in enumerate(self.program.sweeps)]
+        defined = {
+            "DOUBLE": int(self.real is torch.float64),
+            "HALF": int("f16" in self.stored.values()),
+            "TRANSCENDENTAL": int(any(v.op in _TRANSCENDENTAL for v in self.program.values)),
+            "N_REDUCTIONS": len(self.partial),
+            "N_VALUES": len(self.value),
+            "N_SWEEPS": len(sweeps),
+        }
+        return "\n".join(
+            [
+                *(f"#define {name} {number}" for name, number in defined.items()),
+                _text("prelude.h"),
+                _text("driver.c"),
+                *stages,
+                *sweeps,
+                f"static const stage_t stages[] = {{{', '.join(f'stage{k}' for k in range(len(stages)))}}};",
+                f"static const sweep_t sweeps[] = {{{', '.join(f'sweep{k}' for k in range(len(sweeps))) or '0'}}};",
+                _function("static void add_up(const call_t *c)", self._add_up()),
+            ]
+        )
+
+    # one number for each tensor -----------------------------------------------------------------------------
+    def _stage(self, number: int, values: Sequence[Value]) -> str:
+        outputs = self.program.outputs if number == len(self.program.stages) - 1 else ()
+        lines = self._coarser([*values, *(out.value for out in outputs)], own={v.index for v in values})
+        for v in values:
+            lines += self._reduced(v) if is_accumulated(v) else [self._definition(v, "0")]
+            lines.append(f"c->values[t * N_VALUES + {self.value[v.index]}] = {_name(v)};")
+        lines += [self._store(out, "0") for out in outputs]
+        return _function(f"static void stage{number}(const call_t *c, int64_t t)", ["(void)c, (void)t;", *lines])
+
+    def _reduced(self, value: Value) -> list[str]:
+        """A reduction over a tensor, from what its chunks have left."""
+        k, at = value.index, self.partial[value.index]
+        part = f"c->partials[k * N_REDUCTIONS + {at}]"
+        joined = f"larger((real)x{k}, (real){part})" if value.op == "amax" else f"x{k} + {part}"
+        return [
+            f"double x{k} = {_START[value.op]};",
+            "for (int64_t k = c->of_tensor[t]; k < c->of_tensor[t + 1]; k++)",
+            f"    x{k} = {joined};",
+            self._finished(value, f"x{k}"),
+        ]
+
+    def _add_up(self) -> Iterator[str]:
+        yield "(void)c;"
+        for i, total in enumerate(self.program.totals):
+            operand = total.args[0]
+            if operand.level is Level.TENSOR:
+                every, part = "c->tensors", f"c->values[k * N_VALUES + {self.value[operand.index]}]"
+            else:
+                every, part = "c->of_tensor[c->tensors]", f"c->partials[k * N_REDUCTIONS + {self.partial[total.index]}]"
+            yield f"double x{i} = 0;"
+            yield f"for (int64_t k = 0; k < {every}; k++)"
+            yield f"    x{i} += {part};"
+            yield f"c->totals[{i}] = x{i};"
+
+    # elements and rows --------------------------------------------------------------------------------------
+    def _sweep(self, number: int, sweep: Sweep) -> str:
+        roots = [*(a for r in sweep.reductions for a in r.args), *(out.value for out in sweep.outputs)]
+        lines = ["const int64_t t = chunk->tensor;"]
+        lines += self._coarser(roots)
+        lines += [f"void *const {_buffer(name)} = c->buffers[{i}][t];" for name, i in self.buffer.items()]
+        lines += [line for r in sweep.reductions for line in _accumulators(r)]
+        width = "const int64_t width = c->widths[t];"
+        if sweep.rows:
+            row = ["const int64_t start = row * width, stop = start + width;"]
+            for step in sweep.rows:
+                row += self._row_step(step)
+            row += self._row_end(sweep)
+            lines += [width, *_block("for (int64_t row = chunk->start; row < chunk->stop; row++)", row)]
+        else:
+            by = " * width" if self.program.by_rows else ""
+            lines += [width] if by else []
+            lines += [f"const int64_t start = chunk->start{by}, stop = chunk->stop{by};", *self._loops(sweep)]
+        for r in sweep.reductions:
+            lines.append(f"partial[{self.partial[r.index]}] = {_accumulated(r)};")
+        head = f"static void sweep{number}(const call_t *c, const chunk_t *chunk, double *partial)"
+        return _function(head, ["(void)partial;", *lines])
+
+    def _row_step(self, step: RowStep) -> Iterator[str]:
+        for r in step.reductions:
+            yield from _accumulators(r)
+        if step.reductions:
+            yield from self._loop(1, (*step.reductions, *step.tensors), ())
+        for v in step.values:
+            yield self._finished(v, _accumulated(v)) if is_accumulated(v) else self._definition(v, "row")
+
+    def _row_end(self, sweep: Sweep) -> Iterator[str]:
+        yield from self._loops(sweep)
+        for r in sweep.reductions:
+            if finest(r.args) is Level.ROW:
+                yield from _accumulation(r)
+        for out in sweep.outputs:
+            if out.home.level is Level.ROW:
+                yield self._store(out, "row")
+
+    def _loops(self, sweep: Sweep) -> Iterator[str]:
+        for every in sweep.domains:
+            elementwise = [r for r in sweep.last if finest(r.args) is Level.ELEMENT and domain_of(r) == every]
+            stored = [out for out in sweep.outputs if out.home == (Level.ELEMENT, every)]
+            yield from self._loop(every, elementwise, stored)
+
+    def _loop(self, every: int, reductions: Sequence[Value], outputs: Sequence[Output]) -> list[str]:
+        """A loop over the elements from start to stop, or over every n-th of them."""
+        clauses = "".join(
+            f" reduction({'max' if r.op == 'amax' else '+'}:a{r.index})"
+            + (f" reduction(+:nan{r.index})" if r.op == "amax" else "")
+            for r in reductions
+        )
+        head = "for (int64_t i = start; i < stop; i++)"
+        body = []
+        if every > 1:
+            head = f"for (int64_t j = (start + {every - 1}) / {every}; j < (stop + {every - 1}) / {every}; j++)"
+            body.append(f"const int64_t i = j * {every};")
+        roots = [*(a for r in reductions for a in r.args), *(out.value for out in outputs)]
+        body += [self._definition(v, "j" if v.every > 1 else "i") for v in loop_values(roots)]
+        body += [line for r in reductions for line in _accumulation(r)]
+        body += [self._store(out, "j" if every > 1 else "i") for out in outputs]
+        return [f"#pragma omp simd{clauses}", *_block(head, body)]
+
+    # single values ------------------------------------------------------------------------------------------
+    def _coarser(self, roots: Iterable[Value], own: Collection[int] = ()) -> list[str]:
+        """Definitions of what the code for some values reads and does not compute."""
+        needed = reads(roots, own)
+        lines = []
+        for v in needed.coarser:
+            if is_local(v):
+                lines.append(f"const real {_name(v)} = (real)c->values[t * N_VALUES + {self.value[v.index]}];")
+            else:
+                kind = "int" if v.is_mask else "real"
+                lines.append(f"const {kind} {_name(v)} = ({kind})c->scalars[{self.scalar[v.index]}];")
+                lines.append(f"const real {_inverse(v)} = (real)(1 / c->scalars[{self.scalar[v.index]}]);")
+        for v in needed.weights:
+            # 1 - weight in double: in float32 it would be wrong in the fifth digit for a weight of 0.999
+            weight = f"({v.number.hex()})" if v.op == "constant" else f"c->scalars[{self.scalar[v.index]}]"
+            lines.append(f"const int v{v.index}_near = fabs({weight}) < 0.5;")
+            lines.append(f"const real v{v.index}_step = (real)(v{v.index}_near ? {weight} : {weight} - 1);")
+        return lines
+
+    def _definition(self, value: Value, at: str) -> str:
+        kind = "int" if value.is_mask else "real"
+        return f"const {kind} {_name(value)} = {self._expression(value, at)};"
+
+    def _expression(self, value: Value, at: str) -> str:
+        if value.op == "input":
+            buffer = _buffer(value.name) if value.level <= Level.ROW else f"c->buffers[{self.buffer[value.name]}][t]"
+            return f"LOAD_{self.stored[value.name]}({buffer}, {at})"
+        if value.op == "size":
+            return f"(real)({_count(value)})"
+        if value.op == "uniform":
+            return f"(real)uniform((uint64_t){at}, {', '.join(f'(uint64_t){_name(a)}' for a in value.args[1:])})"
+        return _computed(value)
+
+    @staticmethod
+    def _finished(value: Value, accumulated: str) -> str:
+        if value.op == "norm":
+            accumulated = f"sqrt({accumulated})"
+        elif value.op == "mean":
+            accumulated = f"{accumulated} / (double)({_count(value)})"
+        return f"const real {_name(value)} = (real)({accumulated});"
+
+    def _store(self, out: Output, at: str) -> str:
+        local = out.home.level <= Level.ROW
+        buffer = _buffer(out.name) if local else f"c->buffers[{self.buffer[out.name]}][t]"
+        return f"STORE_{self.stored[out.name]}({buffer}, {at}, {_name(out.value)});"
+
+
+def _computed(value: Value) -> str:
+    """An operation on operands that have been defined."""
+    names = [_name(a) for a in value.args]
+    last = value.args[-1]
+    if value.op == "lerp" and not is_local(last):
+        return f"LERP_FROM(v{last.index}_near, {names[0]}, {names[1]}, v{last.index}_step)"
+    if value.op == "div" and last.level is Level.HOST:
+        return f"{names[0]} * {_inverse(last)}"  # a division takes as long as ten products
+    if value.op == "pow" and last.op == "constant" and last.number in _POWERS:
+        return _POWERS[last.number].format(names[0])
+    return _EXPRESSIONS[value.op].format(*names)
+
+
+_START = {"sum": "0", "dot": "0", "mean": "0", "norm": "0", "amax": "-INFINITY"}
+
+
+def _count(value: Value) -> str:
+    """How many numbers a reduction takes together."""
+    if value.level is Level.ROW:
+        return "width"
+    every = domain_of(value)
+    if finest(value.args) is Level.ROW:
+        return "c->sizes[t] / c->widths[t]"
+    return "c->sizes[t]" if every == 1 else f"(c->sizes[t] + {every - 1}) / {every}"
+
+
+def _accumulators(reduction: Value) -> Iterator[str]:
+    yield f"double a{reduction.index} = {_START[reduction.op]};"
+    if reduction.op == "amax":
+        yield f"int64_t nan{reduction.index} = 0;"
+
+
+def _accumulation(reduction: Value) -> Iterator[str]:
+    a, x = f"a{reduction.index}", f"(double){_name(reduction.args[0])}"
+    if reduction.op == "amax":  # comparisons forget NaN
+        yield f"nan{reduction.index} += {x} != {x};"
+        yield f"{a} = {x} > {a} ? {x} : {a};"
+    elif reduction.op in ("norm", "dot"):
+        yield f"{a} += {x} * (double){_name(reduction.args[-1])};"
+    else:
+        yield f"{a} += {x};"
+
+
+def _accumulated(reduction: Value) -> str:
+    a = f"a{reduction.index}"
+    return f"nan{reduction.index} ? NAN : {a}" if reduction.op == "amax" else a
+
+
+def _inverse(value: Value) -> str:
+    """1 / value, rounded once, for a number that all share."""
+    if value.op != "constant":
+        return f"v{value.index}_inverse"
+    return _literal(1 / value.number if value.number else math.copysign(math.inf, value.number))
+
+
+def _name(value: Value) -> str:
+    return f"v{value.index}" if value.op != "constant" else _literal(value.number)
+
+
+def _literal(x: float) -> str:
+    if math.isfinite(x):
+        return f"((real){x.hex()})"
+    return "((real)NAN)" if math.isnan(x) else f"((real){'-' if x < 0 else ''}INFINITY)"
+
+
+def _buffer(name: str) -> str:
+    return "b_" + "".join(c if c.isalnum() else "_" for c in name)
+
+
+def _block(head: str, body: Iterable[str]) -> list[str]:
+    return [head, "{", *(f"    {line}" for line in body), "}"]
+
+
+def _function(head: str, body: Iterable[str]) -> str:
+    return "\n".join(_block(head, body))

@@ -1,0 +1,55 @@
+"""The values that all parameters share, for engines that keep them on the parameters' device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from optim_core.engines.bucket import Bucket
+from optim_core.engines.operations import on_tensor
+from optim_core.engines.tensors import total_dtype
+from optim_core.rules.values import Level, Value, evaluate
+
+Environment: TypeAlias = dict[int, Any]  # value index -> 0-d tensor (level WHOLE) or float (HOST)
+
+
+class SharedRun:
+    """The part of a run that knows shared values; it computes them without waiting for the device.
+
+    Args:
+        bucket: what to update.
+        whole: states on level WHOLE by name, 0-d tensors.
+    """
+
+    def __init__(self, bucket: Bucket, whole: Mapping[str, Tensor]) -> None:
+        self.bucket = bucket
+        self.environment: Environment = {}
+        for v in bucket.graph.shared:
+            if v.level is Level.HOST:
+                self.environment[v.index] = evaluate(v, bucket.host, self.environment)
+            elif v.op == "input":
+                self.environment[v.index] = whole[v.name].to(bucket.device, copy=True)
+        self._derive()
+
+    def _derive(self) -> None:
+        """Compute the shared values whose operands are known by now."""
+        for v in self.bucket.graph.shared:
+            ready = v.op not in ("input", "sum") and all(a.index in self.environment for a in v.args)
+            if ready and v.index not in self.environment:
+                operands = [self.environment[a.index] for a in v.args]
+                self.environment[v.index] = on_tensor(v, operands, None, total_dtype(self.bucket.device))
+
+    def know(self, together: tuple[int, ...], totals: Sequence[Tensor | float]) -> None:
+        """Take in the totals of a pass."""
+        device = self.bucket.device
+        for i, x in zip(together, totals, strict=True):
+            known = torch.as_tensor(x, dtype=total_dtype(device), device=device)
+            self.environment[self.bucket.graph.trace.totals[i].index] = known
+        self._derive()
+
+    def value(self, shared: Value) -> Tensor | float:
+        """A value that all parameters share, once all totals are known."""
+        return self.environment[shared.index]  # type: ignore[no-any-return]

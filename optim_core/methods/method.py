@@ -1,0 +1,281 @@
+"""A method as its class declares it: options, states, extra inputs, and what its rule asks for."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from optim_core.errors import InvalidOption, RuleError, UnknownOption
+from optim_core.methods.declarations import ROUNDING_STATES, Extra, Group, Hyper, State, named
+from optim_core.names import nearest
+from optim_core.rules.compose import Buffer, Settings, compose
+from optim_core.rules.graph import Graph
+from optim_core.rules.options import GIVEN, scalars, split
+from optim_core.rules.rounding import Rounding
+from optim_core.rules.transform import Transform
+from optim_core.rules.values import Level, Trace
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """What can be known of a method before it sees a parameter.
+
+    Attributes:
+        name: the class's name.
+        hypers, states, extras: the declarations, by name.
+        rule: the rule, or None.
+        positions: names of the states and extras that the rule takes after p and g.
+        keywords: names of the options and given numbers that it takes.
+    """
+
+    name: str
+    hypers: Mapping[str, Hyper]
+    states: Mapping[str, State]
+    extras: Mapping[str, Extra]
+    rule: Callable[..., Any] | None
+    positions: tuple[str, ...]
+    keywords: tuple[str, ...]
+
+    @cached_property
+    def whole(self) -> dict[str, State]:
+        """The states that belong to the whole model."""
+        return {n: s for n, s in self.states.items() if s.level is Level.WHOLE}
+
+    @cached_property
+    def local(self) -> dict[str, State]:
+        """The states of single parameters, the method's own and those that rounding needs."""
+        return {n: s for n, s in self.states.items() if s.level is not Level.WHOLE} | ROUNDING_STATES
+
+    @property
+    def counts_whole(self) -> bool:
+        """Whether the method needs to know how many steps the model as a whole has done."""
+        return bool(self.whole or self.extras or "whole_step" in self.keywords)
+
+    def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options in normal form.
+
+        Raises:
+            UnknownOption, InvalidOption: naming the option and the remedy.
+        """
+        for name in options:
+            if name not in self.hypers:
+                raise UnknownOption(self.unknown(name))
+        return {name: self.hypers[name].check(value, self.name) for name, value in options.items()}
+
+    def check_group(self, group: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of a parameter group in normal form; other entries are left alone unless misspelt.
+
+        Raises:
+            UnknownOption: an entry looks like a misspelt option.
+            InvalidOption: an option is of the wrong type or out of range.
+        """
+        for name in group:
+            if name not in self.hypers and name not in _GROUP_ENTRIES and nearest(name, self.hypers):
+                raise UnknownOption(f"in a parameter group: {self.unknown(name)}")
+        return {name: hyper.check(group[name], self.name) for name, hyper in self.hypers.items() if name in group}
+
+    def check_common(self, group: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+        """Refuse a group with a value of its own where all groups must agree.
+
+        Raises:
+            InvalidOption: naming the option.
+        """
+        for name, hyper in self.hypers.items():
+            if hyper.common and group.get(name, defaults[name]) != defaults[name]:
+                raise InvalidOption(
+                    f"{self.name}: {name}={group[name]!r} in a group, {defaults[name]!r} elsewhere, but {name} "
+                    f"({hyper.doc}) acts on the model as a whole: give it to the constructor, not to a group"
+                )
+
+    def traced(
+        self,
+        options: Group,
+        shape: Sequence[int],
+        transforms: tuple[Transform, ...] = (),
+        *,
+        extras: frozenset[str] = frozenset(),
+        rounds: bool = False,
+    ) -> Graph:
+        """The rule's graph, with all that is composed with it, for a parameter of a shape.
+
+        Args:
+            options: the group's options and the given numbers, by name.
+            shape: the parameter's.
+            transforms: what is composed with the rule.
+            extras: the extra inputs at hand.
+            rounds: whether the parameter is of bfloat16.
+        """
+        trace = Trace(split(options)[0], shape)
+        return compose(
+            typing.cast("Callable[..., Any]", self.rule),
+            trace,
+            self.buffers(options, tuple(shape), extras),
+            scalars(options, trace),
+            self.keywords,
+            self.settings(options, transforms, rounds=rounds),
+        )
+
+    def unknown(self, name: str) -> str:
+        """The text for an option that does not exist."""
+        meant = {option: option for option in self.hypers}
+        meant |= {other: option for other, option in _ELSEWHERE.items() if option in self.hypers}
+        near = dict.fromkeys(meant[found] for found in nearest(name, meant))
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        return f"{self.name} has no option {name!r}.{hint} It takes: {', '.join(self.hypers)}"
+
+    def settings(self, group: Group, transforms: tuple[Transform, ...], *, rounds: bool = False) -> Settings:
+        """What the composition needs of a group's options; ``rounds``: whether they are bfloat16 parameters."""
+        weight_decay = self.hypers.get("weight_decay")
+        decay = weight_decay.decay if weight_decay else None
+        if decay and "decoupled_weight_decay" in self.hypers:
+            decay = "decoupled" if group["decoupled_weight_decay"] else "l2"
+        rounding: Rounding = group["rounding"] if rounds else "nearest"
+        return Settings(decay, bool(group.get("fixed_decay", False)), bool(group["maximize"]), transforms, rounding)
+
+    def check_rounding(self, group: Group, params: Sequence[Tensor]) -> None:
+        """Refuse a way of rounding that cannot be had for some parameters.
+
+        Raises:
+            InvalidOption: with the remedy.
+        """
+        way = group["rounding"]
+        if way != "nearest" and any(p.dtype is torch.float16 for p in params):
+            raise InvalidOption(
+                f"{self.name}: rounding={way!r} is for bfloat16 parameters, not for float16: put those into a group "
+                "with rounding='nearest'"
+            )
+
+    def forms(self, group: Group, shape: tuple[int, ...]) -> tuple[Level | None, ...]:
+        """On which level a parameter of a shape has each state whose shape is a matter of its own; None: it has not."""
+        shaped = [s for s in self.states.values() if s.shape is not None]
+        return tuple(None if s.shapes(shape, group) is None else s.level_in(group, shape) for s in shaped)
+
+    def buffers(self, group: Group, shape: tuple[int, ...], available: frozenset[str]) -> list[Buffer]:
+        """What stands behind each position of the rule.
+
+        Args:
+            group: the options.
+            shape: the parameter's, or that of another one with the same :meth:`forms`.
+            available: the extras at hand in this step.
+        """
+        found = []
+        for name in self.positions:
+            state = self.states.get(name)
+            if state is None:
+                found.append(Buffer(name, Level.ELEMENT, written=False, present=name in available))
+                continue
+            every = int(group[state.every]) if state.every else 1
+            level, copies = state.level_in(group, shape), state.copies_in(group)
+            present = state.shapes(shape, group) is not None
+            found.append(Buffer(name, level, written=True, every=every, copies=copies, present=present))
+        return found
+
+
+#: What groups hold beside options: torch's own entries, its schedulers', and the factory's.
+_GROUP_ENTRIES = frozenset({"params", "param_names", "name", "why"}) | {
+    "initial_lr",
+    "max_lr",
+    "min_lr",
+    "swa_lr",
+    "base_momentum",
+    "max_momentum",
+}
+#: What options are called in other libraries.
+_ELSEWHERE = {"learning_rate": "lr", "epsilon": "eps", "wd": "weight_decay", "weight_decay_rate": "weight_decay"}
+#: Names that mean something else already.
+_RESERVED = frozenset({"p", "g", "new_p", "gradient", "params", "param_names", "engine", "foreach", *GIVEN})
+
+
+def read_class(cls: type, inherited: Method | None) -> Method:
+    """Collect a class's declarations, taking them out of its namespace.
+
+    Raises:
+        RuleError: a declaration or the rule's signature does not fit.
+    """
+    hypers = dict(inherited.hypers) if inherited else {}
+    states = dict(inherited.states) if inherited else {}
+    extras = dict(inherited.extras) if inherited else {}
+    for declared in _declarations(cls, hypers):
+        if isinstance(declared, Hyper):
+            hypers[declared.name] = declared  # an option that is declared anew keeps its place in the signature
+        elif isinstance(declared, State):
+            states[declared.name] = declared
+        else:
+            extras[declared.name] = declared
+    for declared in states.values():
+        _check_state(cls.__name__, declared, hypers)
+    rule = getattr(cls, "rule", None)
+    positions, keywords = _signature(cls, rule)
+    method = Method(cls.__name__, hypers, states, extras, rule, positions, keywords)
+    _check_rule(method)
+    return method
+
+
+def _check_rule(method: Method) -> None:
+    for name in method.positions:
+        if name not in method.states and name not in method.extras:
+            raise RuleError(f"{method.name}: the rule takes {name!r}, which is neither a state nor an extra")
+    for name in method.keywords:
+        if name not in method.hypers and name not in GIVEN:
+            given = ", ".join(GIVEN)
+            raise RuleError(f"{method.name}: the rule takes {name!r}, which is neither an option nor one of {given}")
+
+
+def _declarations(cls: type, inherited: Mapping[str, Hyper]) -> list[Hyper | State | Extra]:
+    """A class's own declarations with their names, taken out of its namespace.
+
+    Raises:
+        RuleError: one of them does not make sense.
+    """
+    annotations = inspect.get_annotations(cls, eval_str=True)
+    found = []
+    for name, value in list(vars(cls).items()):
+        if not isinstance(value, (Hyper, State, Extra)):
+            if name in inherited and not callable(value) and not isinstance(value, (property, classmethod)):
+                raise RuleError(
+                    f"{cls.__name__}: {name} = {value!r} does not change the option's default: write "
+                    f"`{name}: {inherited[name].type_name} = hyper({value!r}, ...)`"
+                )
+            continue
+        if name in _RESERVED:
+            raise RuleError(f"{cls.__name__}: {name!r} cannot be declared: a rule takes something else by that name")
+        try:
+            found.append(named(value, name, annotations.get(name)))
+        except InvalidOption as error:
+            raise RuleError(f"{cls.__name__}: {error}") from error
+        # An option may be called like an attribute of torch's Optimizer; the group holds its value.
+        delattr(cls, name)
+    return found
+
+
+def _check_state(owner: str, declared: State, hypers: Mapping[str, Hyper]) -> None:
+    refers = {"every": declared.every, "copies": declared.copies}
+    refers |= {"when": declared.when} if isinstance(declared.when, str) else {}
+    refers |= {"start": declared.start} if isinstance(declared.start, str) and declared.start != "p" else {}
+    for what, option in refers.items():
+        if option is not None and option not in hypers:
+            raise RuleError(f"{owner}: {declared.name} = state({what}={option!r}) names no option of the method")
+    if declared.level is not Level.ELEMENT and (declared.start == "p" or declared.every or declared.shape):
+        raise RuleError(f"{owner}: {declared.name}: start='p', every and shape go with level='element'")
+    if declared.level is Level.WHOLE and (declared.copies or declared.when):
+        raise RuleError(f"{owner}: {declared.name}: there is one state for the whole model, without copies and when")
+
+
+def _signature(cls: type, rule: Callable[..., Any] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if rule is None:
+        return (), ()
+    parameters = inspect.signature(rule).parameters.values()
+    swallowing = [str(q) for q in parameters if q.kind in (q.VAR_POSITIONAL, q.VAR_KEYWORD)]
+    if swallowing:
+        raise RuleError(f"{cls.__name__}: a rule names what it takes, instead of {', '.join(swallowing)}")
+    positions = [q.name for q in parameters if q.kind is q.POSITIONAL_OR_KEYWORD]
+    if positions[:2] != ["p", "g"]:
+        raise RuleError(f"{cls.__name__}: a rule starts with (p, g, ...), this one with ({', '.join(positions)})")
+    return tuple(positions[2:]), tuple(q.name for q in parameters if q.kind is q.KEYWORD_ONLY)

@@ -1,0 +1,22 @@
+"""torch's Optimizer around a method."""
+
+from optim_core.optimizers.closures import backward, call_closure
+from optim_core.optimizers.curvature import HessianDiagonal
+from optim_core.optimizers.explanation import Explanation, Row, explain
+from optim_core.optimizers.gradients import check_dense, check_gradient, parameters
+from optim_core.optimizers.optimizer import RuleOptimizer
+from optim_core.optimizers.schedule_free import ScheduleFree
+
+__all__ = [
+    "Explanation",
+    "HessianDiagonal",
+    "Row",
+    "RuleOptimizer",
+    "ScheduleFree",
+    "backward",
+    "call_closure",
+    "check_dense",
+    "check_gradient",
+    "explain",
+    "parameters",
+]

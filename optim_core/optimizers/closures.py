@@ -1,0 +1,117 @@
+"""Evaluating the user's closure, so that every optimizer gets the gradients that it needs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer
+
+from optim_core.errors import ClosureError
+from optim_core.optimizers.gradients import parameters
+
+
+def call_closure(optimizer: Optimizer, closure: Callable[[], Any]) -> Any:
+    """Zero the gradients and call the closure with gradients enabled.
+
+    Raises:
+        ClosureError: the closure has called backward itself.
+    """
+    optimizer.zero_grad()
+    with torch.enable_grad():
+        result = closure()
+    gradients = [p.grad for p in parameters(optimizer)]
+    if gradients.count(None) < len(gradients):  # compares by identity first
+        raise ClosureError(_OWN_BACKWARD)
+    return result
+
+
+_OWN_BACKWARD = (
+    "the closure of minimize() has called backward(); it should only compute and return the loss "
+    "(a closure that does everything goes to step(closure))"
+)
+
+
+def single_loss(loss: Any, optimizer: Optimizer) -> Tensor:
+    """The loss, if it is one.
+
+    Raises:
+        ClosureError: it is none, several, or not a 0-d tensor with a graph.
+    """
+    name = type(optimizer).__name__
+    if isinstance(loss, (list, tuple)):
+        raise ClosureError(
+            f"the closure returned {len(loss)} losses, but {name} takes one: add them up, or put a wrapper for "
+            "several losses around it, such as optim_core.get_wrapper('pcgrad')"
+        )
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        shape = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
+        raise ClosureError(f"the closure should return the loss, a 0-d tensor, for {name}; it returned {shape}")
+    if not loss.requires_grad:
+        raise ClosureError(
+            f"the closure returned a loss without a graph, so {name} has nothing to differentiate: it must compute "
+            "the loss from the parameters, not under no_grad, and not detached"
+        )
+    return loss
+
+
+def backward(loss: Tensor, *, create_graph: bool, retain_graph: bool | None = None) -> None:
+    """Accumulate gradients; with a graph of their own where a second-order method needs it."""
+    if not create_graph:
+        loss.backward(retain_graph=retain_graph)  # type: ignore[no-untyped-call]
+        return
+    with warnings.catch_warnings():
+        # torch warns of the cycle between a parameter and its gradient's graph; drop_graph breaks it
+        warnings.filterwarnings("ignore", message="Using backward\\(\\) with create_graph=True")
+        loss.backward(create_graph=True, retain_graph=retain_graph)  # type: ignore[no-untyped-call]
+
+
+def drop_graph(tensors: Iterable[Tensor]) -> None:
+    """Let go of the graphs that gradients carry; the gradients' memory stays the same."""
+    for p in tensors:
+        if p.grad is not None and p.grad.grad_fn is not None:
+            p.grad = p.grad.detach()
+
+
+def evaluate(optimizer: Optimizer, closure: Callable[[], Any], *, create_graph: bool = False) -> Tensor:
+    """Zero gradients, evaluate, backward.
+
+    Args:
+        closure: returns the loss; or yields it in parts, whose sum it is: each is differentiated, and its graph let go
+            of (unless a method needs it), before the next is computed.
+
+    Returns:
+        The loss, detached.
+
+    Raises:
+        ClosureError: the closure returns or yields something else, or has called backward itself.
+    """
+    result = call_closure(optimizer, closure)
+    if isinstance(result, Iterator):
+        return _evaluate_parts(optimizer, result, create_graph=create_graph)
+    loss = single_loss(result, optimizer)
+    backward(loss, create_graph=create_graph)
+    return loss.detach()
+
+
+def _evaluate_parts(optimizer: Optimizer, parts: Iterator[Any], *, create_graph: bool) -> Tensor:
+    total: Tensor | None = None
+    with torch.enable_grad():
+        known = _versions(optimizer)
+        for part in parts:
+            if _versions(optimizer) != known:
+                raise ClosureError(_OWN_BACKWARD)
+            loss = single_loss(part, optimizer)
+            backward(loss, create_graph=create_graph)
+            total = loss.detach() if total is None else total + loss.detach()
+            known = _versions(optimizer)
+    if total is None:
+        raise ClosureError("the closure of minimize() has yielded no part of the loss: there is nothing to step with")
+    return total
+
+
+def _versions(optimizer: Optimizer) -> list[tuple[int, int] | None]:
+    return [None if p.grad is None else (id(p.grad), p.grad._version) for p in parameters(optimizer)]

@@ -1,0 +1,45 @@
+"""The gradients of an optimizer's parameters: which there are, and whether they can be worked with."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer
+
+from optim_core.errors import SparseGradient, UnsupportedParameter
+
+
+def parameters(optimizer: Optimizer) -> list[Tensor]:
+    """All parameters of all groups."""
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def check_dense(p: Tensor, owner: str) -> None:
+    """Refuse a sparse gradient.
+
+    Raises:
+        SparseGradient: with the remedy.
+    """
+    if p.grad is not None and p.grad.layout is not torch.strided:
+        raise SparseGradient(
+            f"{owner} got a sparse gradient for a parameter of shape {tuple(p.shape)}; it works on "
+            "dense ones: build the embedding with sparse=False, or give that parameter to torch:sparseadam"
+        )
+
+
+def check_gradient(p: Tensor, owner: str) -> None:
+    """Refuse a gradient that cannot be worked with.
+
+    Raises:
+        SparseGradient: it is sparse.
+        UnsupportedParameter: it does not fit its parameter.
+    """
+    g = p.grad
+    if g is None:
+        return
+    check_dense(p, owner)
+    if g.shape != p.shape or g.device != p.device:  # possible after p.data was exchanged
+        raise UnsupportedParameter(
+            f"{owner}: a gradient of shape {tuple(g.shape)} on {g.device} does not fit its parameter of shape "
+            f"{tuple(p.shape)} on {p.device}: call zero_grad() and backward() again"
+        )

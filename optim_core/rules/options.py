@@ -1,0 +1,46 @@
+"""A group's options as a rule sees them: host numbers that are traced, and plain values that it may branch on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from optim_core.rules.values import Level, Trace
+
+#: Numbers that the core gives to every rule that asks, beside the method's own options.
+GIVEN = {
+    "step": "how many gradients the parameter has had, this one included: 1, 2, ...",
+    "first": "1.0 if the parameter's states begin with this step, else 0.0",
+    "whole_step": "how many steps the optimizer has done, this one included: 1, 2, ...",
+    "largest_lr": "the largest lr among all groups",
+    "grad_scale": "what a GradScaler has multiplied the gradients by, which the core divides by; or None",
+    "rounding_seed": "a new random number below 2^24, if some parameters are rounded at random; or None",
+}
+
+
+def split(options: Mapping[str, Any]) -> tuple[dict[str, float], tuple[tuple[str, Any], ...]]:
+    """Options as host numbers, and as what a trace depends on: names, plain values, lengths of tuples."""
+    host: dict[str, float] = {}
+    fixed: list[tuple[str, Any]] = []
+    for name, value in options.items():
+        if value is None or isinstance(value, (bool, str)):
+            fixed.append((name, value))
+        elif isinstance(value, tuple):
+            fixed.append((name, len(value)))
+            host.update({f"{name}[{i}]": float(v) for i, v in enumerate(value)})
+        else:
+            host[name] = float(value)
+    return host, tuple(fixed)
+
+
+def scalars(options: Mapping[str, Any], trace: Trace) -> dict[str, Any]:
+    """Options as a rule sees them: numbers as symbols, the rest as it is."""
+
+    def symbol(name: str, value: Any) -> Any:
+        if value is None or isinstance(value, (bool, str)):
+            return value
+        if isinstance(value, tuple):
+            return tuple(trace.input(f"{name}[{i}]", Level.HOST) for i, _ in enumerate(value))
+        return trace.input(name, Level.HOST)
+
+    return {name: symbol(name, value) for name, value in options.items()}

@@ -1,5 +1,0 @@
-"""The Triton engine: a graph as kernels for CUDA, one launch a sweep for all tensors of a bucket."""
-
-from optim_core.rules.triton.engine import TritonError, TritonRun, obstacle, prepare
-
-__all__ = ["TritonError", "TritonRun", "obstacle", "prepare"]

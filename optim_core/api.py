@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from optim_core.catalog import licenses
+from optim_core.catalog.needs import Need
 from optim_core.catalog.registry import load, matches, registry
-from optim_core.catalog.specs import Kind, Need, Spec
+from optim_core.catalog.specs import Kind, Spec
 from optim_core.errors import PackBroken, UnknownName
 from optim_core.torch_names import is_torch, torch_class, torch_hint
 

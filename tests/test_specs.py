@@ -6,8 +6,8 @@ import json
 import pytest
 from worlds import spec
 
+from optim_core.catalog.needs import NEEDS
 from optim_core.catalog.specs import (
-    NEEDS,
     SIZES,
     OptimizerSpec,
     Paper,

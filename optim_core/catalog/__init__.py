@@ -3,9 +3,12 @@
 from optim_core.catalog import licenses
 from optim_core.catalog.hookspecs import hookimpl
 from optim_core.catalog.lazy_exports import exports
+from optim_core.catalog.needs import NEEDS, Need
 from optim_core.catalog.specs import OptimizerSpec, Paper, SchedulerSpec, WrapperSpec
 
 __all__ = [
+    "NEEDS",
+    "Need",
     "OptimizerSpec",
     "Paper",
     "SchedulerSpec",

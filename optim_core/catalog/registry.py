@@ -13,7 +13,8 @@ from typing import Any
 from optim_core.catalog import discovery, licenses, unresolved
 from optim_core.catalog.discovery import Disabled, Failure, Pack
 from optim_core.catalog.entry import Entry
-from optim_core.catalog.specs import KINDS, NEEDS, Kind, Need, Spec
+from optim_core.catalog.needs import NEEDS, Need
+from optim_core.catalog.specs import KINDS, Kind, Spec
 from optim_core.errors import InvalidOption, PackBroken, PackWarning, SpecError, warn
 from optim_core.names import did_you_mean, normalise
 

@@ -11,28 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
+from optim_core.catalog.needs import NEEDS, Need
 from optim_core.errors import SpecError
 from optim_core.names import did_you_mean, normalise
 
 Kind: TypeAlias = Literal["optimizer", "scheduler", "wrapper"]
-Need: TypeAlias = Literal[
-    "closure", "create_graph", "multi_loss", "loss", "total_steps", "betas", "metric", "named_params", "train_eval_mode"
-]
-
 KINDS: tuple[Kind, ...] = get_args(Kind)
-
-#: What a method may need beside gradients; `minimize` supplies the first four.
-NEEDS: Mapping[Need, str] = {
-    "closure": "evaluates the loss more than once a step",
-    "create_graph": "differentiates the gradients: loss.backward(create_graph=True)",
-    "multi_loss": "several losses: the closure returns a list",
-    "loss": "the value of the loss at each step",
-    "total_steps": "the number of steps of the whole run",
-    "betas": "an optimizer whose groups have betas",
-    "metric": "a measured value, such as the validation loss: scheduler.step(metric)",
-    "named_params": "parameters with their names: model.named_parameters()",
-    "train_eval_mode": "optimizer.eval() before validating and saving, optimizer.train() (or minimize) to go on",
-}
 
 #: How large a state is for one parameter of a given shape; "3 element" stands for three of that size.
 SIZES: Mapping[str, str] = {
@@ -78,7 +62,7 @@ class Spec:
         paper: where it was published.
         code: URL of the authors' code.
         code_license: SPDX expression of the authors' code, or ``"none found"``.
-        needs: what it needs beside gradients, keys of :data:`NEEDS`.
+        needs: what it needs beside gradients, keys of :data:`optim_core.catalog.NEEDS`.
 
     Raises:
         SpecError: a field does not have this form.

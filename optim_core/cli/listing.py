@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import click
 
 from optim_core.catalog.entry import Entry
+from optim_core.catalog.needs import NEEDS, Need
 from optim_core.catalog.registry import registry
-from optim_core.catalog.specs import KINDS, NEEDS, Kind, Need
+from optim_core.catalog.specs import KINDS, Kind
 from optim_core.cli.output import console, entry_dict, mention_failures, print_json, table
 
 

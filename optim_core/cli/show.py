@@ -13,8 +13,9 @@ from rich.markup import escape
 
 from optim_core.catalog import licenses
 from optim_core.catalog.entry import Entry
+from optim_core.catalog.needs import NEEDS
 from optim_core.catalog.registry import load, registry
-from optim_core.catalog.specs import NEEDS, OptimizerSpec, SchedulerSpec, size_text, state_numbers
+from optim_core.catalog.specs import OptimizerSpec, SchedulerSpec, size_text, state_numbers
 from optim_core.catalog.unresolved import GETTERS
 from optim_core.cli.output import console, entry_dict, print_json, table
 from optim_core.cli.schedule import print_schedule

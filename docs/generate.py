@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import optim_core
-from optim_core.catalog.specs import KINDS, Spec
+from optim_core.catalog.kinds import KINDS
+from optim_core.catalog.specs import Spec
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- methods -->", "<!-- /methods -->"
@@ -34,11 +35,11 @@ def table(lines: Iterable[str], *heads: str) -> str:
 def overview(packs: Iterable[str]) -> str:
     """All methods, a table for each kind."""
     parts = []
-    for kind in KINDS:
-        found = [(spec, pack) for pack in packs for spec in optim_core.find(pack=pack, kind=kind)]
-        lines = [row(spec, pack=pack) for spec, pack in sorted(found, key=lambda pair: pair[0].name)]
+    for kind in KINDS.values():
+        methods = [(spec, pack) for pack in packs for spec in optim_core.find(pack=pack, kind=kind.name)]
+        lines = [row(spec, pack=pack) for spec, pack in sorted(methods, key=lambda pair: pair[0].name)]
         heads = ("name", "class", "pack", "what it does", "paper", "needs")
-        parts.append(f"**{kind.capitalize()}s** ({len(lines)})\n\n{table(lines, *heads)}")
+        parts.append(f"**{kind.plural.capitalize()}** ({len(lines)})\n\n{table(lines, *heads)}")
     return "\n\n".join(parts)
 
 

@@ -37,7 +37,7 @@ decay_type=1-sqrt`. Generated: `python docs/schedules.py`.
 def section(spec: SchedulerSpec) -> str:
     """What the page says of one."""
     arguments = ", ".join(["optimizer", *([spec.example] if spec.example else [])])
-    metric = " The metric never gets better." if "metric" in spec.needs else ""
+    metric = " The metric never improves." if "metric" in spec.needs else ""
     return (
         f"## {spec.name}\n\n{spec.summary}{metric}\n\n"
         f"![{spec.sets} at steps 1 to {STEPS}](schedules/{spec.name}.svg)\n\n"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
-    from optim_core.catalog.specs import Kind
+    from optim_core.catalog.specs import KindName
 
     Closure = Callable[[], Tensor | Sequence[Tensor]]
 
@@ -49,7 +49,7 @@ def resolve(contender: Contender) -> Contender:
     )
 
 
-def _resolved(part: Part, kind: Kind) -> Part:
+def _resolved(part: Part, kind: KindName) -> Part:
     if _is_torch(part):
         return replace(part, name=TORCH + part.name[len(TORCH) :].strip().lower())
     from optim_core.catalog.registry import registry
@@ -96,7 +96,7 @@ def needs(contender: Contender) -> dict[str, str]:
     """What the parts declare to need, each with the name of a part that does."""
     import optim_core
 
-    kinds: list[tuple[Part, Kind]] = [(contender.optimizer, "optimizer")]
+    kinds: list[tuple[Part, KindName]] = [(contender.optimizer, "optimizer")]
     kinds += [(part, "wrapper") for part in contender.wrappers]
     specs = [optim_core.info(part.name, kind) for part, kind in kinds if not _is_torch(part)]
     return {need: spec.name for spec in specs for need in spec.needs}

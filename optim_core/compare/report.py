@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from optim_core.compare import plots
-from optim_core.compare.console import cells_of, headers
+from optim_core.compare.cells import cells_of, headers
 from optim_core.compare.results import Results, write_atomically
 from optim_core.compare.summary import Row, remarks, show_point, summarise, verdict
 

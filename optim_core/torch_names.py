@@ -14,7 +14,7 @@ from optim_core.names import did_you_mean, normalise
 
 
 def is_torch(name: str) -> bool:
-    """Whether a name has the form ``torch:NAME``.
+    """Return whether a name has the form ``torch:NAME``.
 
     Example:
         >>> is_torch("torch:asgd"), is_torch("asgd")

@@ -1,4 +1,4 @@
-"""What is known of methods before anything of them is imported: specs, hooks, packs, licences. Imports no torch."""
+"""The knowledge about methods that needs none of them imported: specs, hooks, packs, licences. Imports no torch."""
 
 from optim_core.catalog import licenses
 from optim_core.catalog.hookspecs import hookimpl

@@ -1,4 +1,4 @@
-"""What is installed, as data: working packs with their methods, broken packs, packs that are switched off."""
+"""The installed packs as data: those that work, with their methods, those that are broken or switched off."""
 
 from __future__ import annotations
 

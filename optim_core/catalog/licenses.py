@@ -34,7 +34,7 @@ class Rule:
     Attributes:
         allows: True if only its terms may be used, False if anything but its terms may.
         terms: SPDX expressions, or ``noncommercial``.
-        source: where it was stated: an environment variable, a command-line option, or ``policy``.
+        source: its origin: an environment variable, a command-line option, or ``policy``.
     """
 
     allows: bool
@@ -42,7 +42,7 @@ class Rule:
     source: str
 
     def permits(self, expression: str) -> bool:
-        """Whether something under this licence may be used."""
+        """Return whether something under this licence may be used."""
         if any(expression.casefold() == term.casefold() for term in self.terms):
             return self.allows
         try:
@@ -122,7 +122,7 @@ def check(spec: Spec, origin: str) -> None:
 
 
 def mentions(expression: str, term: str) -> bool:
-    """Whether using something under this licence means accepting a licence of this name or category.
+    """Return whether using something under this licence means accepting a licence of this name or category.
 
     Example:
         >>> [mentions(text, "noncommercial") for text in ("CC-BY-NC-SA-4.0", "MIT")]
@@ -135,14 +135,14 @@ def remedy(rule: Rule, expression: str) -> str:
     """The advice that tells how to allow a licence that a rule does not permit."""
     if _PLAIN_ID.fullmatch(expression) is None and _spdx() is None:
         return 'To have its parts checked: pip install "optim-core[licenses]"'
-    wanted = [*rule.terms, expression] if rule.allows else [t for t in rule.terms if not mentions(expression, t)]
+    remaining = [*rule.terms, expression] if rule.allows else [t for t in rule.terms if not mentions(expression, t)]
     if rule.source == "policy":
-        argument = f"{'allow' if rule.allows else 'deny'}={wanted}" if wanted else ""
+        argument = f"{'allow' if rule.allows else 'deny'}={remaining}" if remaining else ""
         return f"To allow it: optim_core.licenses.policy({argument})"
     if not rule.source.isupper():
         return ""
-    value = ",".join(wanted)
-    shell = f'export {rule.source}="{value}"' if wanted else f"unset {rule.source}"
+    value = ",".join(remaining)
+    shell = f'export {rule.source}="{value}"' if remaining else f"unset {rule.source}"
     return f'To allow it in the shell: {shell}; in Python: os.environ["{rule.source}"] = "{value}"'
 
 
@@ -185,7 +185,7 @@ class _UndecidableError(Exception):
 
 
 def _is_satisfied(expression: str, permits: Callable[[tuple[str, ...]], bool]) -> bool:
-    """Whether an expression is satisfied.
+    """Return whether an expression is satisfied.
 
     Args:
         expression: an SPDX expression.

@@ -20,7 +20,7 @@ Stage: TypeAlias = Literal["name", "import", "api", "hooks", "specs"]
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What is known of a pack before anything of it is imported.
+    """The facts about a pack that are known before anything of it is imported.
 
     Attributes:
         name: of its entry point.

@@ -115,7 +115,7 @@ class Registry(Installed):
 
 
 def matches_pattern(name: str, pattern: str) -> bool:
-    """Whether a name matches a shell pattern; case, ``-``, ``_``, ``.`` and spaces do not count.
+    """Return whether a name matches a shell pattern; case, ``-``, ``_``, ``.`` and spaces do not count.
 
     Example:
         >>> [matches_pattern("explore_exploit", pattern) for pattern in ("Explore*", "*-exploit", "adam*")]

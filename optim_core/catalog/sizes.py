@@ -66,7 +66,7 @@ SIZES: Mapping[str, Size] = {
 
 
 def is_size(text: str) -> bool:
-    """Whether a text is a size; functions are not imported.
+    """Return whether a text is a size; functions are not imported.
 
     Example:
         >>> [is_size(text) for text in ("row", "3 element", "acme.sizes:blocks", "3 cubes")]

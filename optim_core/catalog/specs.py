@@ -1,4 +1,4 @@
-"""Specs: what is known of a method before anything of it is imported."""
+"""Specs: a method's names, paper, licence, needs and state, known before anything of it is imported."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 
 @dataclass(frozen=True, kw_only=True)
 class Paper:
-    """Where a method was published."""
+    """The publication of a method."""
 
     title: str
     url: str
@@ -32,7 +32,7 @@ class Paper:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What a pack declares of one method. Use the subclass of its kind.
+    """The declaration of one method by its pack. Use the subclass of its kind.
 
     Args:
         name: lower case, words joined by ``_``; compared in the form of :func:`optim_core.names.normalise`.
@@ -89,8 +89,8 @@ class Spec:
         if len({normalise(name) for name in names}) < len(names):
             self._reject("aliases", self.aliases, "different from the name and from each other")
 
-    def _reject(self, field_name: str, value: object, wanted: str) -> None:
-        raise SpecError(f"spec {self.name!r}: {field_name}={value!r} should be {wanted}")
+    def _reject(self, field_name: str, value: object, expected: str) -> None:
+        raise SpecError(f"spec {self.name!r}: {field_name}={value!r} should be {expected}")
 
     @property
     def class_name(self) -> str:
@@ -128,8 +128,8 @@ class OptimizerSpec(Spec):
             self._reject("shortfall", self.shortfall, "one line")
         for name, size in self.state.items():
             if not is_size(size):
-                wanted = f"one of {', '.join(SIZES)}, '3 element' for three, or 'module:function'"
-                self._reject(f"state[{name!r}]", size, wanted)
+                expected = f"one of {', '.join(SIZES)}, '3 element' for three, or 'module:function'"
+                self._reject(f"state[{name!r}]", size, expected)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +164,7 @@ class WrapperSpec(Spec):
 
 
 def is_license(text: str) -> bool:
-    """Whether a text has the form of an SPDX expression; it may still name a licence that does not exist.
+    """Return whether a text has the form of an SPDX expression; it may still name a licence that does not exist.
 
     Example:
         >>> [is_license(text) for text in ("Apache-2.0", "MIT OR (BSD-3-Clause AND ISC)", "free for all")]

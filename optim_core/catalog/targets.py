@@ -10,7 +10,7 @@ _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 def is_target(text: str) -> bool:
-    """Whether a text has the form ``module:Name``; nothing is imported.
+    """Return whether a text has the form ``module:Name``; nothing is imported.
 
     Example:
         >>> is_target("acme.lion:Lion"), is_target("acme.lion.Lion")

@@ -96,11 +96,11 @@ def plan_runs(
     """
     first_seed = []
     for contender in contenders:
-        needed = build.needs(contender)
-        several = "multi_loss" in needed
+        needs = build.needs(contender)
+        several = "multi_loss" in needs
         if several and task.losses is None:
             raise PlanError(
-                f"{contender.label}: {needed['multi_loss']!r} balances several losses, and the task {task.name!r} has "
+                f"{contender.label}: {needs['multi_loss']!r} balances several losses, and the task {task.name!r} has "
                 "one. Give the Task a function `losses`, or take --task digits."
             )
         contender_lrs = contender.lrs or tuple(lrs) or build.default_lrs(contender, n_lrs)

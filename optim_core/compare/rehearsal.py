@@ -62,10 +62,10 @@ def _call(task: Task, name: str, *arguments: object) -> Any:
         raise TaskError(f"task {task.name!r}: {name}() failed with {type(cause).__name__}: {cause}") from cause
 
 
-def _wrong(task: Task, what: str, wanted: str, got: object) -> TaskError:
-    if isinstance(got, torch.Tensor):
-        graph = "with" if got.requires_grad else "without"
-        shown = f"a tensor of shape {tuple(got.shape)} {graph} a graph"
+def _wrong(task: Task, what: str, expected: str, value: object) -> TaskError:
+    if isinstance(value, torch.Tensor):
+        graph = "with" if value.requires_grad else "without"
+        shown = f"a tensor of shape {tuple(value.shape)} {graph} a graph"
     else:
-        shown = f"{type(got).__name__} ({str(got)[:60]})"
-    return TaskError(f"task {task.name!r}: {what} must be {wanted}, got {shown}")
+        shown = f"{type(value).__name__} ({str(value)[:60]})"
+    return TaskError(f"task {task.name!r}: {what} must be {expected}, got {shown}")

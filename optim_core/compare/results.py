@@ -80,7 +80,7 @@ class TaskFacts:
     target: float | None
 
     def better(self, a: float, b: float) -> bool:
-        """Whether score a beats score b."""
+        """Return whether score a beats score b."""
         return a > b if self.goal == "max" else a < b
 
     def show(self, score: float, digits: int | None = None) -> str:
@@ -101,7 +101,7 @@ class Results:
     runs: dict[Key, Run] = field(default_factory=dict)
 
     def finished(self, key: Key, revision: str) -> bool:
-        """Whether a run need not be repeated: with the same source, it went to its end or diverged."""
+        """Return whether a run need not be repeated: with the same source, it went to its end or diverged."""
         run = self.runs.get(key)
         return run is not None and run.revision == revision and run.status != "failed"
 

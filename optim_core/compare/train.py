@@ -77,7 +77,7 @@ def _ignore(step: int, loss: float, score: float) -> None:
 
 
 class _Record:
-    """What a run has recorded so far."""
+    """The record of a run in progress."""
 
     def __init__(self) -> None:
         self.losses: list[float] = []

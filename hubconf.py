@@ -13,6 +13,7 @@ from pathlib import Path as _Path
 from typing import Any as _Any
 
 from optim_core import api as _api
+from optim_core.catalog.kinds import KINDS as _KINDS
 from optim_core.catalog.registry import register_pack as _register_pack
 from optim_core.catalog.registry import registry as _registry
 from optim_core.catalog.specs import Spec as _Spec
@@ -20,20 +21,13 @@ from optim_core.catalog.specs import Spec as _Spec
 # torch.hub takes every callable here without a leading underscore for a method: hence `_Path`.
 dependencies = ["torch", "pluggy", "importlib_metadata"]
 
-_GETTERS: dict[str, _Callable[[str], _Callable[..., _Any]]] = {
-    "optimizer": _api.get,
-    "scheduler": _api.get_scheduler,
-    "wrapper": _api.get_wrapper,
-}
-
 
 def _register_packs() -> None:
     """Register the packs beside this file that are not installed."""
-    known = _registry()
-    present = {origin.name for origin in (*known.packs, *known.failures, *known.disabled)}
+    installed = {origin.name for origin in _registry().origins}
     for project in sorted(_Path(__file__).resolve().parent.glob("packs/*/pyproject.toml")):
         pack = project.parent
-        if pack.name not in present:
+        if pack.name not in installed:
             # Only while its package is imported, which then finds its own modules.
             _sys.path.insert(0, str(pack))
             try:
@@ -42,20 +36,22 @@ def _register_packs() -> None:
                 _sys.path.remove(str(pack))
 
 
-def _entry(name: str, spec: _Spec) -> _Callable[..., _Any]:
-    def entry(*args: _Any, **options: _Any) -> _Any:
-        found = _GETTERS[spec.kind](name)
-        return found(*args, **options) if args or options else found
+def _entry_point(name: str, spec: _Spec) -> _Callable[..., _Any]:
+    """The function that torch.hub calls for one name."""
 
-    entry.__name__ = name
-    entry.__doc__ = (
-        f"{spec.summary}\n\nLicence: {spec.license}. Gives the {spec.kind}'s class; "
-        "with arguments, what the class makes of them."
+    def entry_point(*args: _Any, **options: _Any) -> _Any:
+        cls = getattr(_api, _KINDS[spec.kind].getter)(name)
+        return cls(*args, **options) if args or options else cls
+
+    entry_point.__name__ = name
+    entry_point.__doc__ = (
+        f"{spec.summary}\n\nLicence: {spec.license}. Returns the {spec.kind}'s class; with arguments, the result of "
+        "calling it."
     )
-    return entry
+    return entry_point
 
 
 _register_packs()
-for _found in _registry().entries:
-    for _name in (_found.spec.name, *_found.spec.aliases):
-        globals()[_name] = _entry(_name, _found.spec)
+for _entry in _registry().entries:
+    for _name in (_entry.spec.name, *_entry.spec.aliases):
+        globals()[_name] = _entry_point(_name, _entry.spec)

@@ -108,9 +108,10 @@ def packs(session: nox.Session) -> None:
 
 #: Imports every installed method, of each kind.
 _IMPORT_ALL = """
-import optim_core as oc
-ways = {"optimizer": oc.get, "scheduler": oc.get_scheduler, "wrapper": oc.get_wrapper}
-print(len([ways[spec.kind](spec.name) for spec in oc.find()]), "methods")
+import optim_core
+from optim_core.catalog.kinds import KINDS
+classes = [getattr(optim_core, KINDS[spec.kind].getter)(spec.name) for spec in optim_core.find()]
+print(len(classes), "methods")
 """
 
 

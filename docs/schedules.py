@@ -37,7 +37,7 @@ decay_type=1-sqrt`. Generated: `python docs/schedules.py`.
 def section(spec: SchedulerSpec) -> str:
     """What the page says of one."""
     arguments = ", ".join(["optimizer", *([spec.example] if spec.example else [])])
-    metric = " The metric never gets better." if "metric" in spec.needs else ""
+    metric = " The metric never improves." if "metric" in spec.needs else ""
     return (
         f"## {spec.name}\n\n{spec.summary}{metric}\n\n"
         f"![{spec.sets} at steps 1 to {STEPS}](schedules/{spec.name}.svg)\n\n"
@@ -66,8 +66,8 @@ def picture(spec: SchedulerSpec, rates: Sequence[float]) -> str:
 def main(check: bool) -> int:
     """Write or check; the exit status."""
     packs = sorted(path.parent.name for path in ROOT.glob("packs/*/pyproject.toml"))
-    found = [spec for pack in packs for spec in optim_core.find(pack=pack, kind="scheduler")]
-    specs = sorted((spec for spec in found if isinstance(spec, SchedulerSpec)), key=lambda spec: spec.name)
+    schedulers = [spec for pack in packs for spec in optim_core.find(pack=pack, kind="scheduler")]
+    specs = sorted((spec for spec in schedulers if isinstance(spec, SchedulerSpec)), key=lambda spec: spec.name)
     rates = {spec.name: schedules.rates(spec, STEPS) for spec in specs}
     page = "\n".join([BEGIN, *map(section, specs)])
 

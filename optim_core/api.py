@@ -1,4 +1,4 @@
-"""Methods by name: what ``optim_core`` itself offers of the registry."""
+"""Methods by name: the functions of ``optim_core`` that look methods up in the registry."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from optim_core.catalog import licenses
-from optim_core.catalog.registry import load, matches, registry
-from optim_core.catalog.specs import Kind, Need, Spec
+from optim_core.catalog.kinds import KINDS, Kind
+from optim_core.catalog.needs import Need
+from optim_core.catalog.registry import load_class, matches_pattern, registry
+from optim_core.catalog.specs import KindName, Spec
+from optim_core.catalog.targets import import_target
 from optim_core.errors import PackBroken, UnknownName
 from optim_core.torch_names import is_torch, torch_class, torch_hint
 
@@ -29,7 +32,7 @@ def get(name: str) -> type[Optimizer]:
         LicenseNotAllowed: the licence policy does not permit it.
 
     Warns:
-        NonCommercialWarning: its licence rules out commercial use; once a process.
+        NonCommercialWarning: its licence rules out commercial use; once per process.
 
     Example:
         >>> get("torch:asgd").__name__
@@ -49,7 +52,9 @@ def get_scheduler(name: str) -> type[LRScheduler]:
 
 
 def get_wrapper(name: str) -> Callable[..., Optimizer]:
-    """What to call as ``wrapper(optimizer, **options)``; names and errors as for :func:`get`.
+    """The class (or function) of a wrapper; names and errors as for :func:`get`.
+
+    It is called as ``wrapper(optimizer, **options)``.
 
     Example:
         >>> optimizer = get_wrapper("lookahead")(optimizer, k=5)  # doctest: +SKIP
@@ -58,7 +63,7 @@ def get_wrapper(name: str) -> Callable[..., Optimizer]:
 
 
 def load_optimizer(optimizer: str) -> type[Optimizer]:
-    """The same as :func:`get`, under the name that users of pytorch-optimizer know."""
+    """The same as :func:`get`, under the name that pytorch-optimizer gives it."""
     return get(optimizer)
 
 
@@ -66,7 +71,7 @@ def get_supported_optimizers(filters: str | Sequence[str] | None = None) -> list
     """The names of all installed optimizers, sorted.
 
     Args:
-        filters: patterns such as ``"adam*"``; a name that fits one of them is listed. None for all.
+        filters: patterns such as ``"adam*"``; a name that matches one of them is listed. None for all.
     """
     return _supported("optimizer", filters)
 
@@ -76,8 +81,8 @@ def get_supported_lr_schedulers(filters: str | Sequence[str] | None = None) -> l
     return _supported("scheduler", filters)
 
 
-def info(name: str, kind: Kind | None = None) -> Spec:
-    """The spec of a method: paper, licence, needs, state. Imports nothing of the method.
+def info(name: str, kind: KindName | None = None) -> Spec:
+    """The spec of a method: paper, licence, needs, state. The method is not imported.
 
     Args:
         name: as for :func:`get`.
@@ -95,19 +100,19 @@ def find(
     pack: str | None = None,
     license: str | None = None,  # noqa: A002 - what it is called everywhere
     needs: Need | Sequence[Need] = (),
-    kind: Kind | None = None,
+    kind: KindName | None = None,
 ) -> list[Spec]:
-    """The specs of all installed methods that meet every condition. Imports nothing of the methods.
+    """The specs of all installed methods that meet every condition. The methods are not imported.
 
     Args:
-        pattern: for the name or an alias, such as ``"adam*"``; compared as names are.
+        pattern: for the name or an alias, such as ``"adam*"``; case, ``-``, ``_``, ``.`` and spaces do not count.
         pack: the name of a pack.
         license: an SPDX identifier, or ``"noncommercial"``: methods whose use means accepting such a licence.
         needs: a key of :data:`optim_core.catalog.NEEDS`, or several, all of which the method needs.
         kind: ``"optimizer"``, ``"scheduler"`` or ``"wrapper"``.
 
     Raises:
-        InvalidOption: there is no such need or kind.
+        InvalidOption: a need or the kind does not exist.
         UnresolvedName: the pack is unknown, not installed, broken or switched off.
 
     Example:
@@ -117,31 +122,29 @@ def find(
     return [e.spec for e in registry().find(pattern, pack=pack, license=license, needs=needs, kind=kind)]
 
 
-def _supported(kind: Kind, filters: str | Sequence[str] | None) -> list[str]:
+def _supported(kind: KindName, filters: str | Sequence[str] | None) -> list[str]:
     patterns = (filters,) if isinstance(filters, str) else ("*",) if filters is None else filters
-    return [name for name in registry().names(kind) if any(matches(name, pattern) for pattern in patterns)]
+    return [name for name in registry().names(kind) if any(matches_pattern(name, pattern) for pattern in patterns)]
 
 
-def _class(name: str, kind: Kind) -> Any:
+def _class(name: str, kind: KindName) -> Any:
     if is_torch(name):
-        return torch_class(name, kind)
+        return torch_class(name, KINDS[kind])
     try:
         entry = registry().entry(name, kind)
     except UnknownName as unknown:
-        raise UnknownName(f"{unknown}{torch_hint(name, kind)}") from None
+        raise UnknownName(f"{unknown}{torch_hint(name, KINDS[kind])}") from None
     licenses.check(entry.spec, entry.pack.label)
-    found = load(entry.spec)
-    if not _is_kind(found, kind):
+    cls = load_class(entry.spec)
+    if not _is_of_kind(cls, KINDS[kind]):
         raise PackBroken(
-            f"{entry.full_name!r}: {entry.spec.target} is no {kind}. Report it to the authors of {entry.pack}"
+            f"{entry.full_name!r}: {entry.spec.target} is not {KINDS[kind].phrase}. "
+            f"Report it to the authors of {entry.pack}"
         )
-    return found
+    return cls
 
 
-def _is_kind(found: object, kind: Kind) -> bool:
-    import torch
-
-    if kind == "wrapper":
-        return callable(found)
-    base = torch.optim.Optimizer if kind == "optimizer" else torch.optim.lr_scheduler.LRScheduler
-    return isinstance(found, type) and issubclass(found, base)
+def _is_of_kind(cls: object, kind: Kind) -> bool:
+    if not kind.base:
+        return callable(cls)
+    return isinstance(cls, type) and issubclass(cls, import_target(kind.base))

@@ -1,9 +1,39 @@
-"""Every exception and warning of the library. Each names the thing, says what is near, and gives the remedy."""
+"""Every exception and warning of the library. Each message names the thing, what is near it, and the remedy."""
 
 from __future__ import annotations
 
 import sys
 import warnings
+
+__all__ = [
+    "AmbiguousName",
+    "CheckpointMismatch",
+    "ClosureError",
+    "EngineUnavailable",
+    "GraphMissing",
+    "InvalidOption",
+    "LicenseNotAllowed",
+    "LossMissing",
+    "NonCommercialWarning",
+    "NotOffered",
+    "NotTraining",
+    "OptimCoreError",
+    "PackBroken",
+    "PackDisabled",
+    "PackNotInstalled",
+    "PackWarning",
+    "PolicyError",
+    "RuleError",
+    "SparseGradient",
+    "SpecError",
+    "UnknownName",
+    "UnknownOption",
+    "UnresolvedName",
+    "UnsupportedParameter",
+    "WrapperConflict",
+    "WrongKind",
+    "warn",
+]
 
 
 class OptimCoreError(Exception):
@@ -15,7 +45,7 @@ class UnresolvedName(OptimCoreError, LookupError):
 
 
 class UnknownName(UnresolvedName):
-    """A name, or a pack, that nobody has heard of."""
+    """A name, or a pack, that does not exist."""
 
 
 class AmbiguousName(UnresolvedName):
@@ -27,7 +57,7 @@ class WrongKind(UnresolvedName):
 
 
 class PackNotInstalled(UnresolvedName):
-    """A name that a first-party pack holds, which is not installed."""
+    """A name of a first-party pack that is not installed."""
 
 
 class PackDisabled(UnresolvedName):
@@ -35,7 +65,7 @@ class PackDisabled(UnresolvedName):
 
 
 class PackBroken(UnresolvedName):
-    """A pack, or the module of one method, that cannot be loaded."""
+    """A pack, or the module of a method, that cannot be loaded."""
 
 
 class SpecError(OptimCoreError, ValueError):
@@ -51,7 +81,7 @@ class PolicyError(OptimCoreError, ValueError):
 
 
 class PackWarning(UserWarning):
-    """A pack is set aside."""
+    """A pack was skipped because it does not work."""
 
 
 class NonCommercialWarning(UserWarning):
@@ -79,23 +109,23 @@ class SparseGradient(UnsupportedParameter):
 
 
 class GraphMissing(OptimCoreError, RuntimeError):
-    """A second-order method met gradients without the graph that it differentiates."""
+    """A second-order method got gradients without the graph that it differentiates."""
 
 
 class LossMissing(OptimCoreError, RuntimeError):
-    """A method that uses the value of the loss was stepped without it."""
+    """A method that needs the value of the loss took a step without it."""
 
 
 class NotTraining(OptimCoreError, RuntimeError):
-    """A step was asked for while the parameters hold the point at which they are evaluated."""
+    """A step while the parameters are at the point for evaluation."""
 
 
 class ClosureError(OptimCoreError, RuntimeError):
-    """A closure is missing, or does something else than it should."""
+    """A closure is missing, or does not do what it should."""
 
 
 class EngineUnavailable(OptimCoreError, RuntimeError):
-    """The engine that was asked for cannot run an update."""
+    """The requested engine cannot run an update."""
 
 
 class CheckpointMismatch(OptimCoreError, ValueError):
@@ -111,7 +141,7 @@ class NotOffered(WrapperConflict):
 
 
 def warn(message: str, category: type[Warning]) -> None:
-    """Warn about the line that called the library, however deep inside it this is."""
+    """Warn at the line of the user's code that called the library, however deep inside the library this is."""
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "optim_core":
         frame, level = frame.f_back, level + 1

@@ -24,8 +24,8 @@ _NORMS = (
     nn.GroupNorm,
     nn.RMSNorm,
 )
-_SPARED = "no decay: biases and parameters of normalisation layers"
-_CHOSEN = "no decay: chosen by no_decay"
+_WHY_AUTO = "no decay: biases and parameters of normalisation layers"
+_WHY_CHOSEN = "no decay: chosen by no_decay"
 
 
 def create_optimizer(
@@ -42,11 +42,11 @@ def create_optimizer(
 ) -> Optimizer:
     """Build an optimizer for a model.
 
-    Biases and the parameters of normalisation layers get no weight decay, unless asked; which parameter got what,
-    and why, is shown by ``optimizer.explain()``. Parameters carry their names, so checkpoints match by name.
+    By default, biases and the parameters of normalisation layers get no weight decay; ``optimizer.explain()`` shows
+    what is in force for each parameter, and why. Parameters carry their names, so checkpoints match by name.
 
     Args:
-        model: a module, or its parameters (then nothing is known of layers, and decay applies to all of them).
+        model: a module, or its parameters (all of which are then decayed, because their layers are unknown).
         name: a method, as for :func:`optim_core.get`; ``torch:NAME`` for torch's own.
         lr: learning rate; None for the method's default.
         weight_decay: None for the method's default.
@@ -54,8 +54,8 @@ def create_optimizer(
             takes a ``model``, or a part of one (RotoGrad's rotations), gets it from this one.
         use_gc: centralise gradients; a mapping gives that wrapper's options. Innermost of all.
         use_lookahead: the same for Lookahead. Outermost of all.
-        no_decay: ``"auto"``; None to decay everything; or a function of (name, module, parameter) that says whether
-            to spare a parameter.
+        no_decay: ``"auto"``; None to decay every parameter; or a function of (name, module, parameter) that is true of
+            a parameter that shall not be decayed.
         options: the method's own options.
 
     Returns:
@@ -73,19 +73,19 @@ def create_optimizer(
         [(1, 0.1), (3, 0.0)]
     """
     cls = get(name)
-    taken = _option_names(cls)
-    flags = [key for key in options if key.startswith("use_") and key not in taken]
+    option_names = _option_names(cls)
+    flags = [key for key in options if key.startswith("use_") and key not in option_names]
     if flags:
         raise UnknownOption(
             f"create_optimizer has no option {flags[0]!r}: it takes use_gc and use_lookahead; any other wrapper goes "
             f"into wrappers=[{flags[0].removeprefix('use_')!r}]"
         )
-    _check_no_decay(no_decay, name, decays="weight_decay" in taken)
+    _check_no_decay(no_decay, name, decays="weight_decay" in option_names)
     choices = (*_flag("gc", use_gc), *_checked(wrappers), *_flag("lookahead", use_lookahead))
-    given: dict[str, Any] = {
+    common: dict[str, Any] = {
         key: value for key, value in {"lr": lr, "weight_decay": weight_decay}.items() if value is not None
     }
-    optimizer = cls(_groups(cls, model, no_decay, decays="weight_decay" in taken), **given, **options)
+    optimizer = cls(_groups(cls, model, no_decay, decays="weight_decay" in option_names), **common, **options)
     for choice in choices:
         optimizer = _wrap(optimizer, choice, model if isinstance(model, nn.Module) else None)
     return optimizer
@@ -101,30 +101,32 @@ def _check_no_decay(no_decay: object, name: str, *, decays: bool) -> None:
             f"no_decay={no_decay!r} is neither 'auto', None nor a function of (name, module, parameter)"
         )
     if callable(no_decay) and not decays:
-        raise InvalidOption(f"{name} has no weight_decay from which no_decay could spare anything: leave no_decay out")
+        raise InvalidOption(f"{name} has no weight_decay, so no_decay does nothing: leave it out")
 
 
 def _groups(
     cls: type[Optimizer], model: nn.Module | Iterable[Any], no_decay: NoDecay, *, decays: bool
 ) -> Iterable[Any]:
-    """The method's own groups of a model, each cut in two: what is decayed, what is spared."""
+    """The method's own groups of a model, each split in two: parameters with weight decay and without."""
     if not isinstance(model, nn.Module):
         if no_decay not in ("auto", None):
             raise InvalidOption("no_decay decides by module, so create_optimizer needs the model, not its parameters")
         return model
-    spared = {p for name, module, p in _trainable(model) if decays and _is_spared(name, module, p, no_decay)}
-    without = {"weight_decay": 0.0, "why": _SPARED if no_decay == "auto" else _CHOSEN}
-    own = (cls if issubclass(cls, RuleOptimizer) else RuleOptimizer).groups_of(model)
+    undecayed = {p for name, module, p in _trainable(model) if decays and _is_undecayed(name, module, p, no_decay)}
+    zero_decay = {"weight_decay": 0.0, "why": _WHY_AUTO if no_decay == "auto" else _WHY_CHOSEN}
     groups = []
-    for group in own:
-        for more, chosen in (({}, False), (without, True)):
-            params = [(name, p) for name, p in group["params"] if (p in spared) is chosen]
-            if params:
-                groups.append({**group, **more, "params": params})
+    for group in (cls if issubclass(cls, RuleOptimizer) else RuleOptimizer).groups_of(model):
+        with_decay = [(name, p) for name, p in group["params"] if p not in undecayed]
+        without_decay = [(name, p) for name, p in group["params"] if p in undecayed]
+        if with_decay:
+            groups.append({**group, "params": with_decay})
+        if without_decay:
+            groups.append({**group, **zero_decay, "params": without_decay})
     return groups
 
 
 def _trainable(model: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Parameter]]:
+    """Each trainable parameter once, with its full name and its module."""
     seen: set[Tensor] = set()
     for prefix, module in model.named_modules():
         for name, p in module.named_parameters(prefix, recurse=False):
@@ -133,18 +135,18 @@ def _trainable(model: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Parameter]
                 yield name, module, p
 
 
-def _is_spared(name: str, module: nn.Module, p: nn.Parameter, no_decay: NoDecay) -> bool:
+def _is_undecayed(name: str, module: nn.Module, p: nn.Parameter, no_decay: NoDecay) -> bool:
     if no_decay is None:
         return False
     if callable(no_decay):
         return no_decay(name, module, p)
-    # attention and recurrent layers have names of their own: in_proj_bias, bias_ih_l0
+    # attention and recurrent layers name their biases otherwise: in_proj_bias, bias_ih_l0
     words = name.rpartition(".")[2].split("_")
     return "bias" in (words[0], words[-1]) or isinstance(module, _NORMS) or _looks_like_norm(module, p)
 
 
 def _looks_like_norm(module: nn.Module, p: nn.Parameter) -> bool:
-    """Models bring normalisation layers of their own (LlamaRMSNorm, LayerNorm2d); they hold vectors."""
+    """Recognise the vectors of normalisation layers that a model defines itself (LlamaRMSNorm, LayerNorm2d)."""
     return p.ndim <= 1 and re.search(r"norm(\dd)?$", type(module).__name__.lower()) is not None
 
 

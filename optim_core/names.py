@@ -1,10 +1,12 @@
-"""Names: how they are compared, and which are near."""
+"""Comparing names, and suggesting near ones."""
 
 from __future__ import annotations
 
 import difflib
 import re
 from collections.abc import Iterable
+
+__all__ = ["did_you_mean", "nearest", "normalise"]
 
 
 def normalise(name: str) -> str:

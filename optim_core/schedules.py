@@ -1,4 +1,4 @@
-"""What a scheduler does, seen without training: the example of its spec, run."""
+"""The course of a scheduler without any training: the example of its spec, run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import Optimizer
 
-from optim_core.catalog.registry import load
+from optim_core.catalog.registry import load_class
 from optim_core.catalog.specs import SchedulerSpec
 
 #: The lr and the second beta of the optimizer that :func:`rates` runs a schedule on.
@@ -19,9 +19,12 @@ def example(spec: SchedulerSpec, optimizer: Optimizer, **options: Any) -> LRSche
     """The scheduler of a spec's example.
 
     Args:
-        spec: the spec.
-        optimizer: what it shall schedule.
-        options: what to do otherwise than the example does.
+        spec: the scheduler's.
+        optimizer: the optimizer to schedule.
+        options: options that replace the example's.
+
+    Returns:
+        The scheduler around the optimizer.
 
     Example:
         >>> spec = SchedulerSpec(
@@ -36,13 +39,13 @@ def example(spec: SchedulerSpec, optimizer: Optimizer, **options: Any) -> LRSche
         [0.15]
     """
     names = {"optimizer": optimizer, "torch": torch}
-    given = eval(f"dict({spec.example})", names)  # noqa: S307 - the pack's own text, whose class is imported next
-    found: LRScheduler = load(spec)(optimizer, **{**given, **options})
-    return found
+    defaults = eval(f"dict({spec.example})", names)  # noqa: S307 - the pack's own text, whose class is imported next
+    scheduler: LRScheduler = load_class(spec)(optimizer, **{**defaults, **options})
+    return scheduler
 
 
 def advance(spec: SchedulerSpec, scheduler: Any, metric: float | None) -> None:
-    """Take a scheduler on by one step; those that need a metric are given this one."""
+    """Take one step of a scheduler; those that need a metric get this one."""
     if "metric" in spec.needs:
         scheduler.step(metric)
     else:
@@ -50,16 +53,16 @@ def advance(spec: SchedulerSpec, scheduler: Any, metric: float | None) -> None:
 
 
 def rates(spec: SchedulerSpec, steps: int, **options: Any) -> list[float]:
-    """What the example sets at steps 1, 2, ..., for :data:`BASE_LR` and :data:`BETA2`.
+    """The values that the example sets at steps 1, 2, ..., for :data:`BASE_LR` and :data:`BETA2`.
 
-    A metric, where one is needed, never gets better.
+    A metric, where one is needed, never improves.
     """
     group = {"params": [torch.zeros(1)], spec.sets: BASE_LR}
     optimizer = torch.optim.Adam([group], lr=BASE_LR, betas=(0.9, BETA2))
     scheduler = example(spec, optimizer, **options)
-    found = [float(optimizer.param_groups[0][spec.sets])]
-    while len(found) < steps:
+    values = [float(optimizer.param_groups[0][spec.sets])]
+    while len(values) < steps:
         optimizer.step()
         advance(spec, scheduler, metric=1.0)
-        found.append(float(optimizer.param_groups[0][spec.sets]))
-    return found
+        values.append(float(optimizer.param_groups[0][spec.sets]))
+    return values

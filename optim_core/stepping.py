@@ -1,4 +1,4 @@
-"""One way to take a step, whatever the optimizer."""
+"""Taking a step with any optimizer."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def minimize(optimizer: Optimizer, closure: Callable[[], Any]) -> Any:
     once), backward (with a graph where the method differentiates the gradients), update.
 
     Args:
-        optimizer: one of this library's, one of torch's, or anybody's.
-        closure: computes and returns the loss, a 0-d tensor (a list of losses for multi-task wrappers); nothing else.
-            One loss may also be yielded in parts, whose sum it is, so that only one part's graph is in memory: gradient
-            accumulation, for any method.
+        optimizer: this library's, torch's or any other.
+        closure: computes the loss and returns it, a 0-d tensor (a list of losses for multi-task wrappers), and does
+            nothing else. It may also yield parts that sum to the loss, so that only one part's graph is in memory:
+            gradient accumulation, for any method.
 
     Returns:
         The loss before the step, detached.
@@ -48,7 +48,7 @@ def minimize(optimizer: Optimizer, closure: Callable[[], Any]) -> Any:
     if isinstance(optimizer, (RuleOptimizer, Wrapper)):
         return optimizer.minimize(closure)
 
-    def full() -> Any:
+    def loss_and_gradients() -> Any:
         return closures.evaluate(optimizer, closure)
 
-    return optimizer.step(full)
+    return optimizer.step(loss_and_gradients)

@@ -12,7 +12,7 @@ import pytest
 import optim_core
 from optim_core.catalog.specs import OptimizerSpec
 from optim_core.compare import plan
-from optim_core.compare.task import load_task
+from optim_core.compare.task_loading import load_task
 from optim_core.compare.train import train
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
@@ -37,16 +37,16 @@ def optimizers() -> list[Any]:
 @pytest.mark.parametrize("name", optimizers())
 def test_learns(name: str) -> None:
     task = load_task("digits")
-    (contender,), _ = plan.named([name])
-    entries = plan.entries(task, [contender], n_lrs=LRS, seeds=1)
-    middle = len(entries) // 2
+    (contender,), _ = plan.read_contenders([name])
+    runs = plan.plan_runs(task, [contender], n_lrs=LRS, seeds=1)
+    middle = len(runs) // 2
     reached = {}
-    for entry in sorted(entries, key=lambda entry: abs(entries.index(entry) - middle)):
-        run = train(task, entry, epochs=EPOCHS)
+    for planned in sorted(runs, key=lambda planned: abs(runs.index(planned) - middle)):
+        run = train(task, planned, epochs=EPOCHS)
         if run.status == "failed":
-            pytest.fail(f"{name} at lr={entry.lr:g}: {run.message}")
-        reached[entry.lr] = run.score if run.score is not None else 0.0
-        if reached[entry.lr] >= AIM:
+            pytest.fail(f"{name} at lr={planned.lr:g}: {run.message}")
+        reached[planned.lr] = run.score if run.score is not None else 0.0
+        if reached[planned.lr] >= AIM:
             break
     told = ", ".join(f"{score:.1%} at lr={lr:g}" for lr, score in reached.items())
     print(f"{name}: {told}")  # noqa: T201 - the accuracies are what one runs this for

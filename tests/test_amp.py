@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 import optim_core
-from optim_core.catalog.registry import load
+from optim_core.catalog.registry import load_class
 from optim_core.catalog.specs import OptimizerSpec
 from optim_core.errors import ClosureError
 
@@ -22,7 +22,7 @@ WAYS = [{"engine": "eager"}, {"foreach": True}, {"foreach": False}, {"engine": "
 NAMES = [
     spec.name
     for spec in optim_core.find(kind="optimizer")
-    if isinstance(spec, OptimizerSpec) and not spec.needs and load(spec).method.rule is not None
+    if isinstance(spec, OptimizerSpec) and not spec.needs and load_class(spec).method.rule is not None
 ]
 
 

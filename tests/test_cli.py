@@ -74,7 +74,7 @@ def test_json_holds_the_pack():
 
 
 def test_nothing_to_list():
-    assert run("list", "x*").stderr == "None of the 3 installed methods fits.\n"
+    assert run("list", "x*").stderr == "None of the 3 installed methods matches.\n"
 
 
 def test_nothing_installed(world, monkeypatch):
@@ -114,9 +114,9 @@ def test_show():
         "also SGD.from_cub(...)",
         "shortfall Sleeps by day.",
         "momentum 0",
-        "exp_avg 2 element 2 times: as the parameter 8 MB",
+        "exp_avg 2 element 2 times: as the parameter 7.6 MiB",
         "d whole one number for the model 8 B",
-        "8 MB of state in float32 for 1,000,000 parameters (1 of 244 x 4096, 1 of 576), with default options.",
+        "7.6 MiB of state in float32 for 1,000,000 parameters (1 of 244 x 4096, 1 of 576), with default options.",
     ):
         assert line in lines
 
@@ -212,7 +212,7 @@ def test_show_a_schedule_that_cannot_be_drawn(arguments, text):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["lion", "--set", "momentum=1"], "--set is for what is drawn, and 'lion' is no scheduler"),
+        (["lion", "--set", "momentum=1"], "--set is for schedules, and 'lion' is not a scheduler"),
         (["ramp", "--set", "lr=1"], "a schedule is drawn for an lr of 1: leave --set lr=... out"),
     ],
 )
@@ -308,7 +308,7 @@ def test_licenses_json():
 def test_a_misspelt_licence_is_no_pass():
     done = run("licenses", "--deny", "noncomercial")
     assert done.exit_code == 2
-    assert "'noncomercial' is no SPDX licence. Did you mean 'noncommercial'?" in done.stderr
+    assert "'noncomercial' is not an SPDX licence. Did you mean 'noncommercial'?" in done.stderr
 
 
 # the group ------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from wrapping import around, needs_only_a_base, taker
 
 import optim_core
 from optim_core import schedules
-from optim_core.catalog.registry import load, registry
+from optim_core.catalog.registry import load_class, registry
 
 PACKS = Path(__file__).parent.parent / "packs"
 # Packs of others may be installed too; they have tests of their own.
@@ -50,8 +50,8 @@ def test_the_package_offers_the_classes_of_its_specs(pack):
     package = __import__(f"optim_core_{pack.name}")
     assert sorted(package.__all__) == sorted(spec.class_name for spec in pack.specs)
     for spec in pack.specs:
-        assert getattr(package, spec.class_name) is load(spec)
-        assert inspect.getdoc(load(spec))
+        assert getattr(package, spec.class_name) is load_class(spec)
+        assert inspect.getdoc(load_class(spec))
 
 
 @pytest.mark.parametrize("pack", INSTALLED, ids=lambda pack: pack.name)

@@ -99,7 +99,7 @@ def test_exports_of_a_package(world):
 @pytest.mark.parametrize("package", PACKAGES)
 def test_each_pack_exports_what_it_declares(package):
     module = importlib.import_module(package)
-    specs = discovery.read(importlib.import_module(f"{package}.pack"), package)
+    specs = discovery.specs_of_manifest(importlib.import_module(f"{package}.pack"), package)
     assert sorted(module.__all__) == sorted(dir(module)) == sorted(s.class_name for s in specs)
     assert all(s.target.startswith((f"{package}.", "torch.")) for s in specs)
 

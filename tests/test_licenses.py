@@ -153,9 +153,9 @@ def test_the_policy_holds_for_packages(installed):
 @pytest.mark.parametrize(
     ("term", "text"),
     [
-        ("noncomercial", "deny: 'noncomercial' is no SPDX licence. Did you mean 'noncommercial'?"),
-        ("Apache 2", "deny: 'Apache 2' is no SPDX licence."),
-        ("Apache-2", "deny: 'Apache-2' is no SPDX licence. Did you mean 'Apache-2.0'"),
+        ("noncomercial", "deny: 'noncomercial' is not an SPDX licence. Did you mean 'noncommercial'?"),
+        ("Apache 2", "deny: 'Apache 2' is not an SPDX licence."),
+        ("Apache-2", "deny: 'Apache-2' is not an SPDX licence. Did you mean 'Apache-2.0'"),
         ("NC", "Write for example 'Apache-2.0', or 'noncommercial' for all licences that rule out commercial use"),
     ],
 )
@@ -167,7 +167,7 @@ def test_a_term_that_is_no_licence(term, text):
 
 def test_a_wrong_policy_in_the_environment_stops_everything(monkeypatch):
     monkeypatch.setenv("OPTIM_CORE_LICENSE_DENY", "noncomercial")
-    with pytest.raises(errors.PolicyError, match="OPTIM_CORE_LICENSE_DENY: 'noncomercial' is no SPDX licence"):
+    with pytest.raises(errors.PolicyError, match="OPTIM_CORE_LICENSE_DENY: 'noncomercial' is not an SPDX licence"):
         optim_core.get("lion")
 
 
@@ -213,7 +213,7 @@ def test_what_cannot_be_decided_is_not_allowed(installed, monkeypatch):
     licenses.policy(allow=["MIT", NC])
     assert optim_core.get("lion")
     installed.registry()
-    assert refused("duo").endswith('To have its parts looked at: pip install "optim-core[licenses]"')
+    assert refused("duo").endswith('To have its parts checked: pip install "optim-core[licenses]"')
 
 
 # what is not imported -------------------------------------------------------------------------------------------

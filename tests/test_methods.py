@@ -22,8 +22,9 @@ from torch.nn import Parameter
 from torch.optim import lr_scheduler
 
 import optim_core
-from optim_core.catalog.registry import load
-from optim_core.catalog.specs import OptimizerSpec, state_numbers
+from optim_core.catalog.registry import load_class
+from optim_core.catalog.sizes import element_count
+from optim_core.catalog.specs import OptimizerSpec
 from optim_core.cli.app import app
 from optim_core.errors import InvalidOption, SparseGradient, UnknownOption
 from optim_core.optimizers import closures
@@ -49,7 +50,7 @@ SHAPES = {
 SWITCHED = [
     (spec, options)
     for spec in SPECS
-    for options in wrapping.variants(load(spec))
+    for options in wrapping.variants(load_class(spec))
     if any(isinstance(value, (bool, str)) for value in options.values())
 ]
 #: Longer than any phase in which a method may stand still (AdaShift's takes ten steps).
@@ -269,12 +270,12 @@ def test_spec_tells_the_state(spec: OptimizerSpec, cls: Any) -> None:
     local = {name: size for name, size in spec.state.items() if size != "whole"}
     for p in params:
         numbers = {name: sum(t.numel() for t in kept) for name, kept in held(optimizer, p, spec).items()}
-        wanted = {name: state_numbers(size, tuple(p.shape)) for name, size in local.items()}
+        wanted = {name: element_count(size, tuple(p.shape)) for name, size in local.items()}
         assert {name: numbers[name] for name in local} == wanted, tuple(p.shape)
     numbers = [t.numel() for p in params for t in tensors([optimizer.state[p].get(name) for name in local])]
     assert announced == sum(numbers) * params[0].element_size()
     assert set(optimizer.method.whole) == spec.state.keys() - local.keys()
-    kept = {name for name, size in local.items() if any(state_numbers(size, shape) for shape in shapes)}
+    kept = {name for name, size in local.items() if any(element_count(size, shape) for shape in shapes)}
     assert {name for p in params for name in optimizer.state[p]} - {"step"} == kept
 
 

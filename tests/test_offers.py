@@ -20,7 +20,7 @@ from torch.nn import Parameter
 
 import optim_core
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.catalog.registry import load
+from optim_core.catalog.registry import load_class
 from optim_core.errors import NotOffered, OptimCoreError, WrapperConflict
 from optim_core.names import normalise
 from optim_core.rules import (
@@ -55,7 +55,11 @@ def defaults(cls: Any) -> dict[str, Any]:
     return cls.resolve({name: h.default for name, h in cls.hypers.items()}, frozenset())
 
 
-RULES = {spec.name: load(spec) for spec in optim_core.find(kind="optimizer") if load(spec).method.rule is not None}
+RULES = {
+    spec.name: load_class(spec)
+    for spec in optim_core.find(kind="optimizer")
+    if load_class(spec).method.rule is not None
+}
 NEEDY = {spec.name for spec in optim_core.find(kind="optimizer") if spec.needs}
 OFFERS = {name: offered(cls, defaults(cls)) for name, cls in RULES.items()}
 DIVIDING = [name for name, offers in OFFERS.items() if offers.denominators]

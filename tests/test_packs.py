@@ -8,7 +8,7 @@ import pytest
 
 from optim_core.catalog import known
 from optim_core.catalog.licenses import NONCOMMERCIAL, mentions
-from optim_core.catalog.registry import Registry, load
+from optim_core.catalog.registry import Registry, load_class
 
 ENTRIES = [e for e in Registry().entries if e.pack.name in known.packs()]
 IDS = [e.full_name for e in ENTRIES]
@@ -27,14 +27,14 @@ def test_paper_and_licence(entry):
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=IDS)
 def test_the_class_is_there_and_documented(entry):
-    found = load(entry.spec)
+    found = load_class(entry.spec)
     assert found.__name__ == entry.spec.class_name
     assert inspect.getdoc(found)
 
 
 @pytest.mark.parametrize("spec", OPTIMIZERS, ids=[s.name for s in OPTIMIZERS])
 def test_constructors(spec):
-    assert all(callable(getattr(load(spec), name)) for name in spec.constructors)
+    assert all(callable(getattr(load_class(spec), name)) for name in spec.constructors)
 
 
 def test_no_pack_is_broken():

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 import optim_core
-from optim_core.catalog.registry import load
+from optim_core.catalog.registry import load_class
 from optim_core.catalog.specs import OptimizerSpec
 from optim_core.errors import InvalidOption
 from optim_core.rules.values import uniform
@@ -24,7 +24,7 @@ EVERY_WAY = [*WAYS, pytest.param({"engine": "triton"}, marks=needs_triton)]
 NAMES = [
     spec.name
     for spec in optim_core.find(kind="optimizer")
-    if isinstance(spec, OptimizerSpec) and not spec.needs and load(spec).method.rule is not None
+    if isinstance(spec, OptimizerSpec) and not spec.needs and load_class(spec).method.rule is not None
 ]
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")

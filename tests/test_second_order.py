@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 import optim_core
-from optim_core.catalog.specs import OptimizerSpec, state_numbers
+from optim_core.catalog.sizes import element_count
+from optim_core.catalog.specs import OptimizerSpec
 from optim_core.errors import InvalidOption, WrapperConflict
 
 pytest.importorskip("optim_core_second_order")
@@ -68,7 +69,7 @@ OWN = [s for s in optim_core.find(pack="second_order") if isinstance(s, Optimize
 def test_memory_of_large_tensors(spec: OptimizerSpec, shape: tuple[int, ...]) -> None:
     p = Parameter(torch.empty(shape))
     announced = optim_core.get(spec.name)([p]).state_bytes()
-    assert announced == 4 * sum(state_numbers(size, shape) for size in spec.state.values())
+    assert announced == 4 * sum(element_count(size, shape) for size in spec.state.values())
 
 
 # eigenvectors --------------------------------------------------------------------------------------------------

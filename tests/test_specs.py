@@ -2,20 +2,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import get_args
 
 import pytest
 from worlds import spec
 
+import optim_core
+from optim_core.catalog import hookspecs
+from optim_core.catalog.kinds import KINDS
+from optim_core.catalog.needs import NEEDS
+from optim_core.catalog.sizes import SIZES, element_count
 from optim_core.catalog.specs import (
-    NEEDS,
-    SIZES,
+    KindName,
     OptimizerSpec,
     Paper,
     SchedulerSpec,
     Spec,
     WrapperSpec,
     is_license,
-    state_numbers,
 )
 from optim_core.errors import SpecError
 
@@ -23,6 +27,13 @@ from optim_core.errors import SpecError
 def test_a_spec_knows_its_kind_and_class():
     assert [cls.kind for cls in (OptimizerSpec, SchedulerSpec, WrapperSpec)] == ["optimizer", "scheduler", "wrapper"]
     assert spec(target="acme.lion:Lion").class_name == "Lion"
+
+
+def test_each_kind_has_a_hook_a_getter_and_a_name():
+    hooks = {name for name in vars(hookspecs) if name.startswith("optim_core_")}
+    assert {kind.hook for kind in KINDS.values()} == hooks
+    assert {kind.getter for kind in KINDS.values()} <= set(optim_core.__all__)
+    assert [kind.name for kind in KINDS.values()] == list(KINDS) == list(get_args(KindName))
 
 
 def test_a_spec_is_frozen_and_hashable():
@@ -123,18 +134,19 @@ def test_no_licences(text):
     ],
 )
 def test_sizes_of_states(size, matrix, vector, scalar):
-    assert [state_numbers(size, shape) for shape in ((4, 3), (5,), ())] == [matrix, vector, scalar]
+    assert [element_count(size, shape) for shape in ((4, 3), (5,), ())] == [matrix, vector, scalar]
 
 
 def test_factored_states_keep_leading_dimensions():
-    assert state_numbers("all_but_last", (2, 4, 3)) == 8
-    assert state_numbers("all_but_second_last", (2, 4, 3)) == 6
+    assert element_count("all_but_last", (2, 4, 3)) == 8
+    assert element_count("all_but_second_last", (2, 4, 3)) == 6
 
 
 def test_an_unknown_size():
-    with pytest.raises(SpecError, match="'cube' is no size of a state: element, row"):
-        state_numbers("cube", (2, 2))
+    with pytest.raises(SpecError, match="'cube' is not a size of a state: element, row"):
+        element_count("cube", (2, 2))
 
 
 def test_every_need_and_size_is_explained():
-    assert all({**NEEDS, **SIZES}.values())
+    assert all(NEEDS.values())
+    assert all(size.words for size in SIZES.values())

@@ -12,7 +12,7 @@ from torch.nn import Parameter
 
 import optim_core
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.catalog.registry import load
+from optim_core.catalog.registry import load_class
 from optim_core.errors import RuleError
 from optim_core.rules import Level, Trace, Value, bfloat16, lerp, norm, square, stacked, total
 
@@ -215,7 +215,7 @@ def test_rules_that_do_not_fit() -> None:
 MATRICES = [
     spec.name
     for spec in optim_core.find(kind="optimizer")
-    if not spec.needs and load(spec)([Parameter(torch.ones(4, 4))]).stacks()
+    if not spec.needs and load_class(spec)([Parameter(torch.ones(4, 4))]).stacks()
 ]
 
 

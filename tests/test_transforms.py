@@ -18,7 +18,7 @@ from torch.nn import Parameter
 from wrapping import around, needed, taker, variants
 
 import optim_core
-from optim_core.catalog.registry import load
+from optim_core.catalog.registry import load_class
 from optim_core.errors import InvalidOption, SparseGradient, UnsupportedParameter, WrapperConflict
 from optim_core.rules import Level, Trace
 from optim_core.rules.compose import Buffer, compose
@@ -102,7 +102,7 @@ def rules() -> Iterator[Any]:
     """One method for each combination of special things, and those that sample."""
     seen = set()
     for spec in optim_core.find(kind="optimizer"):
-        cls = load(spec)
+        cls = load_class(spec)
         if spec.needs or traced(cls, {})[0].trace.calls:
             continue
         sampling = {s.every: 3 for s in cls.states.values() if s.every}
@@ -292,9 +292,9 @@ def test_complex_parameters(name: str) -> None:
 
 
 STACKING = [
-    pytest.param(load(spec), id=spec.name)
+    pytest.param(load_class(spec), id=spec.name)
     for spec in optim_core.find(kind="optimizer")
-    if not spec.needs and "weight_decay" in load(spec).hypers and load(spec)(parameters(), lr=0.01).stacks()
+    if not spec.needs and "weight_decay" in load_class(spec).hypers and load_class(spec)(parameters(), lr=0.01).stacks()
 ]
 
 

@@ -1,4 +1,4 @@
-"""Made-up packs, and environments in which they are installed."""
+"""Made-up packs, and environments in which only these are installed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 import importlib_metadata
 
 from optim_core.catalog import registry as registry_module
+from optim_core.catalog.kinds import KINDS
 from optim_core.catalog.registry import Registry
-from optim_core.catalog.specs import KINDS, OptimizerSpec, Spec
+from optim_core.catalog.specs import OptimizerSpec, Spec
 
 VARIABLES = (
     "OPTIM_CORE_PACKS",
@@ -29,14 +30,13 @@ def spec(name: str = "lion", **fields: Any) -> OptimizerSpec:
 
 
 def manifest_text(*specs: Spec) -> str:
-    """The source of a manifest that brings these specs."""
+    """The source of a manifest with these specs."""
     lines = [
-        "from optim_core.catalog.hookspecs import hookimpl",
-        "from optim_core.catalog.specs import *",
+        "from optim_core.catalog import *",
         "OPTIM_CORE_API = 1",
     ]
-    for kind in KINDS:
-        lines += ["@hookimpl", f"def optim_core_{kind}s():", f"    return {[s for s in specs if s.kind == kind]!r}"]
+    for kind in KINDS.values():
+        lines += ["@hookimpl", f"def {kind.hook}():", f"    return {[s for s in specs if s.kind == kind.name]!r}"]
     return "\n".join(lines)
 
 
@@ -48,7 +48,7 @@ def manifest_module(*specs: Spec) -> ModuleType:
 
 
 class World:
-    """An environment in which exactly those distributions are installed that a test puts there."""
+    """An environment in which only the distributions of a test are installed."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -63,7 +63,7 @@ class World:
         licence: str | None = "MIT",
         modules: dict[str, str] | None = None,
     ) -> str:
-        """Put a pack there; the name of its package is returned."""
+        """Install a pack; returns the name of its package."""
         distribution = distribution or f"{pack}-optim"
         package = f"world_{distribution.replace('-', '_')}"
         info = self.root / f"{distribution.replace('-', '_')}-{version}.dist-info"
@@ -81,9 +81,9 @@ class World:
         return package
 
     def registry(self) -> Registry:
-        """What the library finds there."""
+        """The registry of this environment, read anew."""
         return registry_module.refresh()
 
     def entry_points(self, group: str) -> Sequence[importlib_metadata.EntryPoint]:
-        found = importlib_metadata.distributions(path=[str(self.root)])
-        return [point for dist in found for point in dist.entry_points.select(group=group)]
+        distributions = importlib_metadata.distributions(path=[str(self.root)])
+        return [point for dist in distributions for point in dist.entry_points.select(group=group)]

@@ -1,11 +1,14 @@
-"""What is known of methods before anything of them is imported: specs, hooks, packs, licences. Imports no torch."""
+"""The knowledge about methods that needs none of them imported: specs, hooks, packs, licences. Imports no torch."""
 
 from optim_core.catalog import licenses
 from optim_core.catalog.hookspecs import hookimpl
 from optim_core.catalog.lazy_exports import exports
+from optim_core.catalog.needs import NEEDS, Need
 from optim_core.catalog.specs import OptimizerSpec, Paper, SchedulerSpec, WrapperSpec
 
 __all__ = [
+    "NEEDS",
+    "Need",
     "OptimizerSpec",
     "Paper",
     "SchedulerSpec",

@@ -1,11 +1,14 @@
-"""Names and aliases of the methods in first-party packs. Generated: python -m optim_core.catalog.known."""
+"""Names and aliases of the methods in first-party packs.
+
+Generated: python -m optim_core.catalog.known --write
+"""
 
 from __future__ import annotations
 
-from optim_core.catalog.specs import Kind
+from optim_core.catalog.specs import KindName
 
 #: From a normalised name to the method's name, its kind and its pack.
-KNOWN: dict[str, tuple[str, Kind, str]] = {
+KNOWN: dict[str, tuple[str, KindName, str]] = {
     "a2grad": ("a2grad", "optimizer", "adaptive"),
     "accsgd": ("accsgd", "optimizer", "momentum"),
     "accumulate": ("accumulate", "wrapper", "wrappers"),

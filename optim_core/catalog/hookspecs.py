@@ -3,8 +3,7 @@
 A pack's manifest is a light module, named by an entry point of the group ``optim_core.packs``, that imports neither
 torch nor its own methods::
 
-    from optim_core.catalog.hookspecs import hookimpl
-    from optim_core.catalog.specs import OptimizerSpec
+    from optim_core.catalog import OptimizerSpec, hookimpl
 
     OPTIM_CORE_API = 1  # the version of the hooks that the pack was made for
 
@@ -13,7 +12,7 @@ torch nor its own methods::
     def optim_core_optimizers():
         return [OptimizerSpec(name="lion", target="acme.lion:Lion", summary="...", license="MIT")]
 
-Hooks only ever gain arguments; what a pack leaves out, it does not bring.
+A pack implements the hooks of the kinds that it brings. A later version of a hook may add arguments, never remove any.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ import pluggy
 
 from optim_core.catalog.specs import OptimizerSpec, SchedulerSpec, WrapperSpec
 
-#: Name of pluggy's project and of the entry-point group ``optim_core.packs``.
+#: The name of pluggy's project and the first half of the entry-point group ``optim_core.packs``.
 PROJECT = "optim_core"
 
 #: The newest version of the hooks that this core knows.
@@ -36,14 +35,14 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def optim_core_optimizers() -> Iterable[OptimizerSpec]:  # type: ignore[empty-body]
-    """The optimizers that a pack brings. Added in version 1."""
+    """Return the specs of the pack's optimizers. Since version 1."""
 
 
 @hookspec
 def optim_core_schedulers() -> Iterable[SchedulerSpec]:  # type: ignore[empty-body]
-    """The learning-rate schedulers that a pack brings. Added in version 1."""
+    """Return the specs of the pack's learning-rate schedulers. Since version 1."""
 
 
 @hookspec
 def optim_core_wrappers() -> Iterable[WrapperSpec]:  # type: ignore[empty-body]
-    """The wrappers that a pack brings: what stands around another optimizer. Added in version 1."""
+    """Return the specs of the pack's wrappers: optimizers around another optimizer. Since version 1."""

@@ -1,4 +1,4 @@
-"""What the first-party packs hold, whether or not they are installed: a table generated from their manifests.
+"""The methods of the first-party packs, installed or not: a table generated from the packs' manifests.
 
 In a checkout, ``python -m optim_core.catalog.known --write`` renews the table and ``--check`` compares it.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from optim_core.catalog._known import KNOWN
-from optim_core.catalog.specs import Kind
+from optim_core.catalog.specs import KindName
 from optim_core.names import normalise
 
 _TABLE = Path(__file__).with_name("_known.py")
@@ -22,17 +22,17 @@ class Known(NamedTuple):
     """A method of a first-party pack."""
 
     name: str
-    kind: Kind
+    kind: KindName
     pack: str
 
     @property
     def distribution(self) -> str:
-        """What holds it."""
+        """The distribution that brings it."""
         return f"optim-core-{self.pack.replace('_', '-')}"
 
 
 def lookup(name: str) -> Known | None:
-    """The first-party method of a name or alias, if there is one.
+    """The first-party method with this name or alias; None if there is none.
 
     Example:
         >>> lookup("Sophia")
@@ -41,18 +41,18 @@ def lookup(name: str) -> Known | None:
     return Known(*KNOWN[normalise(name)]) if normalise(name) in KNOWN else None
 
 
-def names(kind: Kind | None = None) -> list[str]:
+def names(kind: KindName | None = None) -> list[str]:
     """The names of all first-party methods, or of those of a kind."""
     return sorted({name for name, of_kind, _ in KNOWN.values() if kind in (None, of_kind)})
 
 
 def packs() -> list[str]:
-    """The names of the first-party packs that hold something."""
+    """The names of the first-party packs."""
     return sorted({pack for _, _, pack in KNOWN.values()})
 
 
 def install_command(pack: str) -> str:
-    """What brings a first-party pack.
+    """The command that installs a first-party pack.
 
     Example:
         >>> install_command("second_order")
@@ -67,13 +67,13 @@ def generate() -> str:
     Raises:
         SpecError: a manifest is wrong, or two packs claim one name.
     """
-    from optim_core.catalog.discovery import read
+    from optim_core.catalog.discovery import specs_of_manifest
     from optim_core.errors import SpecError
 
     table: dict[str, tuple[str, str, str]] = {}
     for directory in sorted(path.parent for path in _PACKS.glob("*/pyproject.toml")):
         sys.path.insert(0, str(directory))
-        specs = read(importlib.import_module(f"optim_core_{directory.name}.pack"), directory.name)
+        specs = specs_of_manifest(importlib.import_module(f"optim_core_{directory.name}.pack"), directory.name)
         for spec in specs:
             for name in (spec.name, *spec.aliases):
                 if normalise(name) in table:
@@ -83,14 +83,17 @@ def generate() -> str:
         f'    "{key}": ("{name}", "{kind}", "{pack}"),\n' for key, (name, kind, pack) in sorted(table.items())
     )
     return (
-        '"""Names and aliases of the methods in first-party packs. Generated: python -m optim_core.catalog.known."""\n'
+        '"""Names and aliases of the methods in first-party packs.\n'
+        "\n"
+        "Generated: python -m optim_core.catalog.known --write\n"
+        '"""\n'
         "\n"
         "from __future__ import annotations\n"
         "\n"
-        "from optim_core.catalog.specs import Kind\n"
+        "from optim_core.catalog.specs import KindName\n"
         "\n"
         "#: From a normalised name to the method's name, its kind and its pack.\n"
-        f"KNOWN: dict[str, tuple[str, Kind, str]] = {{\n{rows}}}\n"
+        f"KNOWN: dict[str, tuple[str, KindName, str]] = {{\n{rows}}}\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""What gives a pack's package its classes by name: imported when asked for, after a look at the licence."""
+"""A pack's classes as attributes of its package: imported on first use, once the licence has been checked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]
         package: the package's ``__name__``.
 
     Example:
-        In ``optim_core_adaptive/__init__.py``; what is imported for type checkers only is for editors, too::
+        In ``optim_core_adaptive/__init__.py``, with the imports for type checkers and editors::
 
             if TYPE_CHECKING:
                 from optim_core_adaptive.adam import Adam
@@ -30,9 +30,10 @@ def exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]
 
     @cache
     def specs() -> dict[str, Spec]:
-        from optim_core.catalog.discovery import read
+        from optim_core.catalog.discovery import specs_of_manifest
 
-        return {spec.class_name: spec for spec in read(importlib.import_module(f"{package}.pack"), package)}
+        manifest = importlib.import_module(f"{package}.pack")
+        return {spec.class_name: spec for spec in specs_of_manifest(manifest, package)}
 
     def get_attribute(name: str) -> Any:
         # Python asks for names with underscores on its own account, and for `pack` while importing it.
@@ -41,9 +42,9 @@ def exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]
             near = did_you_mean(name, specs()) if name[:1].isupper() else ""
             raise AttributeError(f"module {package!r} has no attribute {name!r}.{near}")
         licenses.check(spec, package)
-        from optim_core.catalog.registry import load
+        from optim_core.catalog.registry import load_class
 
-        return load(spec)
+        return load_class(spec)
 
     def list_attributes() -> list[str]:
         return sorted(specs())

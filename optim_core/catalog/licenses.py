@@ -1,9 +1,9 @@
-"""Which licences may be used: the policy, what breaks it, and the warning about non-commercial ones.
+"""Licence policy: which licences may be used, and the warning about non-commercial ones.
 
-A policy denies some licences, or allows some and nothing else, in SPDX identifiers or by the word ``noncommercial``.
+A policy denies some licences, or allows some and nothing else, by SPDX identifiers or the word ``noncommercial``.
 It can be set in Python by :func:`policy` and in the environment by ``OPTIM_CORE_LICENSE_DENY`` and
-``OPTIM_CORE_LICENSE_ALLOW`` (comma-separated). All that is set holds at once: Python code cannot quietly undo what an
-administrator has put into the environment. What cannot be decided is not allowed.
+``OPTIM_CORE_LICENSE_ALLOW`` (comma-separated). Every part of it holds at once: Python code cannot quietly undo what an
+administrator has put into the environment. A licence that cannot be judged is not allowed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from optim_core.catalog.specs import Spec, is_license
 from optim_core.errors import LicenseNotAllowed, NonCommercialWarning, PolicyError, warn
-from optim_core.names import nearest, normalise
+from optim_core.names import did_you_mean, nearest, normalise
 
 ALLOW, DENY = "OPTIM_CORE_LICENSE_ALLOW", "OPTIM_CORE_LICENSE_DENY"
 #: The word that stands for every licence that rules out commercial use.
@@ -32,9 +32,9 @@ class Rule:
     """One half of a policy.
 
     Attributes:
-        allows: True: nothing but its terms may be used; False: anything but its terms.
+        allows: True if only its terms may be used, False if anything but its terms may.
         terms: SPDX expressions, or ``noncommercial``.
-        source: where it was stated: an environment variable, a command-line option, or ``policy``.
+        source: its origin: an environment variable, a command-line option, or ``policy``.
     """
 
     allows: bool
@@ -42,17 +42,17 @@ class Rule:
     source: str
 
     def permits(self, expression: str) -> bool:
-        """Whether something under this licence may be used."""
+        """Return whether something under this licence may be used."""
         if any(expression.casefold() == term.casefold() for term in self.terms):
             return self.allows
         try:
-            return _holds(expression, self._permits_id)
+            return _is_satisfied(expression, self._permits_id)
         except _UndecidableError:
             return False
 
     def _permits_id(self, spellings: tuple[str, ...]) -> bool:
-        matched = any(_is(spelling, term) for spelling in spellings for term in self.terms)
-        return matched if self.allows else not matched
+        in_terms = any(_matches(spelling, term) for spelling in spellings for term in self.terms)
+        return in_terms if self.allows else not in_terms
 
     def __str__(self) -> str:
         if self.source == "policy":
@@ -80,29 +80,33 @@ def policy(*, allow: str | Iterable[str] | None = None, deny: str | Iterable[str
         >>> policy()
     """
     global _policy  # noqa: PLW0603 - the one policy of the process
-    stated = [Rule(allows=True, terms=terms(allow, "allow"), source="policy")] if allow is not None else []
-    denied = terms(deny, "deny")
-    _policy = (*stated, *([Rule(allows=False, terms=denied, source="policy")] if denied else []))
+    allowing = [Rule(allows=True, terms=terms(allow, "allow"), source="policy")] if allow is not None else []
+    deny_terms = terms(deny, "deny")
+    denying = [Rule(allows=False, terms=deny_terms, source="policy")] if deny_terms else []
+    _policy = (*allowing, *denying)
 
 
 def rules() -> tuple[Rule, ...]:
     """The rules in force: those of :func:`policy` and of the environment, each of which must permit."""
-    stated = [(variable, terms(os.environ.get(variable, ""), variable)) for variable in (ALLOW, DENY)]
-    return (*_policy, *(Rule(variable == ALLOW, found, variable) for variable, found in stated if found))
+    from_environment = (
+        Rule(allows=variable == ALLOW, terms=terms(os.environ.get(variable, ""), variable), source=variable)
+        for variable in (ALLOW, DENY)
+    )
+    return (*_policy, *(rule for rule in from_environment if rule.terms))
 
 
 def check(spec: Spec, origin: str) -> None:
-    """Refuse what the policy does not allow; warn, once a process, of what is non-commercial.
+    """Refuse a method that the policy does not allow; warn, once per process, of one that is non-commercial.
 
     Args:
-        spec: what is about to be used.
-        origin: what it comes from, for the message.
+        spec: of the method that is about to be used.
+        origin: the distribution or package that brings it, for the message.
 
     Raises:
         LicenseNotAllowed: a rule does not permit it. The text says how to allow it.
 
     Warns:
-        NonCommercialWarning: its licence rules out commercial use, and no list of allowed licences has it.
+        NonCommercialWarning: its licence rules out commercial use, and no rule allows it explicitly.
     """
     in_force = rules()
     what = f"{spec.name!r} ({origin}) is {spec.license}"
@@ -118,7 +122,7 @@ def check(spec: Spec, origin: str) -> None:
 
 
 def mentions(expression: str, term: str) -> bool:
-    """Whether using something under this licence means accepting a licence of this name or category.
+    """Return whether using something under this licence means accepting a licence of this name or category.
 
     Example:
         >>> [mentions(text, "noncommercial") for text in ("CC-BY-NC-SA-4.0", "MIT")]
@@ -128,28 +132,28 @@ def mentions(expression: str, term: str) -> bool:
 
 
 def remedy(rule: Rule, expression: str) -> str:
-    """How to allow a licence that a rule does not permit."""
+    """The advice that tells how to allow a licence that a rule does not permit."""
     if _PLAIN_ID.fullmatch(expression) is None and _spdx() is None:
-        return 'To have its parts looked at: pip install "optim-core[licenses]"'
-    wanted = [*rule.terms, expression] if rule.allows else [t for t in rule.terms if not mentions(expression, t)]
+        return 'To have its parts checked: pip install "optim-core[licenses]"'
+    remaining = [*rule.terms, expression] if rule.allows else [t for t in rule.terms if not mentions(expression, t)]
     if rule.source == "policy":
-        argument = f"{'allow' if rule.allows else 'deny'}={wanted}" if wanted else ""
+        argument = f"{'allow' if rule.allows else 'deny'}={remaining}" if remaining else ""
         return f"To allow it: optim_core.licenses.policy({argument})"
     if not rule.source.isupper():
         return ""
-    value = ",".join(wanted)
-    shell = f'export {rule.source}="{value}"' if wanted else f"unset {rule.source}"
+    value = ",".join(remaining)
+    shell = f'export {rule.source}="{value}"' if remaining else f"unset {rule.source}"
     return f'To allow it in the shell: {shell}; in Python: os.environ["{rule.source}"] = "{value}"'
 
 
-def terms(stated: str | Iterable[str], source: str) -> tuple[str, ...]:
+def terms(text: str | Iterable[str], source: str) -> tuple[str, ...]:
     """The terms of a rule, from a comma-separated text or a list.
 
     Raises:
         PolicyError: one is neither an SPDX expression nor ``noncommercial``.
     """
-    texts = stated.split(",") if isinstance(stated, str) else stated
-    return tuple(_term(text.strip(), source) for text in texts if text.strip())
+    parts = text.split(",") if isinstance(text, str) else text
+    return tuple(_term(part.strip(), source) for part in parts if part.strip())
 
 
 @cache
@@ -157,49 +161,53 @@ def _term(text: str, source: str) -> str:
     if normalise(text) == NONCOMMERCIAL:
         return NONCOMMERCIAL
     spdx = _spdx()
-    near: list[str] = nearest(text, [NONCOMMERCIAL])
-    good = is_license(text) and not near
+    candidates: Iterable[str] = [NONCOMMERCIAL]
+    good = is_license(text) and not nearest(text, candidates)
     if good and spdx is not None and not text.startswith(("LicenseRef-", "DocumentRef-")):
         good = not spdx.unknown_license_keys(text)
-        near = nearest(text, spdx.known_symbols)
+        candidates = spdx.known_symbols
     if good:
         return text
-    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise PolicyError(
-        f"{source}: {text!r} is no SPDX licence.{hint} Write for example 'Apache-2.0', or {NONCOMMERCIAL!r} for all "
-        "licences that rule out commercial use"
+        f"{source}: {text!r} is not an SPDX licence.{did_you_mean(text, candidates)} "
+        f"Write for example 'Apache-2.0', or {NONCOMMERCIAL!r} for all licences that rule out commercial use"
     )
 
 
-def _is(identifier: str, term: str) -> bool:
+def _matches(identifier: str, term: str) -> bool:
     if term == NONCOMMERCIAL:
         return _NONCOMMERCIAL_ID.search(identifier) is not None
     return identifier.casefold() == term.casefold()
 
 
 class _UndecidableError(Exception):
-    """An expression cannot be parsed, or there is nothing to parse it with."""
+    """An expression cannot be parsed, or no parser is installed."""
 
 
-def _holds(expression: str, permitted: Callable[[tuple[str, ...]], bool]) -> bool:
-    """Whether an expression holds, given for each licence in it (alone, or also with its exception) whether it does."""
+def _is_satisfied(expression: str, permits: Callable[[tuple[str, ...]], bool]) -> bool:
+    """Return whether an expression is satisfied.
+
+    Args:
+        expression: an SPDX expression.
+        permits: judges one licence in it by its spellings: alone, or also with its exception.
+    """
     if _PLAIN_ID.fullmatch(expression):
-        return permitted((expression,))
+        return permits((expression,))
     spdx = _spdx() if expression else None
     if spdx is None:
         raise _UndecidableError(expression)
     import license_expression  # type: ignore[import-untyped]
 
-    def holds(node: Any) -> bool:
+    def is_satisfied(node: Any) -> bool:
         if isinstance(node, license_expression.LicenseWithExceptionSymbol):
-            return permitted((node.license_symbol.key, f"{node.license_symbol.key} WITH {node.exception_symbol.key}"))
+            return permits((node.license_symbol.key, f"{node.license_symbol.key} WITH {node.exception_symbol.key}"))
         if isinstance(node, license_expression.LicenseSymbol):
-            return permitted((node.key,))
+            return permits((node.key,))
         combine = any if isinstance(node, spdx.OR) else all
-        return combine(holds(argument) for argument in node.args)
+        return combine(is_satisfied(argument) for argument in node.args)
 
     try:
-        return holds(spdx.parse(expression))
+        return is_satisfied(spdx.parse(expression))
     except license_expression.ExpressionError as cause:
         raise _UndecidableError(expression) from cause
 

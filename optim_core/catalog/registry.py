@@ -11,42 +11,40 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 from optim_core.catalog import discovery, licenses, unresolved
-from optim_core.catalog.discovery import Disabled, Failure, Pack
-from optim_core.catalog.entry import Entry
-from optim_core.catalog.specs import KINDS, NEEDS, Kind, Need, Spec
+from optim_core.catalog.installed import Entry, Installed
+from optim_core.catalog.kinds import KINDS
+from optim_core.catalog.needs import NEEDS, Need
+from optim_core.catalog.packs import Failure, Pack
+from optim_core.catalog.specs import KindName, Spec
+from optim_core.catalog.targets import import_target
 from optim_core.errors import InvalidOption, PackBroken, PackWarning, SpecError, warn
 from optim_core.names import did_you_mean, normalise
 
 STRICT = "OPTIM_CORE_STRICT"
 
 
-class Registry:
-    """All packs of this environment, read once.
+class Registry(Installed):
+    """All packs of this environment, read once, and their methods by name.
 
     Args:
-        registered: manifests, or names of their modules, of packs that no entry point names.
-
-    Attributes:
-        packs: those that work.
-        failures: those set aside, with the reason.
-        disabled: those that an environment variable switches off.
-        entries: every spec with its pack.
+        registered: packs that no entry point names: from the name to the manifest, or the manifest's module's name.
 
     Raises:
         PackBroken: a pack is broken, and ``OPTIM_CORE_STRICT=1`` is set.
     """
 
     def __init__(self, registered: Mapping[str, ModuleType | str] = MappingProxyType({})) -> None:
-        found, misnamed, disabled = discovery.sources(registered)
-        loaded = [discovery.load(source) for source in found]
-        self.packs: tuple[Pack, ...] = tuple(p for p in loaded if isinstance(p, Pack))
-        self.failures: tuple[Failure, ...] = (*misnamed, *(f for f in loaded if isinstance(f, Failure)))
-        self.disabled: tuple[Disabled, ...] = tuple(disabled)
-        self.entries: tuple[Entry, ...] = tuple(Entry(pack, spec) for pack in self.packs for spec in pack.specs)
+        sources, misnamed, disabled = discovery.find_packs(registered)
+        loaded = [discovery.load_pack(source) for source in sources]
+        super().__init__(
+            packs=tuple(p for p in loaded if isinstance(p, Pack)),
+            failures=(*misnamed, *(f for f in loaded if isinstance(f, Failure))),
+            disabled=tuple(disabled),
+        )
         if self.failures and os.environ.get(STRICT, "") not in ("", "0"):
             raise unresolved.broken(self.failures[0])
 
-    def entry(self, name: str, kind: Kind | None = None) -> Entry:
+    def entry(self, name: str, kind: KindName | None = None) -> Entry:
         """The one entry that a name stands for.
 
         Args:
@@ -58,21 +56,21 @@ class Registry:
         """
         pack, colon, plain = name.rpartition(":")
         entries = self.entries_of(pack) if colon else self.entries
-        # What was asked for wins over other kinds, and in each a name in any pack over an alias in any other.
+        # The kind asked for wins over the others, and within it a name in any pack over an alias in any other.
         of_kind = [e for e in entries if kind in (None, e.spec.kind)]
         for candidates in (of_kind, entries):
-            hits = [e for e in candidates if normalise(e.spec.name) == normalise(plain)]
-            hits = hits or [e for e in candidates if normalise(plain) in map(normalise, e.spec.aliases)]
-            if len(hits) > 1:
-                raise unresolved.ambiguous(name, hits)
-            if hits and kind is not None and hits[0].spec.kind != kind:
-                raise unresolved.wrong_kind(name, hits[0].spec, kind)
-            if hits:
-                return hits[0]
+            claimants = [e for e in candidates if normalise(e.spec.name) == normalise(plain)]
+            claimants = claimants or [e for e in candidates if normalise(plain) in map(normalise, e.spec.aliases)]
+            if len(claimants) > 1:
+                raise unresolved.ambiguous(name, claimants)
+            if claimants and kind is not None and claimants[0].spec.kind != kind:
+                raise unresolved.wrong_kind(name, claimants[0].spec, kind)
+            if claimants:
+                return claimants[0]
         raise unresolved.unknown(self, plain, kind, pack)
 
-    def spec(self, name: str, kind: Kind | None = None) -> Spec:
-        """The spec that a name stands for; raises as :meth:`entry` does."""
+    def spec(self, name: str, kind: KindName | None = None) -> Spec:
+        """The spec that a name stands for; arguments and errors as for :meth:`entry`."""
         return self.entry(name, kind).spec
 
     def entries_of(self, pack: str) -> tuple[Entry, ...]:
@@ -83,7 +81,7 @@ class Registry:
         """
         if all(normalise(p.name) != normalise(pack) for p in self.packs):
             raise unresolved.unknown_pack(self, pack)
-        return tuple(e for e in self.entries if normalise(e.pack.name) == normalise(pack))
+        return self.entries_in(pack)
 
     def find(
         self,
@@ -92,7 +90,7 @@ class Registry:
         pack: str | None = None,
         license: str | None = None,  # noqa: A002 - what it is called everywhere
         needs: Need | Sequence[Need] = (),
-        kind: Kind | None = None,
+        kind: KindName | None = None,
     ) -> list[Entry]:
         """The entries that meet every condition; arguments as for :func:`optim_core.find`."""
         needed = (needs,) if isinstance(needs, str) else tuple(needs)
@@ -104,48 +102,40 @@ class Registry:
             e
             for e in (self.entries if pack is None else self.entries_of(pack))
             if kind in (None, e.spec.kind)
-            and any(matches(name, pattern) for name in (e.spec.name, *e.spec.aliases))
+            and any(matches_pattern(name, pattern) for name in (e.spec.name, *e.spec.aliases))
             and (license is None or licenses.mentions(e.spec.license, license))
             and set(needed) <= set(e.spec.needs)
         ]
 
-    def names(self, kind: Kind | None = None) -> list[str]:
+    def names(self, kind: KindName | None = None) -> list[str]:
         """The names of a kind, sorted; in full where several packs claim one."""
         entries = [e for e in self.entries if kind in (None, e.spec.kind)]
         claims = Counter(normalise(e.spec.name) for e in entries)
         return sorted(e.spec.name if claims[normalise(e.spec.name)] == 1 else e.full_name for e in entries)
 
-    def contested(self) -> list[list[Entry]]:
-        """The entries that share a plain name with an entry of another pack, name by name."""
-        by_name: dict[str, list[Entry]] = {}
-        for e in self.entries:
-            by_name.setdefault(normalise(e.spec.name), []).append(e)
-        return [hits for hits in by_name.values() if len(hits) > 1]
 
-
-def matches(name: str, pattern: str) -> bool:
-    """Whether a name fits a pattern of the shell's kind, compared as names are.
+def matches_pattern(name: str, pattern: str) -> bool:
+    """Return whether a name matches a shell pattern; case, ``-``, ``_``, ``.`` and spaces do not count.
 
     Example:
-        >>> [matches("explore_exploit", pattern) for pattern in ("Explore*", "*-exploit", "adam*")]
+        >>> [matches_pattern("explore_exploit", pattern) for pattern in ("Explore*", "*-exploit", "adam*")]
         [True, True, False]
     """
     return fnmatchcase(normalise(name), normalise(pattern))
 
 
-def load(spec: Spec) -> Any:
-    """Import the class that a spec describes.
+def load_class(spec: Spec) -> Any:
+    """Import the class (of a wrapper: the class or function) that a spec describes.
 
     Raises:
-        PackBroken: its module cannot be imported, or holds no such class.
+        PackBroken: its module cannot be imported, or defines no such class.
     """
-    module, _, name = spec.target.partition(":")
     try:
-        return getattr(importlib.import_module(module), name)
+        return import_target(spec.target)
     except (ImportError, AttributeError) as cause:
         raise PackBroken(
             f"{spec.name!r} cannot be loaded from {spec.target}: {type(cause).__name__}: {cause}. "
-            f"Reinstall the distribution that holds {module.partition('.')[0]}, or ask its authors"
+            f"Reinstall the distribution that holds {spec.target.partition('.')[0]}, or ask its authors"
         ) from cause
 
 
@@ -154,10 +144,10 @@ _registry: Registry | None = None
 
 
 def registry() -> Registry:
-    """The registry of this process; built when first asked for.
+    """The registry of this process; built on the first call.
 
     Warns:
-        PackWarning: a pack is set aside; once for each.
+        PackWarning: a pack was skipped; once for each.
     """
     return _registry if _registry is not None else refresh()
 
@@ -178,7 +168,7 @@ def register_pack(name: str, manifest: ModuleType | str) -> None:
     """Add a pack that no entry point names: one in a checkout, or one made up in a test.
 
     Args:
-        name: what the pack shall be called.
+        name: the pack's name.
         manifest: its manifest, or the name of the manifest's module, which is then imported as an entry point's is.
 
     Raises:
@@ -191,9 +181,7 @@ def register_pack(name: str, manifest: ModuleType | str) -> None:
     global _registry  # noqa: PLW0603 - the one registry of the process
     if _registered.get(name) == manifest:
         return
-    current = registry()
-    taken = (*current.packs, *current.failures, *current.disabled)
-    if any(normalise(name) == normalise(origin.name) for origin in taken):
+    if any(normalise(name) == normalise(origin.name) for origin in registry().origins):
         raise SpecError(f"there is a pack {name!r} already. Register this one under another name")
     extended = Registry({**_registered, name: manifest})
     for failure in extended.failures:

@@ -1,64 +1,29 @@
-"""Specs: what is known of a method before anything of it is imported."""
+"""Specs: a method's names, paper, licence, needs and state, known before anything of it is imported."""
 
 from __future__ import annotations
 
 import ast
-import importlib
-import inspect
-import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, TypeAlias
 
+from optim_core.catalog.needs import NEEDS, Need
+from optim_core.catalog.sizes import SIZES, is_size
+from optim_core.catalog.targets import is_target
 from optim_core.errors import SpecError
 from optim_core.names import did_you_mean, normalise
 
-Kind: TypeAlias = Literal["optimizer", "scheduler", "wrapper"]
-Need: TypeAlias = Literal[
-    "closure", "create_graph", "multi_loss", "loss", "total_steps", "betas", "metric", "named_params", "train_eval_mode"
-]
-
-KINDS: tuple[Kind, ...] = get_args(Kind)
-
-#: What a method may need beside gradients; `minimize` supplies the first four.
-NEEDS: Mapping[Need, str] = {
-    "closure": "evaluates the loss more than once a step",
-    "create_graph": "differentiates the gradients: loss.backward(create_graph=True)",
-    "multi_loss": "several losses: the closure returns a list",
-    "loss": "the value of the loss at each step",
-    "total_steps": "the number of steps of the whole run",
-    "betas": "an optimizer whose groups have betas",
-    "metric": "a measured value, such as the validation loss: scheduler.step(metric)",
-    "named_params": "parameters with their names: model.named_parameters()",
-    "train_eval_mode": "optimizer.eval() before validating and saving, optimizer.train() (or minimize) to go on",
-}
-
-#: How large a state is for one parameter of a given shape; "3 element" stands for three of that size.
-SIZES: Mapping[str, str] = {
-    "element": "as the parameter",
-    "row": "one number for each index of dimension 0",
-    "tensor": "one number a parameter",
-    "whole": "one number for the model",
-    "axes": "a d x d matrix for each axis of length d",
-    "axis_vectors": "d numbers for each axis of length d",
-    "all_but_last": "without the last dimension (2 dimensions and more)",
-    "all_but_second_last": "without the last but one dimension (2 dimensions and more)",
-    "element_below_2d": "as the parameter (fewer than 2 dimensions)",
-    "element_from_2d": "as the parameter (2 dimensions and more)",
-    "axes_from_2d": "a d x d matrix for each axis of length d (2 dimensions and more)",
-}
+KindName: TypeAlias = Literal["optimizer", "scheduler", "wrapper"]
 
 _ID = r"[A-Za-z0-9][A-Za-z0-9.\-]*\+?"
 _LICENSE = re.compile(rf"\(*{_ID}\)*(?: (?:AND|OR|WITH) \(*{_ID}\)*)*")
-_TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
-_SIZE = re.compile(r"(?:([1-9]\d*) )?([a-z0-9_]+)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Paper:
-    """Where a method was published."""
+    """The publication of a method."""
 
     title: str
     url: str
@@ -67,28 +32,28 @@ class Paper:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What a pack says of one method. Use a subclass: it gives the kind.
+    """The declaration of one method by its pack. Use the subclass of its kind.
 
     Args:
-        name: lower case, words joined by ``_``; names are compared as :func:`optim_core.names.normalise` has it.
-        target: where the class is, ``"module:Class"``; imported when somebody asks for it, not before.
+        name: lower case, words joined by ``_``; compared in the form of :func:`optim_core.names.normalise`.
+        target: the class as ``"module:Class"``; imported when somebody asks for it, not before.
         summary: one line in plain words.
         license: SPDX expression of this implementation.
         aliases: other names; a name always wins over an alias.
         paper: where it was published.
         code: URL of the authors' code.
         code_license: SPDX expression of the authors' code, or ``"none found"``.
-        needs: what it needs beside gradients, keys of :data:`NEEDS`.
+        needs: what it needs besides gradients, keys of :data:`optim_core.catalog.NEEDS`.
 
     Raises:
-        SpecError: a field does not have this form.
+        SpecError: a field has another form.
 
     Example:
         >>> OptimizerSpec(name="lion", target="acme.lion:Lion", summary="Sign of momentum.", license="MIT").kind
         'optimizer'
     """
 
-    kind: ClassVar[Kind]
+    kind: ClassVar[KindName]
 
     name: str
     target: str
@@ -104,7 +69,7 @@ class Spec:
         if not hasattr(self, "kind"):
             raise SpecError(f"{self.name!r}: use OptimizerSpec, SchedulerSpec or WrapperSpec instead of Spec")
         self._check_names()
-        if not _TARGET.fullmatch(self.target):
+        if not is_target(self.target):
             self._reject("target", self.target, "'module:Class'")
         if not self.summary or "\n" in self.summary:
             self._reject("summary", self.summary, "one line")
@@ -124,12 +89,12 @@ class Spec:
         if len({normalise(name) for name in names}) < len(names):
             self._reject("aliases", self.aliases, "different from the name and from each other")
 
-    def _reject(self, field_name: str, value: object, wanted: str) -> None:
-        raise SpecError(f"spec {self.name!r}: {field_name}={value!r} should be {wanted}")
+    def _reject(self, field_name: str, value: object, expected: str) -> None:
+        raise SpecError(f"spec {self.name!r}: {field_name}={value!r} should be {expected}")
 
     @property
     def class_name(self) -> str:
-        """The name of the class behind it."""
+        """The name of the class, without its module."""
         return self.target.partition(":")[2]
 
     def as_dict(self) -> dict[str, Any]:
@@ -142,15 +107,16 @@ class OptimizerSpec(Spec):
     """An optimizer.
 
     Args:
-        state: for each state that it keeps with its default options, the size: a key of :data:`SIZES`, several of it
-            (``"3 element"``), or ``"module:function"``, a function of the parameter's shape in a module of the pack
-            that does not import torch (its docstring's first line is shown).
+        state: the size of each state that it keeps with its default options: a key of
+            :data:`optim_core.catalog.sizes.SIZES`, several of it (``"3 element"``), or ``"module:function"``, a
+            function of the parameter's shape in a module of the pack that does not import torch (the first line of
+            its docstring is shown).
         constructors: names of class methods that construct it in another way.
-        shortfall: why it does not learn what every optimizer must (90 % of the task ``digits`` after 10 epochs, at some
-            lr of its range), one line; "" if it does. ``nox -s learns`` holds it to that.
+        shortfall: why it does not learn what every optimizer must (90 % on the task ``digits`` after 10 epochs, at
+            some lr of its range), one line; "" if it does. ``nox -s learns`` checks it.
     """
 
-    kind: ClassVar[Kind] = "optimizer"
+    kind: ClassVar[KindName] = "optimizer"
 
     state: Mapping[str, str] = field(default_factory=dict, hash=False)
     constructors: tuple[str, ...] = ()
@@ -161,9 +127,9 @@ class OptimizerSpec(Spec):
         if "\n" in self.shortfall:
             self._reject("shortfall", self.shortfall, "one line")
         for name, size in self.state.items():
-            if not _is_size(size):
-                wanted = f"one of {', '.join(SIZES)}, '3 element' for three, or 'module:function'"
-                self._reject(f"state[{name!r}]", size, wanted)
+            if not is_size(size):
+                expected = f"one of {', '.join(SIZES)}, '3 element' for three, or 'module:function'"
+                self._reject(f"state[{name!r}]", size, expected)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,13 +137,13 @@ class SchedulerSpec(Spec):
     """A learning-rate scheduler.
 
     Args:
-        example: the options, as they would be written behind ``optimizer`` in a call, of a schedule of about 100
-            steps; it may name ``optimizer`` and ``torch``. Empty if the defaults will do. It is what
-            `optim-core show` and the documentation draw, and what tests build.
+        example: the options of a schedule of about 100 steps, as they would be written behind ``optimizer`` in a
+            call; it may refer to ``optimizer`` and ``torch``. Empty if the defaults will do. `optim-core show` and the
+            documentation draw it, tests build it.
         sets: the entry of a parameter group that it changes.
     """
 
-    kind: ClassVar[Kind] = "scheduler"
+    kind: ClassVar[KindName] = "scheduler"
 
     example: str = ""
     sets: str = "lr"
@@ -192,13 +158,13 @@ class SchedulerSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class WrapperSpec(Spec):
-    """Something that stands around an optimizer."""
+    """A wrapper: an optimizer around another one."""
 
-    kind: ClassVar[Kind] = "wrapper"
+    kind: ClassVar[KindName] = "wrapper"
 
 
 def is_license(text: str) -> bool:
-    """Whether a text has the form of an SPDX expression; it may still name a licence that does not exist.
+    """Return whether a text has the form of an SPDX expression; it may still name a licence that does not exist.
 
     Example:
         >>> [is_license(text) for text in ("Apache-2.0", "MIT OR (BSD-3-Clause AND ISC)", "free for all")]
@@ -213,56 +179,3 @@ def _are_keywords(text: str) -> bool:
     except SyntaxError:
         return False
     return isinstance(call, ast.Call) and not call.args and all(keyword.arg for keyword in call.keywords)
-
-
-def state_numbers(size: str, shape: tuple[int, ...]) -> int:
-    """How many numbers a state has for a parameter of a shape; 0 for ``whole``, which belongs to no parameter.
-
-    Example:
-        >>> [state_numbers(size, (4, 3)) for size in ("element", "2 element", "row", "axes", "all_but_last")]
-        [12, 24, 4, 25, 4]
-    """
-    if not _is_size(size):
-        raise SpecError(f"{size!r} is no size of a state: {', '.join(SIZES)}")
-    if (own := _own_size(size)) is not None:
-        return int(own(shape))
-    count, _, kind = size.rpartition(" ")
-    matrix = len(shape) >= 2
-    each = {
-        "element": math.prod(shape),
-        "row": shape[0] if shape else 1,
-        "tensor": 1,
-        "whole": 0,
-        "axes": sum(d * d for d in shape),
-        "axis_vectors": sum(shape) if shape else 1,
-        "all_but_last": math.prod(shape[:-1]) if matrix else 0,
-        "all_but_second_last": math.prod((*shape[:-2], shape[-1])) if matrix else 0,
-        "element_below_2d": 0 if matrix else math.prod(shape),
-        "element_from_2d": math.prod(shape) if matrix else 0,
-        "axes_from_2d": sum(d * d for d in shape) if matrix else 0,
-    }[kind]
-    return int(count or 1) * each
-
-
-def size_text(size: str) -> str:
-    """What a size means, in words.
-
-    Example:
-        >>> size_text("3 row")
-        '3 times: one number for each index of dimension 0'
-    """
-    if (own := _own_size(size)) is not None:
-        return (inspect.getdoc(own) or size).partition("\n")[0]
-    count, _, kind = size.rpartition(" ")
-    return f"{count} times: {SIZES[kind]}" if count else SIZES[kind]
-
-
-def _is_size(size: str) -> bool:
-    found = _SIZE.fullmatch(size)
-    return bool(_TARGET.fullmatch(size)) or (found is not None and found[2] in SIZES)
-
-
-def _own_size(size: str) -> Callable[[tuple[int, ...]], int] | None:
-    """The function behind ``"module:function"``; None for other sizes."""
-    module, _, name = size.partition(":")
-    return getattr(importlib.import_module(module), name) if name else None

@@ -1,13 +1,14 @@
-"""What to say when a name does not lead to a method: what is the matter, what is near, what to do."""
+"""The error for a name that does not lead to a method: what is wrong, which names are near, what to do."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from optim_core.catalog import known
-from optim_core.catalog.discovery import DISABLE, TORCH, Disabled, Failure
-from optim_core.catalog.specs import Kind, Spec
+from optim_core.catalog.installed import Entry, Installed
+from optim_core.catalog.kinds import KINDS
+from optim_core.catalog.packs import DISABLE, TORCH, DisabledPack, Failure
+from optim_core.catalog.specs import KindName, Spec
 from optim_core.errors import (
     AmbiguousName,
     PackBroken,
@@ -18,113 +19,107 @@ from optim_core.errors import (
     WrongKind,
 )
 from optim_core.names import did_you_mean, normalise
-
-if TYPE_CHECKING:
-    from optim_core.catalog.entry import Entry
-    from optim_core.catalog.registry import Registry
-
-#: The function that gives a class of a kind.
-GETTERS: dict[Kind, str] = {"optimizer": "get", "scheduler": "get_scheduler", "wrapper": "get_wrapper"}
-_ARTICLES: dict[Kind, str] = {"optimizer": "an optimizer", "scheduler": "a scheduler", "wrapper": "a wrapper"}
+from optim_core.text import counted
 
 
-def ambiguous(name: str, hits: Sequence[Entry]) -> AmbiguousName:
+def ambiguous(name: str, claimants: Sequence[Entry]) -> AmbiguousName:
     """Several packs claim a name."""
-    packs = " and ".join(str(e.pack) for e in hits)
-    full = " or ".join(repr(e.full_name) for e in hits)
-    return AmbiguousName(f"{name!r} comes from {packs}. Ask for {full}")
+    packs = " and ".join(str(e.pack) for e in claimants)
+    full_names = " or ".join(repr(e.full_name) for e in claimants)
+    return AmbiguousName(f"{name!r} comes from {packs}. Ask for {full_names}")
 
 
-def wrong_kind(name: str, spec: Spec, kind: Kind) -> WrongKind:
+def wrong_kind(name: str, spec: Spec, kind: KindName) -> WrongKind:
     """A name is of another kind than was asked for."""
-    getter = f"optim_core.{GETTERS[spec.kind]}({name!r})"
-    return WrongKind(f"{name!r} is {_ARTICLES[spec.kind]}, not {_ARTICLES[kind]}: {getter}")
+    actual = KINDS[spec.kind]
+    return WrongKind(f"{name!r} is {actual.phrase}, not {KINDS[kind].phrase}: optim_core.{actual.getter}({name!r})")
 
 
-def broken(failure: Failure, subject: str = "") -> PackBroken:
-    """A pack does not work; ``subject``: what was wanted from it."""
-    who = f"{subject!r} is in pack {failure}, which" if subject else f"pack {failure}"
+def broken(failure: Failure, method: str = "") -> PackBroken:
+    """A pack does not work; ``method``: the name that was asked for, if one was."""
     remedy = ""
     if failure.distribution and failure.stage in ("import", "hooks", "specs"):
         remedy = f". Reinstall it: pip install --upgrade --force-reinstall {failure.distribution}"
-    error = PackBroken(f"{who} failed to load ({failure.reason}){remedy}")
+    error = PackBroken(f"{_subject(failure, method)} failed to load ({failure.reason}){remedy}")
     error.__cause__ = failure.cause
     return error
 
 
-def disabled(off: Disabled, subject: str = "") -> PackDisabled:
-    """A pack is switched off; ``subject``: what was wanted from it."""
-    who = f"{subject!r} is in pack {off}, which" if subject else f"pack {off}"
-    names = [name.strip() for name in off.value.split(",") if name.strip()]
-    if off.variable == DISABLE:
-        rest = ",".join(name for name in names if normalise(name) != normalise(off.name))
+def disabled(pack: DisabledPack, method: str = "") -> PackDisabled:
+    """A pack is switched off; ``method``: the name that was asked for, if one was."""
+    names = [name.strip() for name in pack.value.split(",") if name.strip()]
+    if pack.variable == DISABLE:
+        rest = ",".join(name for name in names if normalise(name) != normalise(pack.name))
         remedy = f"Take it out: export {DISABLE}={rest}" if rest else f"Take it out: unset {DISABLE}"
     else:
-        remedy = f"Add it: export {off.variable}={','.join([*names, off.name])}"
-    return PackDisabled(f"{who} is switched off by {off.variable}={off.value}. {remedy}")
+        remedy = f"Add it: export {pack.variable}={','.join([*names, pack.name])}"
+    return PackDisabled(f"{_subject(pack, method)} is switched off by {pack.variable}={pack.value}. {remedy}")
 
 
-def unknown_pack(registry: Registry, pack: str) -> UnresolvedName:
-    """There is no working pack of a name."""
+def unknown_pack(installed: Installed, pack: str) -> UnresolvedName:
+    """There is no working pack of this name."""
     if normalise(pack) == TORCH:
         return UnknownName(
             f"torch's own classes have no spec: optim_core.get('{TORCH}:NAME') or get_scheduler give the class"
         )
-    known_packs = {normalise(name): name for name in known.packs()}
-    problem = _out_of_use(registry, pack)
+    problem = _problem(installed, pack)
     if problem is not None:
         return problem
-    if normalise(pack) in known_packs:
-        official = known_packs[normalise(pack)]
-        return PackNotInstalled(f"the pack {official!r} is not installed: {known.install_command(official)}")
-    near = did_you_mean(pack, [*known.packs(), *(p.name for p in registry.packs)])
-    installed = ", ".join(p.name for p in registry.packs) or "none"
-    return UnknownName(f"no pack {pack!r}.{near} Installed: {installed}{_aside(registry)}")
+    for official in known.packs():
+        if normalise(official) == normalise(pack):
+            return PackNotInstalled(f"the pack {official!r} is not installed: {known.install_command(official)}")
+    near = did_you_mean(pack, [*known.packs(), *(p.name for p in installed.packs)])
+    names = ", ".join(p.name for p in installed.packs) or "none"
+    return UnknownName(f"no pack {pack!r}.{near} Installed: {names}{_other_packs(installed)}")
 
 
-def unknown(registry: Registry, name: str, kind: Kind | None, pack: str) -> UnresolvedName:
-    """No working pack has a name; ``pack``: where it was looked for, empty for everywhere."""
+def unknown(installed: Installed, name: str, kind: KindName | None, pack: str) -> UnresolvedName:
+    """No working pack has a name; ``pack``: the only one that was searched, empty for all."""
     first_party = known.lookup(name)
     if first_party is not None and normalise(pack) in ("", normalise(first_party.pack)):
-        return _absent(registry, name, first_party)
-    entries = registry.entries_of(pack) if pack else registry.entries
+        return _not_installed(installed, name, first_party)
+    entries = installed.entries_in(pack) if pack else installed.entries
     candidates = [n for e in entries if kind in (None, e.spec.kind) for n in (e.spec.name, *e.spec.aliases)]
     near = did_you_mean(name, candidates if pack else [*candidates, *known.names(kind)])
     where = f" in pack {pack!r}" if pack else ""
     return UnknownName(
         f"no {kind or 'method'} {name!r}{where}.{near} "
-        f"(`optim-core list` shows {len(registry.entries)}{_aside(registry)})"
+        f"(`optim-core list` shows {len(installed.entries)}{_other_packs(installed)})"
     )
 
 
-def _absent(registry: Registry, name: str, first_party: known.Known) -> UnresolvedName:
-    """Why a method of ours is not there."""
-    problem = _out_of_use(registry, first_party.pack, name)
+def _subject(pack: Failure | DisabledPack, method: str) -> str:
+    return f"{method!r} is in pack {pack}, which" if method else f"pack {pack}"
+
+
+def _not_installed(installed: Installed, name: str, first_party: known.Known) -> UnresolvedName:
+    """A first-party method is missing: its pack is broken, switched off, not installed or too old."""
+    problem = _problem(installed, first_party.pack, name)
     if problem is not None:
         return problem
     command = known.install_command(first_party.pack)
-    if any(normalise(p.name) == normalise(first_party.pack) for p in registry.packs):
+    if any(normalise(p.name) == normalise(first_party.pack) for p in installed.packs):
         command = command.replace("install", "install --upgrade", 1)
         return PackNotInstalled(f"{name!r} is in a newer {first_party.distribution} than the one installed: {command}")
     return PackNotInstalled(f"{name!r} is in {first_party.distribution}, which is not installed: {command}")
 
 
-def _out_of_use(registry: Registry, pack: str, subject: str = "") -> UnresolvedName | None:
-    """What is the matter with a pack that is installed and still not in use."""
-    for failure in registry.failures:
+def _problem(installed: Installed, pack: str, method: str = "") -> UnresolvedName | None:
+    """The error for a pack that is installed, but broken or switched off; None for other packs."""
+    for failure in installed.failures:
         if normalise(failure.name) == normalise(pack):
-            return broken(failure, subject)
-    for off in registry.disabled:
+            return broken(failure, method)
+    for off in installed.disabled:
         if normalise(off.name) == normalise(pack):
-            return disabled(off, subject)
+            return disabled(off, method)
     return None
 
 
-def _aside(registry: Registry) -> str:
-    """A word on the packs that might have had it."""
-    failed, off = len(registry.failures), len(registry.disabled)
-    word = f"; {failed} pack{'s' if failed > 1 else ''} failed to load: `optim-core doctor`" if failed else ""
+def _other_packs(installed: Installed) -> str:
+    """A hint at the broken packs and those that are switched off, which may have had the name."""
+    broken_packs, off = len(installed.failures), len(installed.disabled)
+    hint = f"; {counted(broken_packs, 'pack')} failed to load: `optim-core doctor`" if broken_packs else ""
     if off:
-        variables = " and ".join(sorted({d.variable for d in registry.disabled}))
-        word += f"; {off} pack{'s are' if off > 1 else ' is'} switched off by {variables}"
-    return word
+        variables = " and ".join(sorted({d.variable for d in installed.disabled}))
+        hint += f"; {counted(off, 'pack')} {'are' if off > 1 else 'is'} switched off by {variables}"
+    return hint

@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line, or say what it lacks."""
+    """Run the command line, or say which package is missing."""
     try:
         from optim_core.cli.app import app
     except ModuleNotFoundError as missing:

@@ -1,21 +1,21 @@
-"""The group of commands, and what is common to them: errors become one line and an exit code."""
+"""The group of commands; an error of any of them becomes one line and an exit code."""
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from typing import Any
 
 import click
 
 from optim_core import __version__
+from optim_core.catalog.targets import import_target
 from optim_core.cli.audit import licenses
 from optim_core.cli.doctor import doctor
 from optim_core.cli.listing import list_methods
 from optim_core.cli.show import show
 from optim_core.errors import OptimCoreError, PackWarning
 
-#: Commands that are imported when they run, because they import torch: where each is, and its line in the help.
+#: Commands that are imported only when they run, because they import torch: target and line in the help.
 _LATER = {"compare": ("optim_core.compare.command:compare", "Train a small real model with each optimizer named.")}
 
 
@@ -33,8 +33,7 @@ class _App(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
         if name in _LATER:
-            module, _, attribute = _LATER[name][0].partition(":")
-            command = getattr(importlib.import_module(module), attribute)
+            command = import_target(_LATER[name][0])
         return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -48,8 +47,8 @@ class _App(click.Group):
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def app(ctx: click.Context) -> None:
-    """PyTorch optimizers by name: what is installed, what it is, and which is best."""
-    # The commands say themselves which packs are broken.
+    """PyTorch optimizers by name: what is installed, what each one is, and which is best."""
+    # Each command mentions broken packs itself.
     ctx.with_resource(warnings.catch_warnings())
     warnings.simplefilter("ignore", PackWarning)
 

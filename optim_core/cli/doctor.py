@@ -1,4 +1,4 @@
-"""``optim-core doctor``: versions, packs, and what is wrong with them."""
+"""``optim-core doctor``: versions, packs, and their problems."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ import importlib_metadata
 
 from optim_core import __version__
 from optim_core.catalog import unresolved
-from optim_core.catalog.discovery import DISABLE, ONLY, Origin, listed
+from optim_core.catalog.discovery import pack_names_in
+from optim_core.catalog.installed import Installed
 from optim_core.catalog.licenses import ALLOW, DENY
-from optim_core.catalog.registry import STRICT, Registry, registry
-from optim_core.cli.output import console, counted, table
+from optim_core.catalog.packs import DISABLE, ONLY, Origin
+from optim_core.catalog.registry import STRICT, registry
+from optim_core.cli.output import console, table
 from optim_core.names import did_you_mean, normalise
+from optim_core.text import counted
 
 _REQUIRED = ("torch", "pluggy", "importlib-metadata")
-#: What each extra brings.
+#: The packages of each extra.
 _EXTRAS = {
     "cli": ("click", "rich", "license-expression"),
     "compare": ("jinja2", "matplotlib", "scikit-learn"),
@@ -29,17 +32,17 @@ _EXTRAS = {
 @click.pass_context
 def doctor(ctx: click.Context) -> None:
     """Check the installation. Exits with 1 if something is broken."""
-    packs = registry()
+    installed = registry()
     out = console()
     click.echo(f"optim-core {__version__}, Python {platform.python_version()}, {platform.platform(terse=True)}")
     out.print(table("package", "version", "for", rows=_packages()))
-    out.print(table("pack", "from", "licence", "state", rows=_packs(packs), elastic="state"))
+    out.print(table("pack", "from", "licence", "state", rows=_packs(installed), elastic="state"))
     for variable in (ONLY, DISABLE, STRICT, ALLOW, DENY):
         if variable in os.environ:
             click.echo(f"{variable}={os.environ[variable]}")
-    for note in _notes(packs):
+    for note in _notes(installed):
         click.echo(f"note: {note}")
-    problems = list(_problems(packs))
+    problems = list(_problems(installed))
     for problem in problems:
         click.echo(f"problem: {problem}")
     click.echo("Something is broken." if problems else "All is well.")
@@ -54,33 +57,33 @@ def _packages() -> Iterator[tuple[str, str, str]]:
             yield name, _version(name) or "-", f"optim-core[{extra}]"
 
 
-def _packs(packs: Registry) -> Iterator[tuple[str, str, str, str]]:
-    states: list[tuple[Origin, str]] = [(pack, counted(len(pack.specs), "method")) for pack in packs.packs]
-    states += [(failure, f"broken ({failure.stage})") for failure in packs.failures]
-    states += [(off, f"off ({off.variable})") for off in packs.disabled]
+def _packs(installed: Installed) -> Iterator[tuple[str, str, str, str]]:
+    states: list[tuple[Origin, str]] = [(pack, counted(len(pack.specs), "method")) for pack in installed.packs]
+    states += [(failure, f"broken ({failure.stage})") for failure in installed.failures]
+    states += [(off, f"off ({off.variable})") for off in installed.disabled]
     for origin, state in states:
         yield origin.name, origin.label, origin.license or "not declared", state
 
 
-def _notes(packs: Registry) -> Iterator[str]:
-    """What may not be meant."""
-    if not packs.packs:
+def _notes(installed: Installed) -> Iterator[str]:
+    """Settings that may be mistakes."""
+    if not installed.packs:
         yield 'no pack works. All permissively licensed ones: pip install "optim-core[all]"'
-    names = [origin.name for origin in (*packs.packs, *packs.failures, *packs.disabled)]
+    names = [origin.name for origin in installed.origins]
     for variable in (ONLY, DISABLE):
-        for name in listed(variable):
+        for name in pack_names_in(variable):
             if normalise(name) not in map(normalise, names):
                 yield f"{variable} names {name!r}, and no such pack is installed.{did_you_mean(name, names)}"
-    for hits in packs.contested():
-        yield str(unresolved.ambiguous(hits[0].spec.name, hits))
+    for claimants in installed.contested():
+        yield str(unresolved.ambiguous(claimants[0].spec.name, claimants))
 
 
-def _problems(packs: Registry) -> Iterator[str]:
-    """What does not work."""
+def _problems(installed: Installed) -> Iterator[str]:
+    """Requirements that are missing, packs that are broken."""
     for name in _REQUIRED:
         if _version(name) is None:
             yield f"{name} is missing: pip install {name}"
-    for failure in packs.failures:
+    for failure in installed.failures:
         yield str(unresolved.broken(failure))
 
 

@@ -6,45 +6,47 @@ from collections.abc import Sequence
 
 import click
 
-from optim_core.catalog.entry import Entry
+from optim_core.catalog.installed import Entry
+from optim_core.catalog.kinds import KINDS
+from optim_core.catalog.needs import NEEDS, Need
 from optim_core.catalog.registry import registry
-from optim_core.catalog.specs import KINDS, NEEDS, Kind, Need
+from optim_core.catalog.specs import KindName
 from optim_core.cli.output import console, entry_dict, mention_failures, print_json, table
 
 
 @click.command("list")
 @click.argument("pattern", default="*")
 @click.option("--pack", metavar="NAME", help="Of this pack only.")
-@click.option("--kind", type=click.Choice(KINDS), help="Of this kind only.")
-@click.option("--needs", type=click.Choice(list(NEEDS)), multiple=True, help="What needs this; may be repeated.")
+@click.option("--kind", type=click.Choice(list(KINDS)), help="Of this kind only.")
+@click.option("--needs", type=click.Choice(list(NEEDS)), multiple=True, help="That need this; may be repeated.")
 @click.option("--license", "license_", metavar="SPDX", help="Under this licence, or 'noncommercial'.")
-@click.option("--json", "as_json", is_flag=True, help="All that is known of them, for machines.")
+@click.option("--json", "as_json", is_flag=True, help="The specs, for machines.")
 def list_methods(
     *,
     pattern: str,
     pack: str | None,
-    kind: Kind | None,
+    kind: KindName | None,
     needs: tuple[Need, ...],
     license_: str | None,
     as_json: bool,
 ) -> None:
     """List the installed methods.
 
-    PATTERN, such as 'ada*', is for the names and aliases.
+    PATTERN, such as 'ada*', is matched against names and aliases.
     """
-    packs = registry()
-    entries = packs.find(pattern, pack=pack, kind=kind, needs=needs, license=license_)
+    installed = registry()
+    entries = installed.find(pattern, pack=pack, kind=kind, needs=needs, license=license_)
     entries.sort(key=lambda e: (e.spec.name, e.pack.name))
     if as_json:
         print_json([entry_dict(e) for e in entries])
     elif entries:
-        for of_kind in KINDS:
-            rows = [(e.spec.name, e.pack.name, e.spec.license, _line(e)) for e in entries if e.spec.kind == of_kind]
+        for name in KINDS:
+            rows = [(e.spec.name, e.pack.name, e.spec.license, _line(e)) for e in entries if e.spec.kind == name]
             if rows:
-                console().print(table(of_kind, "pack", "licence", "what it does", rows=rows, elastic="what it does"))
+                console().print(table(name, "pack", "licence", "what it does", rows=rows, elastic="what it does"))
     else:
-        click.echo(_nothing(packs.entries), err=True)
-    mention_failures(packs)
+        click.echo(_nothing(installed.entries), err=True)
+    mention_failures(installed)
 
 
 def _line(entry: Entry) -> str:
@@ -54,5 +56,5 @@ def _line(entry: Entry) -> str:
 
 def _nothing(entries: Sequence[Entry]) -> str:
     if entries:
-        return f"None of the {len(entries)} installed methods fits."
+        return f"None of the {len(entries)} installed methods matches."
     return 'No pack works. All permissively licensed ones: pip install "optim-core[all]"'

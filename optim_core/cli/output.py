@@ -10,17 +10,18 @@ from typing import Any
 import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from optim_core.catalog.entry import Entry
-from optim_core.catalog.registry import Registry
+from optim_core.catalog.installed import Entry, Installed
+from optim_core.text import counted
 
-#: Columns where the output is no terminal, which has a width of its own.
+#: Columns where the output is not a terminal.
 _WIDTH = 160
 
 
 def console() -> Console:
-    """Where a command writes."""
+    """The console that a command writes to."""
     plain = Console(highlight=False)
     if plain.is_terminal or "COLUMNS" in os.environ:
         return plain
@@ -32,19 +33,19 @@ def table(*headers: str, rows: Iterable[Iterable[str]], elastic: str = "") -> Ta
 
     Args:
         headers: of the columns.
-        rows: their cells.
-        elastic: the column that is folded where the terminal is narrow.
+        rows: the cells of each row.
+        elastic: the header of the column that is folded where the terminal is narrow.
     """
     result = Table(box=SIMPLE_HEAD, pad_edge=False)
     for header in headers:
         result.add_column(header, no_wrap=header != elastic, overflow="fold", ratio=1 if header == elastic else None)
     for row in rows:
-        result.add_row(*map(_literal, row))
+        result.add_row(*map(escape, row))
     return result
 
 
 def print_json(value: Any) -> None:
-    """Write a value for machines."""
+    """Write a value as JSON."""
     click.echo(json.dumps(value, indent=2))
 
 
@@ -54,22 +55,9 @@ def entry_dict(entry: Entry) -> dict[str, Any]:
     return {**entry.spec.as_dict(), "pack": pack}
 
 
-def mention_failures(registry: Registry) -> None:
-    """Say on standard error that packs are missing from what is shown."""
-    if registry.failures:
-        click.echo(f"{counted(len(registry.failures), 'pack')} failed to load: `optim-core doctor` says why.", err=True)
-
-
-def counted(count: int, noun: str) -> str:
-    """A number of things.
-
-    Example:
-        >>> counted(1, "pack"), counted(2, "pack")
-        ('1 pack', '2 packs')
-    """
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _literal(text: str) -> str:
-    """A text in which rich finds no markup."""
-    return text.replace("[", r"\[")
+def mention_failures(installed: Installed) -> None:
+    """Say on standard error that broken packs are missing from the output."""
+    if installed.failures:
+        click.echo(
+            f"{counted(len(installed.failures), 'pack')} failed to load: `optim-core doctor` says why.", err=True
+        )

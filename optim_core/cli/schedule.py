@@ -10,45 +10,45 @@ from rich.bar import Bar
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from optim_core.catalog.kinds import getter_call
 from optim_core.catalog.specs import SchedulerSpec
-from optim_core.catalog.unresolved import GETTERS
 from optim_core.cli.output import console
 
 _ROWS = 25
 
 
 def print_schedule(spec: SchedulerSpec, steps: int, options: Mapping[str, Any]) -> None:
-    """Draw the example of a scheduler, with these options otherwise, or say why it cannot be done."""
+    """Draw the example of a scheduler, with some options replaced, or say why it cannot be drawn."""
     from optim_core import schedules  # imports torch
 
     try:
         rates = schedules.rates(spec, steps, **options)
-    except Exception as problem:  # noqa: BLE001 - the scheduler may be anybody's, and the rest has been shown
+    except Exception as problem:  # noqa: BLE001 - anybody's scheduler may fail, and the rest of the page stands
         click.echo(f"It cannot be drawn: {type(problem).__name__}: {problem}")
         return
-    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, expand=True)
-    drawn.add_column("step", justify="right")
-    drawn.add_column(spec.sets, justify="right", no_wrap=True)
-    drawn.add_column("", ratio=1)
+    chart = Table(box=SIMPLE_HEAD, pad_edge=False, expand=True)
+    chart.add_column("step", justify="right")
+    chart.add_column(spec.sets, justify="right", no_wrap=True)
+    chart.add_column("", ratio=1)
     largest = max(rates)
-    for n in _shown(rates):
-        drawn.add_row(str(n + 1), f"{rates[n]:.4g}", Bar(size=largest or 1.0, begin=0, end=rates[n]))
-    console().print(drawn)
+    for n in _steps_to_show(rates):
+        chart.add_row(str(n + 1), f"{rates[n]:.4g}", Bar(size=largest or 1.0, begin=0, end=rates[n]))
+    console().print(chart)
     click.echo(_caption(spec, options, f"lr {schedules.BASE_LR:g} and beta2 {schedules.BETA2:g}"))
 
 
-def _shown(rates: Sequence[float]) -> list[int]:
-    """Indices at equal distances, and the last.
+def _steps_to_show(rates: Sequence[float]) -> list[int]:
+    """Indices at equal distances, and the last one.
 
     Example:
-        >>> _shown([0.0] * 100)[-3:]
+        >>> _steps_to_show([0.0] * 100)[-3:]
         [92, 96, 99]
     """
     return sorted({*range(0, len(rates), -(-len(rates) // _ROWS)), len(rates) - 1})
 
 
 def _caption(spec: SchedulerSpec, options: Mapping[str, Any], base: str) -> str:
-    changed = " with " + ", ".join(f"{name}={value!r}" for name, value in options.items()) if options else ""
+    changes = " with " + ", ".join(f"{name}={value!r}" for name, value in options.items()) if options else ""
     arguments = ", ".join(["optimizer", *([spec.example] if spec.example else [])])
-    metric = "; the metric never gets better" if "metric" in spec.needs else ""
-    return f"{GETTERS[spec.kind]}({spec.name!r})({arguments}){changed}, on an optimizer with {base}{metric}."
+    metric = "; the metric never improves" if "metric" in spec.needs else ""
+    return f"{getter_call(spec)}({arguments}){changes}, on an optimizer with {base}{metric}."

@@ -1,4 +1,4 @@
-"""``optim-core show NAME``: all that is known of one method."""
+"""``optim-core show NAME``: one method in full."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ import click
 from rich.markup import escape
 
 from optim_core.catalog import licenses
-from optim_core.catalog.entry import Entry
-from optim_core.catalog.registry import load, registry
-from optim_core.catalog.specs import NEEDS, OptimizerSpec, SchedulerSpec, size_text, state_numbers
-from optim_core.catalog.unresolved import GETTERS
+from optim_core.catalog.installed import Entry
+from optim_core.catalog.kinds import getter_call
+from optim_core.catalog.needs import NEEDS
+from optim_core.catalog.registry import load_class, registry
+from optim_core.catalog.sizes import Shape, element_count, size_text
+from optim_core.catalog.specs import OptimizerSpec, SchedulerSpec
 from optim_core.cli.output import console, entry_dict, print_json, table
 from optim_core.cli.schedule import print_schedule
 from optim_core.compare.contender import parse
 from optim_core.errors import PackBroken
+from optim_core.text import byte_size
 
 _FLOAT32, _FLOAT64 = 4, 8
-
-Shape = tuple[int, ...]
 
 
 def _shape(context: click.Context, parameter: click.Parameter, text: str) -> Shape:
@@ -43,10 +44,12 @@ def _shape(context: click.Context, parameter: click.Parameter, text: str) -> Sha
     callback=_shape,
     default="4096x4096",
     show_default=True,
-    help="Shape of its tensors, as far as they go.",
+    help="Shape of most of its tensors.",
 )
-@click.option("--steps", type=click.IntRange(min=2), default=100, show_default=True, help="Of a schedule to draw.")
-@click.option("--set", "changes", metavar="OPTION=VALUE", multiple=True, help="Of a schedule to draw; may be repeated.")
+@click.option("--steps", type=click.IntRange(min=2), default=100, show_default=True, help="Of the schedule to draw.")
+@click.option(
+    "--set", "changes", metavar="OPTION=VALUE", multiple=True, help="Of the schedule to draw; may be repeated."
+)
 @click.option("--json", "as_json", is_flag=True, help="The spec, for machines.")
 def show(*, name: str, parameters: float, shape: Shape, steps: int, changes: tuple[str, ...], as_json: bool) -> None:
     """Show what NAME is: paper, licences, needs, options; an optimizer's memory; a schedule, drawn."""
@@ -55,24 +58,24 @@ def show(*, name: str, parameters: float, shape: Shape, steps: int, changes: tup
     model = reference_model(round(parameters), shape)
     if as_json:
         shapes = [shape for shape, count in model.items() for _ in range(count)]
-        print_json({**entry_dict(entry), "state_bytes": _bytes(entry, model), "state_of": shapes})
+        print_json({**entry_dict(entry), "state_bytes": _state_bytes(entry, model), "state_of": shapes})
         return
     out = console()
     out.print(f"[bold]{entry.spec.name}[/bold] ({entry.spec.kind}): {escape(entry.spec.summary)}")
     for key, value in _facts(entry):
         out.print(f"  {key:<10}{escape(value)}", soft_wrap=True)
-    found = _loaded(entry)
-    if found is not None:
-        _print_options(found)
-    if found is not None and isinstance(entry.spec, SchedulerSpec):
+    cls = _load_or_explain(entry)
+    if cls is not None:
+        _print_options(cls)
+    if cls is not None and isinstance(entry.spec, SchedulerSpec):
         print_schedule(entry.spec, steps, options)
     _print_memory(entry, model)
 
 
 def _changes(entry: Entry, changes: Sequence[str]) -> dict[str, Any]:
-    """The options that a schedule is to be drawn with."""
+    """The options with which to draw a schedule."""
     if changes and not isinstance(entry.spec, SchedulerSpec):
-        raise click.UsageError(f"--set is for what is drawn, and {entry.spec.name!r} is no scheduler")
+        raise click.UsageError(f"--set is for schedules, and {entry.spec.name!r} is not a scheduler")
     contender = parse(",".join((entry.spec.name, *changes)))
     if contender.lrs:
         raise click.UsageError("a schedule is drawn for an lr of 1: leave --set lr=... out")
@@ -82,7 +85,7 @@ def _changes(entry: Entry, changes: Sequence[str]) -> dict[str, Any]:
 def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
     spec, pack = entry.spec, entry.pack
     module, _, class_name = spec.target.partition(":")
-    yield "class", f"optim_core.{GETTERS[spec.kind]}({spec.name!r}), or: from {module} import {class_name}"
+    yield "class", f"optim_core.{getter_call(spec)}, or: from {module} import {class_name}"
     yield "pack", f"{pack.name} ({pack.label})"
     if spec.aliases:
         yield "aliases", ", ".join(spec.aliases)
@@ -99,34 +102,34 @@ def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
         yield "shortfall", spec.shortfall
 
 
-def _loaded(entry: Entry) -> Any:
-    """The class; None, after a word on the reason, if it may not or cannot be imported."""
+def _load_or_explain(entry: Entry) -> Any:
+    """The class; None, after printing the reason, if it may not or cannot be imported."""
     refusals = [rule for rule in licenses.rules() if not rule.permits(entry.spec.license)]
     if refusals:
         click.echo(f"\nOptions are not shown: your policy does not allow {entry.spec.license} ({refusals[0]}).")
         return None
     try:
-        return load(entry.spec)
+        return load_class(entry.spec)
     except PackBroken as problem:
         click.echo(f"\nOptions cannot be shown: {problem}")
         return None
 
 
-def _print_options(found: Any) -> None:
-    rows = list(_options(found))
+def _print_options(cls: Any) -> None:
+    rows = list(_options(cls))
     if rows:
         console().print(table("option", "default", "range", "meaning", rows=rows, elastic="meaning"))
 
 
-def _options(found: Any) -> Iterator[tuple[str, str, str, str]]:
+def _options(cls: Any) -> Iterator[tuple[str, str, str, str]]:
     """Rows of name, default, range, meaning."""
-    declared = getattr(found, "hypers", None)
-    if declared is None:
-        for parameter in list(inspect.signature(found).parameters.values())[1:]:
+    hypers = getattr(cls, "hypers", None)
+    if hypers is None:
+        for parameter in list(inspect.signature(cls).parameters.values())[1:]:
             required = parameter.default is parameter.empty
             yield parameter.name, "required" if required else repr(parameter.default), "", ""
         return
-    for hyper in declared.values():
+    for hyper in hypers.values():
         signs = ((">=", hyper.ge), (">", hyper.gt), ("<=", hyper.le), ("<", hyper.lt))
         bounds = " ".join(f"{sign} {bound:g}" for sign, bound in signs if bound is not None)
         choices = " or ".join(map(repr, hyper.choices or ()))
@@ -141,55 +144,41 @@ def _print_memory(entry: Entry, model: Mapping[Shape, int]) -> None:
     if not states:
         click.echo("Keeps no state with its default options.")
         return
-    sizes = _bytes(entry, model)
+    sizes = _state_bytes(entry, model)
     rows = [
-        (state, size.rpartition(":")[2], size_text(size), _readable(sizes[state])) for state, size in states.items()
+        (state, size.rpartition(":")[2], size_text(size), byte_size(sizes[state])) for state, size in states.items()
     ]
-    console().print(table("state", "size", "which is", "memory", rows=rows, elastic="which is"))
+    console().print(table("state", "size", "meaning", "memory", rows=rows, elastic="meaning"))
     parameters = sum(count * math.prod(shape) for shape, count in model.items())
     tensors = ", ".join(f"{count:,} of {' x '.join(map(str, shape))}" for shape, count in model.items())
     click.echo(
-        f"{_readable(sum(sizes.values()))} of state in float32 for {parameters:,} parameters ({tensors}), "
+        f"{byte_size(sum(sizes.values()))} of state in float32 for {parameters:,} parameters ({tensors}), "
         "with default options."
     )
 
 
 def reference_model(parameters: int, shape: Shape) -> dict[Shape, int]:
-    """The shapes of a model's tensors: as many of one shape as it takes, then the rest, with less of dimension 0.
+    """The shapes of a model's tensors, each with its count, for a number of parameters.
 
-    What is left over in the end is a vector, so that the numbers of parameters agree.
+    As many tensors of the given shape as fit, then one with a smaller dimension 0, then a vector with the rest.
 
     Example:
         >>> reference_model(1_000_000, (512, 512))
         {(512, 512): 3, (417, 512): 1, (64,): 1}
     """
-    found: Counter[Shape] = Counter()
-    found[shape], rest = divmod(parameters, math.prod(shape))
+    counts: Counter[Shape] = Counter()
+    counts[shape], rest = divmod(parameters, math.prod(shape))
     rows, last = divmod(rest, math.prod(shape[1:]))
-    found[(rows, *shape[1:])] += rows > 0
-    found[(last,)] += last > 0
-    return {shape: count for shape, count in found.items() if count}
+    counts[(rows, *shape[1:])] += rows > 0
+    counts[(last,)] += last > 0
+    return {shape: count for shape, count in counts.items() if count}
 
 
-def _bytes(entry: Entry, model: Mapping[Shape, int]) -> dict[str, int]:
-    """Of each state; one of the model as a whole is a number in double precision."""
+def _state_bytes(entry: Entry, model: Mapping[Shape, int]) -> dict[str, int]:
+    """The bytes of each state in float32; a state of the model as a whole is one float64."""
     if not isinstance(entry.spec, OptimizerSpec):
         return {}
     return {
-        state: _FLOAT64 if size == "whole" else _FLOAT32 * sum(n * state_numbers(size, s) for s, n in model.items())
+        state: _FLOAT64 if size == "whole" else _FLOAT32 * sum(n * element_count(size, s) for s, n in model.items())
         for state, size in entry.spec.state.items()
     }
-
-
-def _readable(count: float) -> str:
-    """Bytes with three digits.
-
-    Example:
-        >>> _readable(8e9), _readable(4)
-        ('8 GB', '4 B')
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

@@ -1,17 +1,20 @@
 """`optim-core compare`: train a small model with each named optimizer and say which was best.
 
-One module, one idea, in the order a comparison passes through them:
+One module, one idea, in the order in which a comparison passes through them:
 
-    contender  the words of the command line: `sgd,momentum=0.9+lookahead,k=5`
-    task       what is trained, on what, judged how; `tasks/` holds the built-in ones
-    build      the only door to the rest of optim_core: names become optimizers here
-    plan       which runs there will be: contender x learning rate x seed
-    train      one run
-    results    what a run leaves behind, and results.json
-    summary    from runs to the rows of the table
-    console    progress bars and the table in the terminal
+    contender       the texts on the command line: `sgd,momentum=0.9+lookahead,k=5`
+    task            a model, its data, its loss, its score; `tasks/` has the built-in ones, `task_loading` finds one
+    build           the only door to the rest of optim_core: names become optimizers here
+    plan            the runs: contender x learning rate x seed
+    rehearsal       the task, tried once before the first run
+    train           one run
+    results         the record of a run, and results.json
+    summary         from runs to the rows of the table
+    cells           from rows to the texts of the table
+    console         progress bars and the table in the terminal
     plots, report   report.html
-    command    the click command that ties them together
+    runner          a comparison from its settings to its files
+    command         the click command
 
 Python code uses the same pieces: `Task` describes a task of one's own (see `optim_core.compare.task`).
 """

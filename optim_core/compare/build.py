@@ -1,4 +1,4 @@
-"""The only door from a comparison to the rest of optim_core: what a name is, what it needs, and an optimizer of it."""
+"""The only door from a comparison to the rest of optim_core: names, needs, learning rates and optimizers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from optim_core.catalog.packs import TORCH
 from optim_core.compare.contender import Contender, Part
 from optim_core.compare.errors import PlanError
 from optim_core.errors import WrongKind
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
-    from optim_core.catalog.specs import Kind
+    from optim_core.catalog.specs import KindName
 
     Closure = Callable[[], Tensor | Sequence[Tensor]]
 
-TORCH = "torch:"
+_TORCH_PREFIX = f"{TORCH}:"
 
 
 def resolve(contender: Contender) -> Contender:
@@ -44,14 +45,14 @@ def resolve(contender: Contender) -> Contender:
         optim_core.get_wrapper(part.name)
     return replace(
         contender,
-        optimizer=_resolved(contender.optimizer, "optimizer"),
-        wrappers=tuple(_resolved(part, "wrapper") for part in contender.wrappers),
+        optimizer=_with_registered_name(contender.optimizer, "optimizer"),
+        wrappers=tuple(_with_registered_name(part, "wrapper") for part in contender.wrappers),
     )
 
 
-def _resolved(part: Part, kind: Kind) -> Part:
+def _with_registered_name(part: Part, kind: KindName) -> Part:
     if _is_torch(part):
-        return replace(part, name=TORCH + part.name[len(TORCH) :].strip().lower())
+        return replace(part, name=_TORCH_PREFIX + part.name[len(_TORCH_PREFIX) :].strip().lower())
     from optim_core.catalog.registry import registry
 
     entry = registry().entry(part.name, kind)
@@ -59,11 +60,11 @@ def _resolved(part: Part, kind: Kind) -> Part:
 
 
 def _is_torch(part: Part) -> bool:
-    return part.name.lower().startswith(TORCH)
+    return part.name.lower().startswith(_TORCH_PREFIX)
 
 
 def build(contender: Contender, model: nn.Module, lr: float) -> Optimizer:
-    """Make the optimizer with its wrappers around it, for one model."""
+    """The optimizer of a model, with its wrappers around it."""
     import optim_core
 
     wrappers = [(part.name, dict(part.options)) for part in contender.wrappers]
@@ -72,41 +73,43 @@ def build(contender: Contender, model: nn.Module, lr: float) -> Optimizer:
 
 
 def minimize(optimizer: Optimizer, closure: Closure) -> None:
-    """One step, whatever the optimizer needs for it."""
+    """Take one step with any optimizer."""
     import optim_core
 
     optim_core.minimize(optimizer, closure)
 
 
 @contextmanager
-def evaluating(optimizer: Optimizer) -> Iterator[None]:
-    """Have the weights that are to be evaluated, where a method trains at others (schedule-free ones)."""
-    turn: Callable[[], None] | None = getattr(optimizer, "eval", None)
-    if turn is not None:
-        turn()
+def evaluation_mode(optimizer: Optimizer) -> Iterator[None]:
+    """Move the weights to the point for evaluation, of methods that train at another (schedule-free ones), and back."""
+    _call_if_present(optimizer, "eval")
     try:
         yield
     finally:
-        back: Callable[[], None] | None = getattr(optimizer, "train", None)
-        if back is not None:
-            back()
+        _call_if_present(optimizer, "train")
+
+
+def _call_if_present(optimizer: Optimizer, name: str) -> None:
+    method: Callable[[], None] | None = getattr(optimizer, name, None)
+    if method is not None:
+        method()
 
 
 def needs(contender: Contender) -> dict[str, str]:
-    """What the parts declare to need, each with the name of a part that does."""
+    """The needs that the parts declare, each with the name of a part that has it."""
     import optim_core
 
-    kinds: list[tuple[Part, Kind]] = [(contender.optimizer, "optimizer")]
+    kinds: list[tuple[Part, KindName]] = [(contender.optimizer, "optimizer")]
     kinds += [(part, "wrapper") for part in contender.wrappers]
     specs = [optim_core.info(part.name, kind) for part, kind in kinds if not _is_torch(part)]
     return {need: spec.name for spec in specs for need in spec.needs}
 
 
 def default_lrs(contender: Contender, count: int) -> tuple[float, ...]:
-    """Learning rates over the range that the method declares, evenly spaced by ratio, two digits each.
+    """Learning rates over the range that the method declares, at equal ratios, with two digits each.
 
-    torch's own classes declare no range: a factor of ten to either side of their default is taken. A method that needs
-    no search (it declares a default and no range) is tried at its default alone.
+    torch's own classes declare no range: their range is a factor of ten to either side of the default. A method that
+    needs no search (it declares a default and no range) gets its default alone.
 
     Raises:
         PlanError: the method has no default learning rate either.
@@ -114,12 +117,12 @@ def default_lrs(contender: Contender, count: int) -> tuple[float, ...]:
     import optim_core
 
     cls = optim_core.get(contender.optimizer.name)
-    declared = getattr(cls, "hypers", {}).get("lr")
-    if declared is not None and declared.search is not None:
-        low, high = declared.search
+    hyper = getattr(cls, "hypers", {}).get("lr")
+    if hyper is not None and hyper.search is not None:
+        low, high = hyper.search
         return spread(low, high, count)
-    if declared is not None and isinstance(declared.default, int | float):
-        return (float(declared.default),)
+    if hyper is not None and isinstance(hyper.default, int | float):
+        return (float(hyper.default),)
     parameter = inspect.signature(cls).parameters.get("lr")
     default = parameter.default if parameter is not None else None
     if not isinstance(default, int | float) or default <= 0:
@@ -131,7 +134,7 @@ def default_lrs(contender: Contender, count: int) -> tuple[float, ...]:
 
 
 def spread(low: float, high: float, count: int) -> tuple[float, ...]:
-    """`count` numbers from low to high with a constant ratio, rounded to two digits.
+    """`count` numbers from low to high at a constant ratio, rounded to two digits.
 
     Example:
         >>> spread(1e-4, 1e-1, 4)
@@ -153,7 +156,7 @@ def revision(contender: Contender) -> str:
 
 
 def source_hash(*objects: Any) -> str:
-    """A short hash of the files in which the objects are defined; what has no source file counts by its name."""
+    """A short hash of the files in which the objects are defined; a module without a source file counts by its name."""
     digest = hashlib.sha256()
     for thing in objects:
         name = getattr(thing, "__module__", "")
@@ -166,15 +169,15 @@ def source_hash(*objects: Any) -> str:
 
 
 def state_bytes(optimizer: Optimizer) -> int:
-    """Bytes of all tensors that the optimizer and its wrappers keep between steps, each storage counted once."""
+    """The bytes of all tensors that the optimizer and its wrappers keep between steps; each storage counts once."""
     parameters = {_storage(p) for group in optimizer.param_groups for p in group["params"]}
-    kept: dict[int, int] = {}
+    sizes: dict[int, int] = {}
     layer: Any = optimizer
     while layer is not None:
         for tensor in _tensors([layer.state, getattr(layer, "memory", None)]):
-            kept[_storage(tensor)] = tensor.untyped_storage().nbytes()
+            sizes[_storage(tensor)] = tensor.untyped_storage().nbytes()
         layer = getattr(layer, "base", None)
-    return sum(size for storage, size in kept.items() if storage not in parameters)
+    return sum(size for storage, size in sizes.items() if storage not in parameters)
 
 
 def _storage(tensor: Tensor) -> int:

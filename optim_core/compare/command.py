@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from optim_core.compare.runner import Outcome
 
 INTERRUPTED = 130
-"""The exit code after Ctrl-C, as shells have it."""
+"""The exit code after Ctrl-C, as in shells."""
 
 
 _EPILOG = """\b
@@ -30,21 +30,37 @@ An OPTIMIZER is a name, with options after commas and wrappers after plus signs:
 Without any, one from each of five packs is run.
 
 Exit code: 0; 1 if the comparison cannot be made, or all runs of an optimizer failed; 130 after Ctrl-C, which keeps
-what is done.
+the finished runs.
 """
+
+
+def _learning_rates(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...]:
+    if text is None:
+        return ()
+    try:
+        numbers = sorted({float(word) for word in text.split(",")})
+    except ValueError:
+        numbers = []
+    if not numbers or not all(math.isfinite(number) and number >= 0 for number in numbers):
+        message = f"{text!r} is not a list of numbers >= 0. Example: --lrs 1e-3,1e-2"
+        raise click.BadParameter(message, context, parameter)
+    return tuple(numbers)
 
 
 @click.command(epilog=_EPILOG)
 @click.argument("optimizers", nargs=-1, metavar="[OPTIMIZER]...")
 @click.option("--task", default="digits", show_default=True, help="digits, chars, or your own module:function.")
 @click.option(
-    "--lrs", metavar="LR,LR,...", help="Learning rates for all; by default each method's own range is covered."
+    "--lrs",
+    metavar="LR,LR,...",
+    callback=_learning_rates,
+    help="Learning rates for all; by default each method's own range is covered.",
 )
 @click.option("--n-lrs", type=click.IntRange(1), default=4, show_default=True, help="How many over a method's range.")
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Runs at each learning rate.")
-@click.option("--epochs", type=click.IntRange(1), help="Length of a run; by default the task says.")
+@click.option("--epochs", type=click.IntRange(1), help="Length of a run; by default the task's.")
 @click.option("--steps", type=click.IntRange(1), help="Length of a run in steps, instead of epochs.")
-@click.option("--target", type=float, help="Score to reach (0.97 is 97 %); by default the task says.")
+@click.option("--target", type=float, help="Score to reach (0.97 is 97 %); by default the task's.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -59,20 +75,7 @@ what is done.
     show_default=True,
     help="For torch; small models are fastest on one.",
 )
-def compare(
-    optimizers: tuple[str, ...],
-    task: str,
-    lrs: str | None,
-    n_lrs: int,
-    seeds: int,
-    epochs: int | None,
-    steps: int | None,
-    target: float | None,
-    out: Path | None,
-    fresh: bool,
-    device: str,
-    threads: int,
-) -> None:
+def compare(*, epochs: int | None, steps: int | None, **options: Any) -> None:
     """Train a small real model with each OPTIMIZER and say which was best.
 
     Every optimizer is tried at several learning rates with several seeds. The folder --out gets results.json and
@@ -84,24 +87,10 @@ def compare(
         _check_extra()
         from rich.console import Console
 
-        from optim_core.compare.runner import Settings, run
+        from optim_core.compare.runner import Settings, run_comparison
 
-        settings = Settings(
-            optimizers=optimizers,
-            task=task,
-            lrs=_numbers(lrs),
-            n_lrs=n_lrs,
-            seeds=seeds,
-            epochs=epochs,
-            steps=steps,
-            target=target,
-            out=out,
-            fresh=fresh,
-            device=device,
-            threads=threads,
-        )
         console = Console(highlight=False)
-        code = _show(run(settings, console), console)
+        code = _show(run_comparison(Settings(epochs=epochs, steps=steps, **options), console), console)
     except OptimCoreError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:  # before the first run, or again while the report was written
@@ -110,7 +99,7 @@ def compare(
 
 
 def _show(outcome: Outcome, console: Console) -> int:
-    """Print the table, write the report, and choose the exit code."""
+    """Print the table and write the report; returns the exit code."""
     from optim_core.compare.console import table
     from optim_core.compare.report import write_report
     from optim_core.compare.summary import remarks, summarise, verdict
@@ -131,18 +120,6 @@ def _show(outcome: Outcome, console: Console) -> int:
     if outcome.interrupted:
         return INTERRUPTED
     return int(any(all(run.status == "failed" for run in row.runs) for row in rows))
-
-
-def _numbers(text: str | None) -> tuple[float, ...]:
-    if text is None:
-        return ()
-    try:
-        numbers = sorted({float(word) for word in text.split(",")})
-    except ValueError:
-        numbers = []
-    if not numbers or not all(math.isfinite(number) and number >= 0 for number in numbers):
-        raise CompareError(f"--lrs {text!r} is no list of numbers >= 0. Example: --lrs 1e-3,1e-2")
-    return tuple(numbers)
 
 
 def _check_extra() -> None:

@@ -1,14 +1,14 @@
-"""The words that name a competitor on the command line.
+"""Contenders as they are written on the command line.
 
-    adamw                                        a name that optim_core knows
+    adamw                                        a name
     second_order:sophiah   torch:adamw           in a pack, or torch's own
     sgd,momentum=0.9,nesterov=true               with options
     adamw,betas=(0.9,0.95)                       a tuple (quote it in a shell)
     sgd,momentum=0.9+sam,rho=0.1+lookahead,k=5   wrapped by sam, and that by lookahead
-    adamw,lr=0.001   adamw,lr=(0.001,0.01)       exactly these learning rates instead of the range
+    adamw,lr=0.001   adamw,lr=(0.001,0.01)       these learning rates instead of the range
 
 Values are numbers, `true`, `false`, `none`, tuples in brackets, or words. A `+` before a digit belongs to the number
-(`eps=1e+2`), any other starts a wrapper.
+(`eps=1e+2`); any other starts a wrapper.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Contender:
-    """An optimizer, its wrappers from the inside out, and the learning rates given for it (empty: none)."""
+    """An optimizer, its wrappers from the inside out, and learning rates of its own, if it has any."""
 
     optimizer: Part
     wrappers: tuple[Part, ...] = ()
@@ -48,18 +48,18 @@ class Contender:
 
     @property
     def label(self) -> str:
-        """The canonical text, without learning rates: what tables show and what results are filed under."""
+        """The canonical text, without learning rates, for tables and results."""
         return "+".join(str(part) for part in (self.optimizer, *self.wrappers))
 
 
 def parse(text: str) -> Contender:
-    """Read one competitor.
+    """Read one contender.
 
     Args:
         text: for example `sgd,momentum=0.9+lookahead,k=5`; the module's docstring has the syntax.
 
     Raises:
-        ContenderSyntaxError: naming the text, what is wrong with it, and how it should look.
+        ContenderSyntaxError: the text cannot be read; the message shows an example.
 
     Example:
         >>> parse("SGD, nesterov=true, momentum=0.9 + Lookahead").label
@@ -94,7 +94,7 @@ def _part(piece: str, text: str) -> Part:
 
 
 def _split(text: str, separator: str) -> Iterator[str]:
-    """Cut at the separators outside brackets; a `+` that belongs to a number is none."""
+    """Split at the separators outside brackets; a `+` that belongs to a number is not one."""
     depth, start = 0, 0
     for position, char in enumerate(text):
         if char in "([":
@@ -115,8 +115,7 @@ def _value(text: str, whole: str) -> Value:
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     if text[0] in "([":
-        closed = text[-1] in ")]"
-        if not closed:
+        if text[-1] not in ")]":
             raise ContenderSyntaxError(f"cannot read {text!r} in {whole!r}: nothing may follow the bracket. {_EXAMPLE}")
         return tuple(_value(item.strip(), whole) for item in _split(text[1:-1], ",") if item.strip())
     try:
@@ -127,11 +126,11 @@ def _value(text: str, whole: str) -> Value:
 
 
 def _lrs(value: Value, text: str) -> tuple[float, ...]:
-    given = value if isinstance(value, tuple) else (value,)
-    lrs = tuple(float(lr) for lr in given if isinstance(lr, int | float) and not isinstance(lr, bool))
-    if len(lrs) != len(given) or not lrs or any(not math.isfinite(lr) or lr < 0 for lr in lrs):
+    values = value if isinstance(value, tuple) else (value,)
+    lrs = tuple(float(lr) for lr in values if isinstance(lr, int | float) and not isinstance(lr, bool))
+    if len(lrs) != len(values) or not lrs or any(not math.isfinite(lr) or lr < 0 for lr in lrs):
         raise ContenderSyntaxError(
-            f"{text!r}: lr={_text(value)} is neither a number >= 0 nor several. Example: adamw,lr=(0.001,0.01)"
+            f"{text!r}: lr={_text(value)} is neither a number >= 0 nor several of them. Example: adamw,lr=(0.001,0.01)"
         )
     return tuple(sorted(set(lrs)))
 

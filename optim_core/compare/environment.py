@@ -1,4 +1,4 @@
-"""Where a comparison ran: what a reader needs to judge its times and to repeat it."""
+"""The environment of a comparison: what a reader needs to judge its times and to repeat it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 
 def environment(device: str, threads: int) -> dict[str, Any]:
-    """Versions and machine, without anything that names the machine or its user."""
+    """Versions and kind of machine, without anything that identifies the machine or its user."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -1,4 +1,4 @@
-"""What can be wrong with a comparison before its first run."""
+"""Errors of a comparison before its first run."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ class CompareError(OptimCoreError):
 
 
 class ContenderSyntaxError(CompareError):
-    """An optimizer on the command line could not be read."""
+    """An optimizer on the command line cannot be read."""
 
 
 class TaskError(CompareError):
-    """A task could not be loaded, or does not keep to the protocol of `Task`."""
+    """A task could not be loaded, or does not follow the protocol of `Task`."""
 
 
 class PlanError(CompareError):
-    """The comparison that was asked for cannot be run as it stands."""
+    """The requested comparison cannot be run."""
 
 
 class ResultsError(CompareError):

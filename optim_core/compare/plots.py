@@ -1,7 +1,7 @@
-"""The report's plots: SVG whose colours are CSS variables, so that one picture serves light and dark.
+"""The report's plots: SVG with CSS variables as colours, so that one picture suits light and dark pages.
 
 matplotlib draws with stand-in colours; afterwards each becomes `var(--...)`, text gets the page's font, and identifiers
-a prefix, since several pictures share a page. Lines differ by colour, dash and marker, and bear their names.
+a prefix, since several pictures share a page. Lines differ by colour, dash and marker, and are labelled.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ _LABEL_CHARACTERS = 20
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture with the words that stand for it: a caption for all, and the numbers for those who do not see it."""
+    """A picture with its caption, and its numbers for those who cannot see it."""
 
     name: str
     title: str
@@ -90,7 +90,7 @@ def series_style(index: int) -> dict[str, Any]:
 
 def loss_plot(rows: Sequence[Row]) -> Plot:
     """Training loss by step, each optimizer at its best learning rate, mean over seeds, smoothed."""
-    curves = [(row, _mean_curve([_smooth(run.losses) for run in _shown(row)])) for row in rows]
+    curves = [(row, _mean_curve([_smooth(run.losses) for run in _finished_runs(row)])) for row in rows]
 
     def draw(axes: Axes) -> list[_End]:
         if all(value > 0 for _, curve in curves for _, value in curve):
@@ -110,7 +110,7 @@ def loss_plot(rows: Sequence[Row]) -> Plot:
 
 def score_plot(rows: Sequence[Row], task: TaskFacts) -> Plot:
     """Validation score by step, each optimizer at its best learning rate, mean over seeds."""
-    curves = [(row, _mean_curve([[(s, v) for s, _, v in run.evaluations] for run in _shown(row)])) for row in rows]
+    curves = [(row, _mean_curve([_scores_by_step(run) for run in _finished_runs(row)])) for row in rows]
 
     def draw(axes: Axes) -> list[_End]:
         _score_axis(axes, rows, task)
@@ -146,7 +146,7 @@ def lr_plot(rows: Sequence[Row], task: TaskFacts) -> Plot:
     return _plot(
         "lr",
         f"{task.metric[:1].upper()}{task.metric[1:]} against learning rate",
-        "Mean and standard deviation over seeds at the end of the runs. A cross: no seed came to the end. Lines that "
+        "Mean and standard deviation over seeds at the end of the runs. A cross: no seed finished. Lines that "
         "leave the picture are worse there; the table below has their numbers.",
         "Best: " + _scores(rows, task),
         draw,
@@ -205,15 +205,15 @@ def _plot(name: str, title: str, caption: str, numbers: str, draw: Callable[[Axe
 
 
 def _name_lines(axes: Axes, ends: Sequence[_End]) -> None:
-    """Write each line's name at its right end, moved apart so that none covers another, with a thin lead to it."""
+    """Write each line's name at its right end, at a distance from the others, with a thin line to it."""
     axes.set_xlim(axes.get_xlim())  # limits are computed when asked for; from here on they stay
     axes.set_ylim(axes.get_ylim())
     gap = 11 / (_SIZE[1] * _FRAME[3] * 72)  # a line of text, as a share of the axis
     to_axes = axes.transData + axes.transAxes.inverted()
-    placed = [(to_axes.transform((end.x, end.y)), end) for end in ends]
-    placed.sort(key=lambda item: float(item[0][1]))
-    heights = [min(1.0, max(0.0, float(y))) for (_, y), _ in placed]
-    for ((x, _), end), y, place in zip(placed, heights, spread_apart(heights, gap), strict=True):
+    points = [(to_axes.transform((end.x, end.y)), end) for end in ends]
+    points.sort(key=lambda item: float(item[0][1]))
+    heights = [min(1.0, max(0.0, float(y))) for (_, y), _ in points]
+    for ((x, _), end), y, place in zip(points, heights, spread_apart(heights, gap), strict=True):
         colour = series_style(end.index)["color"]
         lead = [min(1.0, x) + 0.01, 1.01, 1.05] if x > 0.9 else [1.01, 1.02, 1.05]
         axes.plot(lead, [y, y, place], transform=axes.transAxes, color=colour, linewidth=0.6, clip_on=False)
@@ -245,7 +245,7 @@ def spread_apart(places: Sequence[float], gap: float) -> list[float]:
 
 
 def _first(cluster: Sequence[float], gap: float) -> float:
-    """Where a cluster begins: as its members wish on average, but not beyond the ends."""
+    """The first place of a cluster: as its members wish on average, but not beyond the ends."""
     wishes, count = cluster
     return max(0.0, min(wishes / count, 1.0 - (count - 1) * gap))
 
@@ -258,12 +258,12 @@ def _line(axes: Axes, index: int, row: Row, curve: Sequence[tuple[float, float]]
 
 
 def _score_axis(axes: Axes, rows: Sequence[Row], task: TaskFacts) -> None:
-    """Show the scores worth telling apart: a line that falls to guessing would press the others into one."""
+    """Limit the axis to the scores worth comparing: one bad line would flatten all others."""
     if task.percent:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
     sign = 1 if task.goal == "max" else -1
     bests = [sign * row.best.mean for row in rows if row.best is not None and row.best.mean is not None]
-    starts = [sign * run.evaluations[0][2] for row in rows for run in _shown(row)]
+    starts = [sign * run.evaluations[0][2] for row in rows for run in _finished_runs(row)]
     high, start = max(bests), min(starts)
     low = max(start, high - max(3 * (high - min(bests)), 0.2 * (high - start)))
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
@@ -271,9 +271,13 @@ def _score_axis(axes: Axes, rows: Sequence[Row], task: TaskFacts) -> None:
     axes.set_ylim(min(edges), max(edges))
 
 
-def _shown(row: Row) -> list[Run]:
+def _finished_runs(row: Row) -> list[Run]:
     """The runs at the best learning rate that went to their end."""
     return [run for run in row.best.runs if run.score is not None] if row.best is not None else []
+
+
+def _scores_by_step(run: Run) -> list[tuple[float, float]]:
+    return [(step, score) for step, _, score in run.evaluations]
 
 
 def _mean_curve(curves: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""`report.html`: one file that needs nothing else, readable in light and dark, on paper and on a phone."""
+"""`report.html`: one self-contained file, readable in light and dark, on paper and on a phone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from optim_core.compare import plots
-from optim_core.compare.console import cells_of, headers
+from optim_core.compare.cells import cells_of, headers
 from optim_core.compare.results import Results, write_atomically
 from optim_core.compare.summary import Row, remarks, show_point, summarise, verdict
 
@@ -23,10 +23,11 @@ def write_report(results: Results, note: str = "") -> Path:
     """Write `report.html` beside `results.json`.
 
     Args:
-        note: something to say at the top, for example that the comparison was interrupted.
+        results: the comparison.
+        note: a remark for the top, for example that the comparison was interrupted.
 
     Returns:
-        Where it is.
+        Its path.
     """
     path = results.folder / FILE
     write_atomically(path, render(results, note))
@@ -37,11 +38,13 @@ def render(results: Results, note: str = "") -> str:
     """The page as text. Everything that users name is escaped."""
     task = results.task
     rows = summarise(results.runs.values(), task)
-    drawn = [row for row in rows if row.best is not None]
+    finished = [row for row in rows if row.best is not None]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["breakable"] = _breakable
     template = environment.from_string(files(__package__).joinpath("report.html.j2").read_text(encoding="utf-8"))
-    figures = [plots.lr_plot(drawn, task), plots.score_plot(drawn, task), plots.loss_plot(drawn)] if drawn else []
+    figures = []
+    if finished:
+        figures = [plots.lr_plot(finished, task), plots.score_plot(finished, task), plots.loss_plot(finished)]
     return template.render(
         task=task,
         target=task.show(task.target) if task.target is not None else "",
@@ -50,7 +53,7 @@ def render(results: Results, note: str = "") -> str:
         headers=headers(task),
         rows=[(row, cells_of(row, task)) for row in rows],
         remarks=remarks(rows),
-        legend=[(row.optimizer, _trusted(plots.swatch(index))) for index, row in enumerate(drawn)],
+        legend=[(row.optimizer, _trusted(plots.swatch(index))) for index, row in enumerate(finished)],
         figures=[(plot, _trusted(plot.svg)) for plot in figures],
         lrs=sorted({point.lr for row in rows for point in row.points}),
         by_lr=[(row.optimizer, _by_lr(row, results)) for row in rows],
@@ -61,7 +64,7 @@ def render(results: Results, note: str = "") -> str:
 
 
 def _breakable(name: str) -> Markup:
-    """A name that may go to a new line where one of its parts begins."""
+    """A name that a browser may break before each of its parts."""
     return Markup("<wbr>").join(re.split(r"(?<=[:,])|(?=\+)", name))
 
 

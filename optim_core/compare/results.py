@@ -1,10 +1,10 @@
-"""What a run leaves behind, and `results.json`.
+"""The record of a run, and `results.json`.
 
 The file, schema 1, is one JSON object:
 
     schema        1
     environment   versions of python, torch, optim_core and its packs; device; threads; platform
-    setup         what all runs have in common: the task and a hash of its source, epochs or steps, device, threads,
+    setup         what all runs share: the task and a hash of its source, epochs or steps, device, threads,
                   versions of torch and python
     task          how to read the scores: name, about, metric, goal ("max" or "min"), percent, target (a score, or null)
     runs          a list of objects:
@@ -19,8 +19,7 @@ The file, schema 1, is one JSON object:
         step_seconds   median wall time of a step, without evaluation and the first steps; null if none was taken
         state_bytes    bytes of optimizer state at the end; null if the run failed
 
-A folder holds one comparison, and grows: finished runs are kept, whatever is asked for later. Numbers that are not
-finite do not occur.
+A folder holds one comparison, and grows: finished runs are kept, whatever is compared later. All numbers are finite.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ class Run:
 
     @property
     def key(self) -> Key:
-        """What tells this run from the others of its comparison."""
+        """The key of this run, unique in its comparison."""
         return (self.optimizer, self.lr, self.seed)
 
     @property
@@ -71,7 +70,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFacts:
-    """How the scores of a task are to be read."""
+    """A task's name and how to read its scores."""
 
     name: str
     about: str
@@ -81,7 +80,7 @@ class TaskFacts:
     target: float | None
 
     def better(self, a: float, b: float) -> bool:
-        """Whether score a beats score b."""
+        """Return whether score a beats score b."""
         return a > b if self.goal == "max" else a < b
 
     def show(self, score: float, digits: int | None = None) -> str:
@@ -93,7 +92,7 @@ class TaskFacts:
 
 @dataclass
 class Results:
-    """A comparison on disk: `load` or `start` it, then `add` runs; every addition is written at once."""
+    """A comparison on disk: `open_folder` it, then `add` runs; each is written at once."""
 
     folder: Path
     environment: Mapping[str, Any]
@@ -102,7 +101,7 @@ class Results:
     runs: dict[Key, Run] = field(default_factory=dict)
 
     def finished(self, key: Key, revision: str) -> bool:
-        """Whether this run needs no repetition: it went to its end or diverged, with the same source."""
+        """Return whether a run need not be repeated: with the same source, it went to its end or diverged."""
         run = self.runs.get(key)
         return run is not None and run.revision == revision and run.status != "failed"
 
@@ -112,7 +111,7 @@ class Results:
         self.save()
 
     def save(self) -> None:
-        """Write `results.json` so that whoever reads it, at any moment, sees a whole one."""
+        """Write `results.json`; whoever reads it meanwhile sees the old file or the new one, whole."""
         head = {
             "schema": SCHEMA,
             "environment": dict(self.environment),
@@ -142,7 +141,7 @@ def load(folder: Path) -> Results | None:
     """Read the comparison in a folder; None if there is none.
 
     Raises:
-        ResultsError: the file is no results file, or one of another schema.
+        ResultsError: the file is not a results file, or has another schema.
     """
     path = folder / FILE
     if not path.exists():
@@ -153,7 +152,7 @@ def load(folder: Path) -> Results | None:
         schema = content["schema"]
         if schema != SCHEMA:
             raise ResultsError(f"{path} has schema {schema}; this optim-core reads {SCHEMA}. {remedy}")
-        runs = [_run(entry) for entry in content["runs"]]
+        runs = [_run(record) for record in content["runs"]]
         return Results(
             folder=folder,
             environment=content["environment"],
@@ -162,12 +161,12 @@ def load(folder: Path) -> Results | None:
             runs={run.key: run for run in runs},
         )
     except (ValueError, KeyError, TypeError, AttributeError) as cause:
-        raise ResultsError(f"{path} is no results file ({type(cause).__name__}: {cause}). {remedy}") from cause
+        raise ResultsError(f"{path} is not a results file ({type(cause).__name__}: {cause}). {remedy}") from cause
 
 
-def _run(entry: Mapping[str, Any]) -> Run:
+def _run(record: Mapping[str, Any]) -> Run:
     known = {f.name for f in fields(Run)}
-    values = {name: value for name, value in entry.items() if name in known}
+    values = {name: value for name, value in record.items() if name in known}
     for name in ("losses", "evaluations"):
         values[name] = tuple(tuple(point) for point in values[name])
     return Run(**values)
@@ -176,10 +175,10 @@ def _run(entry: Mapping[str, Any]) -> Run:
 def open_folder(
     folder: Path, environment: Mapping[str, Any], setup: Mapping[str, Any], task: TaskFacts, *, fresh: bool = False
 ) -> Results:
-    """Continue the comparison in a folder, or begin one.
+    """Continue the comparison in a folder, or start one.
 
     Raises:
-        ResultsError: the folder holds a comparison of another setup, whose runs cannot stand beside the new ones.
+        ResultsError: the folder holds a comparison of another setup, whose runs cannot be compared with the new ones.
     """
     earlier = None if fresh else load(folder)
     if earlier is None:
@@ -189,7 +188,7 @@ def open_folder(
     if differing:
         changes = ", ".join(f"{name} {earlier.setup.get(name)!r} there, {setup.get(name)!r} now" for name in differing)
         raise ResultsError(
-            f"{folder / FILE} holds another comparison ({changes}); its runs cannot stand beside these. "
+            f"{folder / FILE} holds another comparison ({changes}); its runs cannot be compared with these. "
             "Choose another --out, or discard it with --fresh."
         )
     return Results(folder=folder, environment=environment, setup=setup, task=task, runs=earlier.runs)

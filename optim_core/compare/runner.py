@@ -1,4 +1,4 @@
-"""A comparison from its settings to its files: every run in turn, and what is done stays done."""
+"""A comparison from its settings to its files: run after run, each saved once it is done."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from optim_core.compare import plan
+from optim_core.compare import plan, rehearsal
 from optim_core.compare.build import source_hash
-from optim_core.compare.console import watching
+from optim_core.compare.console import progress_bars
 from optim_core.compare.environment import environment
 from optim_core.compare.errors import PlanError
-from optim_core.compare.plan import Entry
+from optim_core.compare.plan import PlannedRun
 from optim_core.compare.results import Results, TaskFacts, open_folder
-from optim_core.compare.task import Task, load_task
+from optim_core.compare.task import Task
+from optim_core.compare.task_loading import load_task
 from optim_core.compare.train import train
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What is asked for on the command line; `optim-core compare --help` has the meanings."""
+    """The options of the command line, as `optim-core compare --help` explains them."""
 
     optimizers: Sequence[str] = ()
     task: str = "digits"
@@ -51,16 +52,16 @@ class Outcome:
 
     @property
     def note(self) -> str:
-        """What to say of a comparison that is not whole; "" if it is."""
+        """A remark on an interrupted comparison; "" if it was not."""
         if not self.interrupted:
             return ""
         return (
-            f"Interrupted after {self.skipped + self.done} of {self.planned} runs. What was done is kept; "
+            f"Interrupted after {self.skipped + self.done} of {self.planned} runs. Finished runs are kept; "
             "the same command continues."
         )
 
 
-def run(settings: Settings, console: Console) -> Outcome:
+def run_comparison(settings: Settings, console: Console) -> Outcome:
     """Run a comparison; runs that its folder already holds are not repeated.
 
     Raises:
@@ -72,13 +73,19 @@ def run(settings: Settings, console: Console) -> Outcome:
         torch.device(settings.device)
     except RuntimeError as cause:
         raise PlanError(f"no device {settings.device!r}: {cause}") from cause
-    contenders, left_out = plan.named(settings.optimizers)
-    for reason in left_out:
+    contenders, omissions = plan.read_contenders(settings.optimizers)
+    for reason in omissions:
         console.print(f"left out: {reason}", style="yellow", markup=False)
     task = load_task(settings.task, settings.device)
-    entries = plan.entries(task, contenders, lrs=settings.lrs, n_lrs=settings.n_lrs, seeds=settings.seeds)
-    plan.rehearse(task, settings.device, several_losses=any(entry.several_losses for entry in entries))
-    results = open_folder(
+    runs = plan.plan_runs(task, contenders, lrs=settings.lrs, n_lrs=settings.n_lrs, seeds=settings.seeds)
+    rehearsal.rehearse(task, settings.device, several_losses=any(planned.several_losses for planned in runs))
+    results = _open_results(settings, task)
+    results.save()  # so that a folder that cannot be written is an error now
+    return _run_all(settings, task, runs, results, console)
+
+
+def _open_results(settings: Settings, task: Task) -> Results:
+    return open_folder(
         settings.out or Path(f"compare-{_file_name(task.name)}"),
         environment(settings.device, settings.threads),
         _setup(settings, task),
@@ -92,37 +99,35 @@ def run(settings: Settings, console: Console) -> Outcome:
         ),
         fresh=settings.fresh,
     )
-    results.save()  # a folder that cannot be written is found out now
-    return _run_all(settings, task, entries, results, console)
 
 
-def _run_all(settings: Settings, task: Task, entries: Sequence[Entry], results: Results, console: Console) -> Outcome:
-    missing = [entry for entry in entries if not results.finished(entry.key, entry.revision)]
+def _run_all(settings: Settings, task: Task, runs: Sequence[PlannedRun], results: Results, console: Console) -> Outcome:
+    missing = [planned for planned in runs if not results.finished(planned.key, planned.revision)]
     done = 0
     interrupted = False
     length = settings.steps
     try:
-        with watching(console, len(missing), results.task) as watch:
-            for entry in missing:
-                watch.begin(entry, length)
-                made = train(
+        with progress_bars(console, len(missing), results.task) as bars:
+            for planned in missing:
+                bars.begin(planned, length)
+                run = train(
                     task,
-                    entry,
+                    planned,
                     epochs=settings.epochs or task.epochs,
                     steps=settings.steps,
                     device=settings.device,
-                    watch=watch.step,
+                    watch=bars.step,
                 )
-                results.add(made)
-                watch.end(made)
+                results.add(run)
+                bars.end(run)
                 done += 1
-                length = made.steps if made.status == "ok" else length
+                length = run.steps if run.status == "ok" else length
     except KeyboardInterrupt:
         interrupted = True
     return Outcome(
         results=results,
-        planned=len(entries),
-        skipped=len(entries) - len(missing),
+        planned=len(runs),
+        skipped=len(runs) - len(missing),
         done=done,
         interrupted=interrupted,
     )

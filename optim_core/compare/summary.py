@@ -1,7 +1,7 @@
 """From runs to the rows of the table.
 
 - An optimizer is judged at its best learning rate: the one with the best mean score over seeds, among those at which
-  no seed diverged or failed (where there is none such: among those with most good seeds). The score that picks the
+  no seed diverged or failed (if there is none, among those with the most good seeds). The score that picks the
   learning rate is the score that is shown, so small leads are flattered; that holds for every optimizer alike.
 - Two optimizers tie when their means differ by no more than one standard deviation over seeds: the root mean square of
   theirs.
@@ -25,7 +25,7 @@ KEEP = 0.95
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """All seeds of one optimizer at one learning rate."""
+    """The runs of one optimizer at one learning rate, one per seed."""
 
     lr: float
     runs: tuple[Run, ...]
@@ -34,12 +34,12 @@ class Point:
 
     @property
     def good(self) -> int:
-        """Seeds that went to their end."""
+        """The number of seeds that finished."""
         return sum(run.score is not None for run in self.runs)
 
     @property
     def bad(self) -> int:
-        """Seeds that diverged or failed."""
+        """The number of seeds that diverged or failed."""
         return len(self.runs) - self.good
 
 
@@ -67,14 +67,14 @@ class Row:
 
     @property
     def state(self) -> str:
-        """`ok`, or what went wrong how often: `diverged 2 of 12`."""
+        """`ok`, or how many runs diverged or failed: `diverged 2 of 12`."""
         runs = self.runs
         counts = [(name, sum(run.status == name for run in runs)) for name in ("diverged", "failed")]
         return ", ".join(f"{name} {count} of {len(runs)}" for name, count in counts if count) or "ok"
 
     @property
     def message(self) -> str:
-        """What the first run that failed said, or else the first that diverged."""
+        """The message of the first run that failed, or else of the first that diverged."""
         bad = sorted((run for run in self.runs if run.status != "ok"), key=lambda run: run.status != "failed")
         return f"lr {bad[0].lr:g}, seed {bad[0].seed}: {bad[0].message}" if bad else ""
 
@@ -85,7 +85,7 @@ def summarise(runs: Iterable[Run], task: TaskFacts) -> list[Row]:
     for run in runs:
         by_name.setdefault(run.optimizer, []).append(run)
     sign = -1 if task.goal == "max" else 1
-    rows = [_row(name, mine, task) for name, mine in by_name.items()]
+    rows = [_row(name, of_name, task) for name, of_name in by_name.items()]
     rows.sort(key=lambda row: math.inf if row.best is None or row.best.mean is None else sign * row.best.mean)
     tied = [index for index, row in enumerate(rows) if ties(rows[0], row)]
     return [
@@ -95,14 +95,14 @@ def summarise(runs: Iterable[Run], task: TaskFacts) -> list[Row]:
 
 
 def ties(a: Row, b: Row) -> bool:
-    """Whether two rows are within one standard deviation of each other, pooled over the two."""
+    """Return whether two rows are within one standard deviation of each other, pooled over the two."""
     if a.best is None or b.best is None or a.best.mean is None or b.best.mean is None:
         return False
     return abs(a.best.mean - b.best.mean) <= math.sqrt(((a.best.sd or 0.0) ** 2 + (b.best.sd or 0.0) ** 2) / 2)
 
 
 def verdict(rows: Sequence[Row], task: TaskFacts) -> str:
-    """One sentence: who won, and how sure that is."""
+    """One sentence: which optimizer is best, and how certain that is."""
     if not rows or rows[0].best is None:
         return "No run went to its end, so there is no winner."
     first, best = rows[0], rows[0].best
@@ -113,7 +113,7 @@ def verdict(rows: Sequence[Row], task: TaskFacts) -> str:
 
 
 def _lead(rows: Sequence[Row], best: Point) -> str:
-    """How far the first is ahead, from the comma on."""
+    """The second half of the verdict: how far the first is ahead."""
     tied = [row.optimizer for row in rows[1:] if row.tied]
     if tied:
         others = " and ".join(filter(None, (", ".join(tied[:-1]), tied[-1])))
@@ -127,7 +127,7 @@ def _lead(rows: Sequence[Row], best: Point) -> str:
 
 
 def remarks(rows: Sequence[Row]) -> list[str]:
-    """What a reader of the table should know besides."""
+    """Remarks for readers of the table."""
     notes = [
         f"{row.optimizer}: its best lr, {row.best.lr:g}, is the {row.edge} tried; "
         f"a {row.edge.removesuffix('st')}r one may be better still."
@@ -138,7 +138,7 @@ def remarks(rows: Sequence[Row]) -> list[str]:
 
 
 def show_point(point: Point, task: TaskFacts) -> str:
-    """Mean and standard deviation for people: `98.0 ± 0.2 %`, `2.78 ± 0.01`; "" where no seed was good."""
+    """Mean and standard deviation: `98.0 ± 0.2 %`, `2.78 ± 0.01`; "" if no seed finished."""
     if point.mean is None:
         return ""
     if point.sd is None:
@@ -158,7 +158,7 @@ def _row(name: str, runs: list[Run], task: TaskFacts) -> Row:
     points = tuple(_point(lr, tuple(run for run in runs if run.lr == lr)) for lr in sorted({run.lr for run in runs}))
     best = _best(points, task)
     finished = [run for run in best.runs if run.score is not None] if best is not None else []
-    reached = [crossing for run in finished if (crossing := _crossing(run, task)) is not None]
+    crossings = [crossing for run in finished if (crossing := _crossing(run, task)) is not None]
     times = [run.step_seconds for run in finished if run.step_seconds is not None]
     sizes = [run.state_bytes for run in finished if run.state_bytes is not None]
     return Row(
@@ -168,9 +168,9 @@ def _row(name: str, runs: list[Run], task: TaskFacts) -> Row:
         points=points,
         best=best,
         edge=_edge(points, best),
-        target_steps=statistics.median_low(steps for steps, _ in reached) if reached else None,
-        target_seconds=statistics.median_low(seconds for _, seconds in reached) if reached else None,
-        target_reached=len(reached),
+        target_steps=statistics.median_low(steps for steps, _ in crossings) if crossings else None,
+        target_seconds=statistics.median_low(seconds for _, seconds in crossings) if crossings else None,
+        target_reached=len(crossings),
         step_seconds=statistics.median(times) if times else None,
         state_bytes=max(sizes) if sizes else None,
         good_lrs=_good_lrs(points, best, task),
@@ -219,9 +219,9 @@ def _good_lrs(points: Sequence[Point], best: Point | None, task: TaskFacts) -> t
     if best is None or best.mean is None:
         return ()
     start = statistics.fmean(run.evaluations[0][2] for run in best.runs if run.evaluations)
-    needed = start + KEEP * (best.mean - start)
+    threshold = start + KEEP * (best.mean - start)
     return tuple(
         point.lr
         for point in points
-        if point.mean is not None and point.bad == 0 and not task.better(needed, point.mean)
+        if point.mean is not None and point.bad == 0 and not task.better(threshold, point.mean)
     )

@@ -1,4 +1,4 @@
-"""What is trained, on what, and how it is judged: the protocol of a task.
+"""Task: a model, its data, its loss and its score.
 
 A task of one's own is a function that returns a `Task`; `optim-core compare --task my_module:my_task` runs it (the
 current directory is searched for the module). This one is complete:
@@ -28,13 +28,9 @@ current directory is searched for the module). This one is complete:
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from optim_core.compare.errors import TaskError
 
@@ -47,17 +43,17 @@ class Task:
     """A model, its data, its loss and its score.
 
     Args:
-        name: how it is called in tables and files.
-        model: makes a new model; called with torch's global generator seeded, so equal seeds give equal weights.
-        batches: `batches(seed, epoch)`, with `epoch` from 0, yields the batches of one epoch. It must depend on nothing
-            but its arguments. A batch is whatever `loss` understands.
+        name: for tables and files.
+        model: returns a new model; called with torch's global generator seeded, so equal seeds give equal weights.
+        batches: `batches(seed, epoch)`, with `epoch` from 0, yields the batches of one epoch. It must depend on its
+            arguments only. A batch is whatever `loss` understands.
         loss: `loss(model, batch)` is the training loss, a 0-dimensional tensor with a graph.
         evaluate: `evaluate(model)` is the score on data that is not trained on. Called before the first step and after
             each epoch, in eval mode and without gradients.
-        metric: what the score is, in words.
+        metric: the name of the score.
         goal: "max" where a higher score is better, "min" where a lower one is.
-        target: the score whose first crossing is timed; None for no target.
-        epochs: length of a run where the command line does not say.
+        target: the score to reach, whose first crossing is timed; None for no target.
+        epochs: length of a run unless the command line says otherwise.
         losses: `losses(model, batch)`, for methods that balance several losses (PCGrad); the first one must be
             comparable with `loss`: it is what the curve shows.
         percent: show scores (between 0 and 1) as per cent.
@@ -93,65 +89,3 @@ class Task:
             raise TaskError(f"task {self.name!r}: epochs must be a whole number >= 1, got {epochs!r}")
         if self.target is not None and not isinstance(self.target, int | float):
             raise TaskError(f"task {self.name!r}: target must be a number or None, got {self.target!r}")
-
-
-def load_task(text: str, device: str = "cpu") -> Task:
-    """Find a task by the name of a built-in one or by `module:function`.
-
-    Args:
-        text: `digits`, `chars`, or `module:function`; the function is called without arguments, or with `device=` where
-            it has such a parameter.
-        device: where the data should live, as torch writes devices.
-
-    Raises:
-        TaskError: no such task, module or function; the function failed or returned something else than a `Task`; a
-            device was asked for and the function takes none.
-    """
-    from optim_core.compare.tasks import BUILT_IN
-
-    if ":" not in text and text not in BUILT_IN:
-        raise TaskError(
-            f"no task {text!r}. Built in: {', '.join(BUILT_IN)}. A task of your own is --task module:function."
-        )
-    module_name, _, function_name = BUILT_IN.get(text, text).partition(":")
-    function = _function(module_name, function_name, text)
-    arguments: dict[str, Any] = {}
-    if "device" in inspect.signature(function).parameters:
-        arguments["device"] = device
-    elif device != "cpu":
-        raise TaskError(
-            f"task {text!r} cannot be put on {device!r}: {function_name}() has no parameter `device`. "
-            f"Write def {function_name}(device: str = 'cpu') and put its data there."
-        )
-    try:
-        task = function(**arguments)
-    except TaskError:
-        raise
-    except Exception as cause:
-        raise TaskError(f"task {text!r}: {function_name}() failed with {type(cause).__name__}: {cause}") from cause
-    if not isinstance(task, Task):
-        raise TaskError(
-            f"task {text!r}: {function_name}() returned {type(task).__name__}, not optim_core.compare.Task. "
-            "The docstring of optim_core.compare.task has an example."
-        )
-    return task
-
-
-def _function(module_name: str, function_name: str, text: str) -> Callable[..., Any]:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as cause:
-        raise TaskError(
-            f"task {text!r}: importing {module_name!r} failed with {type(cause).__name__}: {cause}. The module must be "
-            "in the current directory, or installed."
-        ) from cause
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        public = [name for name, value in vars(module).items() if inspect.isfunction(value) and name[0] != "_"]
-        raise TaskError(
-            f"task {text!r}: {module_name!r} has no function {function_name!r}; it has: {', '.join(public) or 'none'}"
-        )
-    return cast("Callable[..., Any]", function)

@@ -9,6 +9,8 @@ from typing import Any
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
+from optim_core.text import byte_size
+
 
 @dataclass(frozen=True)
 class Row:
@@ -61,7 +63,7 @@ class Explanation:
                 r.method,
                 _number(r.lr),
                 r.decay,
-                _bytes(r.state_bytes),
+                byte_size(r.state_bytes),
                 r.engine,
             )
             for r in self.rows
@@ -72,7 +74,7 @@ class Explanation:
         notes = [f"{method}: " + ", ".join(f"{k}={v}" for k, v in values) for method, values in sorted(options)]
         arounds = dict.fromkeys(r.wrappers for r in self.rows if r.wrappers)
         notes += [f"around it, from the inside out: {', '.join(around)}" for around in arounds]
-        total = f"{len(self.rows)} parameters, {_bytes(sum(r.state_bytes for r in self.rows))} of state"
+        total = f"{len(self.rows)} parameters, {byte_size(sum(r.state_bytes for r in self.rows))} of state"
         return "\n".join([*table, "", *notes, total])
 
 
@@ -139,9 +141,3 @@ def decay_text(group: Mapping[str, Any], how: str) -> str:
 
 def _number(x: float | None) -> str:
     return "-" if x is None else f"{x:g}"
-
-
-def _bytes(count: int) -> str:
-    power = min(max(count.bit_length() - 1, 0) // 10, 4)
-    size = count / 1024**power
-    return f"{size:.{0 if size >= 100 or not power else 1}f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"

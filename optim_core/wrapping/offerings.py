@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.optim.optimizer import Optimizer
 
-from optim_core.catalog.registry import load, registry
+from optim_core.catalog.registry import load_class, registry
 from optim_core.errors import NotOffered, OptimCoreError
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.rules.offers import Offers
@@ -84,7 +84,7 @@ def _all() -> Iterator[tuple[str, Offers]]:
     """All methods, those installed and torch's, with what they offer by default."""
     for entry in registry().find(kind="optimizer"):
         try:
-            cls = load(entry.spec)
+            cls = load_class(entry.spec)
             yield entry.spec.name, offered(cls, cls.resolve({n: h.default for n, h in cls.hypers.items()}, frozenset()))
         except OptimCoreError:  # it cannot be loaded, or has no defaults to go by: no advice to give
             continue

@@ -136,7 +136,7 @@ def test_another_setup_does_not_mix(run: Command) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"schema": 1}', '{"schema": 99}'])
-def test_a_file_that_is_no_results_file(run: Command, folder: Path, content: str) -> None:
+def test_a_file_that_is_not_a_results_file(run: Command, folder: Path, content: str) -> None:
     (folder / "out").mkdir()
     (folder / "out" / "results.json").write_text(content)
     result = run("torch:sgd")
@@ -151,8 +151,8 @@ def test_a_file_that_is_no_results_file(run: Command, folder: Path, content: str
     [
         (("nosuchoptimizer",), "nosuchoptimizer"),
         (("torch:sgd+nosuchwrapper",), "nosuchwrapper"),
-        (("torch:sgd", "--lrs", "a,b"), "--lrs 'a,b' is no list of numbers"),
-        (("torch:sgd", "--lrs", "-1"), "--lrs '-1' is no list of numbers"),
+        (("torch:sgd", "--lrs", "a,b"), "'a,b' is not a list of numbers"),
+        (("torch:sgd", "--lrs", "-1"), "'-1' is not a list of numbers"),
         (("torch:sgd,x",), "options are key=value"),
         (("torch:sgd", "--device", "gpu"), "no device 'gpu'"),
         (("torch:sgd", "--epochs", "1", "--steps", "1"), "two ways to say the same thing"),

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from optim_core.compare.console import duration, size
+from optim_core.compare.cells import duration
 from optim_core.compare.plots import spread_apart
 from optim_core.compare.results import Run, TaskFacts
 from optim_core.compare.summary import remarks, summarise, verdict
+from optim_core.text import byte_size
 
 TASK = TaskFacts(name="t", about="", metric="accuracy", goal="max", percent=True, target=0.9)
 
@@ -94,9 +95,9 @@ def test_durations(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
 
 
-@pytest.mark.parametrize(("count", "text"), [(None, "-"), (0, "0 B"), (34108, "33.3 KiB"), (3 * 2**40, "3072.0 GiB")])
-def test_sizes(count: int | None, text: str) -> None:
-    assert size(count) == text
+@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (34108, "33.3 KiB"), (3 * 2**40, "3.0 TiB")])
+def test_byte_sizes(count: int, text: str) -> None:
+    assert byte_size(count) == text
 
 
 def test_labels_keep_their_distance() -> None:

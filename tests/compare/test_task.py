@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from optim_core.compare import plan, task, train
+from optim_core.compare import plan, rehearsal, task, train
 from optim_core.compare.errors import TaskError
-from optim_core.compare.task import load_task
+from optim_core.compare.task_loading import load_task
 
 Module = Callable[[str], str]
 
@@ -17,10 +17,10 @@ Module = Callable[[str], str]
 def test_built_in_tasks_run(name: str) -> None:
     pytest.importorskip("sklearn")
     found = load_task(name)
-    plan.rehearse(found, "cpu", several_losses=found.losses is not None)
-    contenders, _ = plan.named(["torch:adamw,lr=0.003"])
-    (entry,) = plan.entries(found, contenders, seeds=1)
-    run = train.train(found, entry, epochs=1, steps=8)
+    rehearsal.rehearse(found, "cpu", several_losses=found.losses is not None)
+    contenders, _ = plan.read_contenders(["torch:adamw,lr=0.003"])
+    (planned,) = plan.plan_runs(found, contenders, seeds=1)
+    run = train.train(found, planned, epochs=1, steps=8)
     assert run.status == "ok", run.message
     assert run.steps == 8
     assert [step for step, _, _ in run.evaluations] == [0, 8]
@@ -57,9 +57,9 @@ def test_networks_can_be_differentiated_twice(name: str) -> None:
 def test_the_example_in_the_documentation_works(module: Module) -> None:
     text = (task.__doc__ or "").partition("This one is complete:")[2]
     found = load_task(f"{module(text)}:line")
-    plan.rehearse(found, "cpu", several_losses=False)
-    (entry,) = plan.entries(found, plan.named(["torch:sgd,lr=0.1"])[0], seeds=1)
-    assert train.train(found, entry, epochs=3).status == "ok"
+    rehearsal.rehearse(found, "cpu", several_losses=False)
+    (planned,) = plan.plan_runs(found, plan.read_contenders(["torch:sgd,lr=0.1"])[0], seeds=1)
+    assert train.train(found, planned, epochs=3).status == "ok"
 
 
 def test_device_is_passed_on(module: Module) -> None:
@@ -137,4 +137,4 @@ def test_what_it_promises_is_checked_before_the_first_run(module: Module, change
     """
     found = load_task(f"{module(source)}:make")
     with pytest.raises(TaskError, match=said):
-        plan.rehearse(found, "cpu", several_losses=found.losses is not None)
+        rehearsal.rehearse(found, "cpu", several_losses=found.losses is not None)

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 import optim_core
-from optim_core.compare import build, plan
+from optim_core.compare import build, plan, rehearsal
 from optim_core.compare.contender import parse
 from optim_core.compare.errors import PlanError
-from optim_core.compare.plan import Entry
+from optim_core.compare.plan import PlannedRun
 from optim_core.compare.results import Run
-from optim_core.compare.task import Task, load_task
+from optim_core.compare.task import Task
+from optim_core.compare.task_loading import load_task
 from optim_core.compare.train import train
 from optim_core.methods.declarations import Hyper
 
@@ -24,19 +25,19 @@ def tiny(folder: Path) -> Task:
     return load_task("tiny_task:tiny")
 
 
-def entry(text: str, lr: float = 0.1, seed: int = 0) -> Entry:
-    return Entry(build.resolve(parse(text)), lr, seed, "", several_losses=False)
+def planned_run(text: str, lr: float = 0.1, seed: int = 0) -> PlannedRun:
+    return PlannedRun(build.resolve(parse(text)), lr, seed, "", several_losses=False)
 
 
 def without_times(run: Run) -> dict[str, Any]:
-    made = dataclasses.asdict(run)
-    del made["step_seconds"]
-    made["evaluations"] = [(step, score) for step, _, score in run.evaluations]
-    return made
+    fields = dataclasses.asdict(run)
+    del fields["step_seconds"]
+    fields["evaluations"] = [(step, score) for step, _, score in run.evaluations]
+    return fields
 
 
 def test_a_run_is_recorded(tiny: Task) -> None:
-    run = train(tiny, entry("torch:sgd,momentum=0.9"), epochs=3)
+    run = train(tiny, planned_run("torch:sgd,momentum=0.9"), epochs=3)
     assert (run.status, run.message, run.steps) == ("ok", "", 12)
     assert [step for step, _, _ in run.evaluations] == [0, 4, 8, 12]
     assert [step for step, _ in run.losses] == list(range(1, 13))
@@ -48,7 +49,7 @@ def test_a_run_is_recorded(tiny: Task) -> None:
 
 
 def test_the_same_seed_gives_the_same_run(tiny: Task) -> None:
-    first, again, other = (train(tiny, entry("torch:adam", seed=seed), epochs=3) for seed in (0, 0, 1))
+    first, again, other = (train(tiny, planned_run("torch:adam", seed=seed), epochs=3) for seed in (0, 0, 1))
     assert without_times(first) == without_times(again)
     assert first.losses != other.losses
 
@@ -56,10 +57,10 @@ def test_the_same_seed_gives_the_same_run(tiny: Task) -> None:
 def test_every_optimizer_starts_alike_and_sees_the_same_batches(tiny: Task) -> None:
     import tiny_task
 
-    first = train(tiny, entry("torch:sgd"), epochs=2)
+    first = train(tiny, planned_run("torch:sgd"), epochs=2)
     seen = list(tiny_task.SEEN)
     tiny_task.SEEN.clear()
-    second = train(tiny, entry("torch:adamw"), epochs=2)
+    second = train(tiny, planned_run("torch:adamw"), epochs=2)
     assert seen == tiny_task.SEEN
     assert first.evaluations[0] == second.evaluations[0]
     assert first.losses[0] == second.losses[0]
@@ -67,19 +68,19 @@ def test_every_optimizer_starts_alike_and_sees_the_same_batches(tiny: Task) -> N
 
 def test_the_callers_random_numbers_are_left_alone(tiny: Task) -> None:
     before = torch.get_rng_state()
-    train(tiny, entry("torch:sgd"), epochs=1)
+    train(tiny, planned_run("torch:sgd"), epochs=1)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("steps", [1, 6, 8])
 def test_length_in_steps(tiny: Task, steps: int) -> None:
-    run = train(tiny, entry("torch:sgd"), epochs=1, steps=steps)
+    run = train(tiny, planned_run("torch:sgd"), epochs=1, steps=steps)
     assert run.steps == steps
     assert run.evaluations[-1][0] == steps
 
 
 def test_a_rising_loss_is_divergence(tiny: Task) -> None:
-    run = train(tiny, entry("torch:sgd", lr=10.0), epochs=50)
+    run = train(tiny, planned_run("torch:sgd", lr=10.0), epochs=50)
     assert run.status == "diverged"
     assert run.score is None
     assert f"step {run.steps}: the loss is" in run.message
@@ -87,19 +88,19 @@ def test_a_rising_loss_is_divergence(tiny: Task) -> None:
 
 
 def test_a_loss_that_is_no_number_is_divergence(tiny: Task) -> None:
-    run = train(tiny, entry("torch:sgd", lr=1e30), epochs=50)
+    run = train(tiny, planned_run("torch:sgd", lr=1e30), epochs=50)
     assert run.status == "diverged"
     assert "the loss is" in run.message
     assert all(torch.isfinite(torch.tensor(value)) for _, value in run.losses)
 
 
 def test_a_score_that_is_no_number_is_divergence(tiny: Task) -> None:
-    run = train(dataclasses.replace(tiny, evaluate=lambda model: float("nan")), entry("torch:sgd"), epochs=1)
+    run = train(dataclasses.replace(tiny, evaluate=lambda model: float("nan")), planned_run("torch:sgd"), epochs=1)
     assert (run.status, run.message) == ("diverged", "step 0: the squared error is nan")
 
 
 def test_an_error_is_a_row(tiny: Task) -> None:
-    run = train(tiny, entry("torch:muon"), epochs=1)  # it takes matrices only, and there is a bias
+    run = train(tiny, planned_run("torch:muon"), epochs=1)  # it takes matrices only, and there is a bias
     assert run.status == "failed"
     assert run.message.startswith("ValueError: Muon only supports 2D parameters")
 
@@ -108,13 +109,13 @@ def test_batches_that_run_out(tiny: Task) -> None:
     def batches(seed: int, epoch: int) -> Any:
         return [] if epoch else tiny.batches(seed, epoch)
 
-    run = train(dataclasses.replace(tiny, batches=batches), entry("torch:sgd"), epochs=1, steps=9)
+    run = train(dataclasses.replace(tiny, batches=batches), planned_run("torch:sgd"), epochs=1, steps=9)
     assert run.status == "failed"
     assert "batches(0, 1) is empty" in run.message
 
 
 def test_curves_are_thinned(tiny: Task) -> None:
-    run = train(tiny, entry("torch:sgd", lr=0.0), epochs=1, steps=1001)
+    run = train(tiny, planned_run("torch:sgd", lr=0.0), epochs=1, steps=1001)
     assert len(run.losses) == 334
     assert run.losses[-1][0] == 1001
 
@@ -138,9 +139,9 @@ def test_range_around_the_default_of_torchs_classes() -> None:
 
 
 def test_seeds_are_the_outer_loop(tiny: Task) -> None:
-    contenders, _ = plan.named(["torch:sgd", "torch:adam,lr=0.5"])
-    made = plan.entries(tiny, contenders, lrs=[0.1, 0.2], seeds=2)
-    assert [e.key for e in made] == [
+    contenders, _ = plan.read_contenders(["torch:sgd", "torch:adam,lr=0.5"])
+    runs = plan.plan_runs(tiny, contenders, lrs=[0.1, 0.2], seeds=2)
+    assert [planned.key for planned in runs] == [
         (name, lr, seed)
         for seed in (0, 1)
         for name, lr in (("torch:sgd", 0.1), ("torch:sgd", 0.2), ("torch:adam", 0.5))
@@ -149,38 +150,38 @@ def test_seeds_are_the_outer_loop(tiny: Task) -> None:
 
 def test_one_name_twice() -> None:
     with pytest.raises(PlanError, match="torch:adam is named 2 times"):
-        plan.named(["torch:adam", "torch:Adam,lr=0.1"])
+        plan.read_contenders(["torch:adam", "torch:Adam,lr=0.1"])
 
 
 def test_misspelt_option_of_a_torch_class(tiny: Task) -> None:
-    contenders, _ = plan.named(["torch:sgd,momentun=0.9"])
+    contenders, _ = plan.read_contenders(["torch:sgd,momentun=0.9"])
     with pytest.raises(PlanError, match="momentun"):
-        plan.entries(tiny, contenders)
+        plan.plan_runs(tiny, contenders)
 
 
 def test_several_losses_for_a_task_with_one(tiny: Task) -> None:
     pytest.importorskip("optim_core_multitask")
-    contenders, _ = plan.named(["torch:sgd+pcgrad"])
+    contenders, _ = plan.read_contenders(["torch:sgd+pcgrad"])
     with pytest.raises(PlanError, match="'pcgrad' balances several losses, and the task 'tiny <line>' has one"):
-        plan.entries(tiny, contenders)
+        plan.plan_runs(tiny, contenders)
 
 
 def test_several_losses(tiny: Task) -> None:
     pytest.importorskip("optim_core_multitask")
     two = dataclasses.replace(tiny, losses=lambda m, b: [tiny.loss(m, b), m.weight.square().sum()])
-    contenders, _ = plan.named(["torch:sgd+pcgrad"])
-    (mine,) = plan.entries(two, contenders, lrs=[0.1], seeds=1)
-    plan.rehearse(two, "cpu", several_losses=True)
+    contenders, _ = plan.read_contenders(["torch:sgd+pcgrad"])
+    (mine,) = plan.plan_runs(two, contenders, lrs=[0.1], seeds=1)
+    rehearsal.rehearse(two, "cpu", several_losses=True)
     run = train(two, mine, epochs=1)
-    alone = train(tiny, entry("torch:sgd"), epochs=1)
+    alone = train(tiny, planned_run("torch:sgd"), epochs=1)
     assert run.status == "ok", run.message
     assert run.losses[0] == alone.losses[0]  # the first of the losses
 
 
 def test_wrappers_with_options_and_their_memory(tiny: Task) -> None:
     pytest.importorskip("optim_core_wrappers")
-    plain = train(tiny, entry("torch:sgd"), epochs=1)
-    wrapped = train(tiny, entry("torch:sgd+lookahead,k=2"), epochs=1)
+    plain = train(tiny, planned_run("torch:sgd"), epochs=1)
+    wrapped = train(tiny, planned_run("torch:sgd+lookahead,k=2"), epochs=1)
     assert wrapped.status == "ok", wrapped.message
     assert wrapped.losses[:2] == plain.losses[:2]
     assert wrapped.losses != plain.losses
@@ -191,24 +192,24 @@ def test_wrappers_with_options_and_their_memory(tiny: Task) -> None:
 def test_a_wrapper_in_the_place_of_an_optimizer() -> None:
     pytest.importorskip("optim_core_sharpness")
     with pytest.raises(PlanError, match=r"A wrapper goes around an optimizer: sgd,momentum=0.9\+sam"):
-        plan.named(["sam"])
+        plan.read_contenders(["sam"])
 
 
 def test_what_has_a_point_for_evaluation_is_evaluated_there(tiny: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     name = optim_core.find(needs="train_eval_mode")[0].name
-    made: list[Any] = []
+    optimizers: list[Any] = []
     modes: list[bool] = []
-    make = build.build
+    original = build.build
 
-    def kept(*args: Any) -> Any:
-        made.append(make(*args))
-        return made[-1]
+    def recording_build(*args: Any) -> Any:
+        optimizers.append(original(*args))
+        return optimizers[-1]
 
     def evaluate(model: torch.nn.Module) -> float:
-        modes.append(made[0].training)
+        modes.append(optimizers[0].training)
         return tiny.evaluate(model)
 
-    monkeypatch.setattr(build, "build", kept)
-    train(dataclasses.replace(tiny, evaluate=evaluate), entry(name), epochs=2)
+    monkeypatch.setattr(build, "build", recording_build)
+    train(dataclasses.replace(tiny, evaluate=evaluate), planned_run(name), epochs=2)
     assert modes == [True, False, False]  # before the first step there is one point only
-    assert made[0].training
+    assert optimizers[0].training

@@ -91,7 +91,7 @@ def _split(labels: Tensor) -> tuple[Tensor, Tensor]:
     """Every third image of each digit is held out; the order of the file has no meaning beyond who wrote them."""
     nth = torch.zeros_like(labels)
     for digit in range(10):
-        mine = labels == digit
-        nth[mine] = torch.arange(int(mine.sum()), device=labels.device)
+        images = labels == digit
+        nth[images] = torch.arange(int(images.sum()), device=labels.device)
     held_out = nth % 3 == 2
     return (~held_out).nonzero().flatten(), held_out.nonzero().flatten()

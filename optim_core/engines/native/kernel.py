@@ -106,7 +106,7 @@ class Pass:
             totals=_address(self._totals),
             parallel=_parallel(),
         )
-        self._where = ctypes.addressof(self._call)
+        self._call_address = ctypes.addressof(self._call)
         self._most = 1 + table.elements // SPAN
 
     def __call__(self, addresses: Sequence[list[int]], scalars: Sequence[float]) -> Sequence[float]:
@@ -126,7 +126,7 @@ class Pass:
                 self._pointers[k] = _address(self._ordered[k])
         self._write(self._scalars, 0, *scalars)
         self._call.threads = min(torch.get_num_threads(), self._most)
-        self._run(self._where)
+        self._run(self._call_address)
         return self._totals.tolist()
 
 

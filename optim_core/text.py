@@ -1,0 +1,29 @@
+"""How amounts are written for people."""
+
+from __future__ import annotations
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def byte_size(count: float) -> str:
+    """An amount of memory with its unit, a power of 1024.
+
+    Example:
+        >>> byte_size(512), byte_size(34_108), byte_size(3 * 2**30), byte_size(200 * 2**20)
+        ('512 B', '33.3 KiB', '3.0 GiB', '200 MiB')
+    """
+    power = 0
+    while count >= 1024 and power < len(_UNITS) - 1:
+        count, power = count / 1024, power + 1
+    digits = 0 if power == 0 or count >= 100 else 1
+    return f"{count:.{digits}f} {_UNITS[power]}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things, with the noun in the singular or plural.
+
+    Example:
+        >>> counted(1, "pack"), counted(2, "pack")
+        ('1 pack', '2 packs')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -15,8 +15,9 @@ from torch.nn import Parameter
 
 from benchmarks.shapes import Shape
 from optim_core import RuleOptimizer
+from optim_core.rules.arithmetic import REDUCTIONS
 from optim_core.rules.graph import Graph, Home
-from optim_core.rules.values import REDUCTIONS, Level
+from optim_core.rules.values import Level
 
 #: ``elementwise``: every element by itself; ``reductions``: sums over rows, tensors or the model as well;
 #: ``matrices``: torch operations on stacks of matrices (or a class that is no RuleOptimizer), where arithmetic counts

@@ -33,7 +33,8 @@ from optim_core.rules import (
     where,
 )
 from optim_core.rules.graph import Graph, Home
-from optim_core.rules.values import Level, Trace, Value
+from optim_core.rules.trace import Trace
+from optim_core.rules.values import Level, Value
 
 #: Numbers that operations have a case of their own for.
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, 1e-30, math.inf, -math.inf, math.nan]

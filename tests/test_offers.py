@@ -40,9 +40,9 @@ from optim_core.rules import (
     square,
     total,
 )
+from optim_core.rules.arithmetic import HOST_OPERATIONS
 from optim_core.rules.compose import Buffer, Settings, compose
 from optim_core.rules.graph import Graph
-from optim_core.rules.values import HOST_OPERATIONS
 from optim_core.wrapping.offerings import offered
 from optim_core.wrapping.torch_rules import reading_of
 

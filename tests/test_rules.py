@@ -22,9 +22,11 @@ from optim_core.engines.host import function
 from optim_core.engines.run import run
 from optim_core.errors import RuleError
 from optim_core.methods.declarations import extra
+from optim_core.rules.arithmetic import HOST_OPERATIONS, LOGICAL
 from optim_core.rules.graph import Graph, Home
 from optim_core.rules.stacked import stacked
-from optim_core.rules.values import HOST_OPERATIONS, LOGICAL, Level, Trace, Value, evaluate
+from optim_core.rules.trace import Trace, evaluate
+from optim_core.rules.values import Level, Value
 from optim_core.rules.vocabulary import (
     amax,
     clamp,

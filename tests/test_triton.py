@@ -25,8 +25,10 @@ from optim_core.engines.triton import engine, kernel
 from optim_core.engines.triton.source import TILE, source
 from optim_core.errors import EngineUnavailable
 from optim_core.rules import amax, dot, lerp, mean, norm, square, total
+from optim_core.rules.arithmetic import HOST_OPERATIONS
 from optim_core.rules.graph import Graph, Home
-from optim_core.rules.values import HOST_OPERATIONS, Level, Trace, Value
+from optim_core.rules.trace import Trace
+from optim_core.rules.values import Level, Value
 
 #: By the type of parameters and gradients: that of arithmetic and states, and how closely engines agree.
 PRECISIONS = {

@@ -17,8 +17,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from optim_core.rules.arithmetic import REDUCTIONS
 from optim_core.rules.graph import Graph, Home, is_local, order
-from optim_core.rules.values import REDUCTIONS, Level, Value
+from optim_core.rules.values import Level, Value
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from optim_core.engines.tensors import compute_dtype, real
 from optim_core.errors import RuleError
 from optim_core.rules.graph import Graph, Home
 from optim_core.rules.options import scalars, split
-from optim_core.rules.values import Level, Trace, Value
+from optim_core.rules.trace import Trace
+from optim_core.rules.values import Level, Value
 
 _kind = operator.attrgetter("__class__", "dtype")
 

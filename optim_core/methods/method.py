@@ -19,8 +19,9 @@ from optim_core.rules.compose import Buffer, Settings, compose
 from optim_core.rules.graph import Graph
 from optim_core.rules.options import GIVEN, scalars, split
 from optim_core.rules.rounding import Rounding
+from optim_core.rules.trace import Trace
 from optim_core.rules.transform import Transform
-from optim_core.rules.values import Level, Trace
+from optim_core.rules.values import Level
 
 
 @dataclass(frozen=True, eq=False)

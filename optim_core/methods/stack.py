@@ -13,7 +13,8 @@ from optim_core.errors import RuleError
 from optim_core.methods.parameter_step import Entry
 from optim_core.rules.calls import Stage
 from optim_core.rules.graph import Graph
-from optim_core.rules.values import Call, Level, Value, evaluate
+from optim_core.rules.trace import Call, evaluate
+from optim_core.rules.values import Level, Value
 
 
 class Stack:

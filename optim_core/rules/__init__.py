@@ -6,8 +6,9 @@ A rule imports its words from here; see :mod:`optim_core.rules.values` for what 
 from optim_core.rules.offers import Denominator, Offers, denominator, gain, root, second_moment
 from optim_core.rules.projection import tangential
 from optim_core.rules.stacked import stacked
+from optim_core.rules.trace import Trace
 from optim_core.rules.transform import Transform
-from optim_core.rules.values import Level, Trace, Value
+from optim_core.rules.values import Level, Value
 from optim_core.rules.vocabulary import (
     Over,
     amax,

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from optim_core.rules.graph import Graph, Home
-from optim_core.rules.values import Call, Level, Value
+from optim_core.rules.trace import Call
+from optim_core.rules.values import Level, Value
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,8 +20,9 @@ from optim_core.errors import RuleError
 from optim_core.rules.graph import Graph, Home
 from optim_core.rules.offers import Offers
 from optim_core.rules.rounding import Rounding, rounded, whole_parameter
+from optim_core.rules.trace import Trace
 from optim_core.rules.transform import Transform
-from optim_core.rules.values import Level, Trace, Value
+from optim_core.rules.values import Level, Value
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from optim_core.rules.values import Level, Trace, Value
+from optim_core.rules.trace import Trace
+from optim_core.rules.values import Level, Value
 
 
 class Home(NamedTuple):

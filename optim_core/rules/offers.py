@@ -20,8 +20,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from optim_core.rules.values import Level, Value
-from optim_core.rules.vocabulary import Operand, size, sqrt
+from optim_core.rules.values import Level, Operand, Value
+from optim_core.rules.vocabulary import size, sqrt
 
 
 @dataclass(frozen=True, eq=False)

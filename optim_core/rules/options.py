@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from optim_core.rules.values import Level, Trace
+from optim_core.rules.trace import Trace
+from optim_core.rules.values import Level
 
 #: Numbers that the core gives to every rule that asks, beside the method's own options.
 GIVEN = {

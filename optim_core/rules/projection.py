@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from optim_core.rules.values import Value
-from optim_core.rules.vocabulary import Operand, amax, dot, maximum, norm, size, sqrt, square, where
+from optim_core.rules.values import Operand, Value
+from optim_core.rules.vocabulary import amax, dot, maximum, norm, size, sqrt, square, where
 
 
 def tangential(d: Value, p: Value, g: Value, *, delta: Operand, eps: Operand) -> tuple[Value, Value]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from optim_core.rules.values import Level, Trace, Value
+from optim_core.rules.trace import Trace
+from optim_core.rules.values import Level, Value
 
 Rounding: TypeAlias = Literal["nearest", "stochastic", "kahan"]
 

@@ -5,7 +5,8 @@ reductions say over what: ``norm(g)`` is one number a tensor, ``norm(g, over="ro
 (index of dimension 0), ``total(...)`` one for all parameters of all groups.
 
 Example:
-    >>> from optim_core.rules.values import Level, Trace
+    >>> from optim_core.rules.trace import Trace
+    >>> from optim_core.rules.values import Level
     >>> trace = Trace({"lr": 0.1})
     >>> p, g = (trace.input(name, Level.ELEMENT) for name in "pg")
     >>> p - trace.input("lr", Level.HOST) * g / norm(g)
@@ -17,9 +18,9 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from optim_core.errors import RuleError
-from optim_core.rules.values import HOST_OPERATIONS, Level, Value
+from optim_core.rules.arithmetic import HOST_OPERATIONS
+from optim_core.rules.values import Level, Operand, Value
 
-Operand: TypeAlias = Value | float
 Over: TypeAlias = Literal["row", "tensor"]
 
 _OVER = {"row": Level.ROW, "tensor": Level.TENSOR}

@@ -20,8 +20,9 @@ from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.rules.compose import Settings, decayed, entering, offers_of, transformed, update_of
 from optim_core.rules.graph import Graph, Home
 from optim_core.rules.options import scalars, split
+from optim_core.rules.trace import Trace
 from optim_core.rules.transform import Transform, acting
-from optim_core.rules.values import Level, Trace, Value
+from optim_core.rules.values import Level, Value
 from optim_core.wrapping.torch_rules import Reading, reading_of
 from optim_core.wrapping.wrapper import Wrapper
 

@@ -32,7 +32,7 @@ from optim_core.rules import (
     total,
     where,
 )
-from optim_core.rules.graph import Graph, Home
+from optim_core.rules.graph import Extent, Graph
 from optim_core.rules.trace import Trace
 from optim_core.rules.values import Level, Value
 
@@ -44,13 +44,13 @@ ARGUMENTS |= {"uniform": 3, **dict.fromkeys(("tanh", "sigmoid", "not", "bfloat16
 #: Every n-th element is what sampled values and states hold.
 EVERY = 3
 HOMES = {
-    "p": Home(Level.ELEMENT),
-    "g": Home(Level.ELEMENT),
-    "a": Home(Level.ELEMENT),
-    "b": Home(Level.ELEMENT),
-    "sampled": Home(Level.ELEMENT, EVERY),
-    "row": Home(Level.ROW),
-    "tensor": Home(Level.TENSOR),
+    "p": Extent(Level.ELEMENT),
+    "g": Extent(Level.ELEMENT),
+    "a": Extent(Level.ELEMENT),
+    "b": Extent(Level.ELEMENT),
+    "sampled": Extent(Level.ELEMENT, EVERY),
+    "row": Extent(Level.ROW),
+    "tensor": Extent(Level.TENSOR),
 }
 WRITTEN = ("p", "a", "b", "sampled", "row", "tensor")
 WHOLE = {"whole": 0.7}
@@ -109,7 +109,7 @@ class Recipe:
         return Graph(outputs, whole, trace, {name: HOMES[name] for name in outputs})
 
 
-def _chosen(values: Sequence[Value], home: Home, k: int) -> Value:
+def _chosen(values: Sequence[Value], home: Extent, k: int) -> Value:
     fitting = [v for v in values if v.level > home.level or (v.level == home.level and v.every == home.every)]
     fitting = [v for v in fitting if v.level > Level.ROW or v.every == home.every]
     return fitting[k % len(fitting)]

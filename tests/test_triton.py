@@ -26,7 +26,7 @@ from optim_core.engines.triton.source import TILE, source
 from optim_core.errors import EngineUnavailable
 from optim_core.rules import amax, dot, lerp, mean, norm, square, total
 from optim_core.rules.arithmetic import HOST_OPERATIONS
-from optim_core.rules.graph import Graph, Home
+from optim_core.rules.graph import Extent, Graph
 from optim_core.rules.trace import Trace
 from optim_core.rules.values import Level, Value
 
@@ -85,7 +85,7 @@ def on_special(make: Any, count: int, real: torch.dtype, runs: str) -> Tensor:
     trace = Trace({})
     inputs = [trace.input(name, Level.ELEMENT) for name in ("p", "g", "a")[:count]]
     made = trace.number(make(*inputs))
-    graph = Graph({"b": made}, {}, trace, {"b": Home(Level.ELEMENT)})
+    graph = Graph({"b": made}, {}, trace, {"b": Extent(Level.ELEMENT)})
     columns = torch.cartesian_prod(*[torch.tensor(SPECIAL, dtype=real)] * count).reshape(-1, count).unbind(1)
     buffers = {name: [x.clone()] for name, x in zip(("p", "g", "a"), columns, strict=False)}
     buffers["b"] = [torch.zeros_like(buffers["p"][0])]
@@ -119,7 +119,7 @@ def test_a_reduction_of_nan_and_inf(reduce: Any, over: str) -> None:
     for special in (math.nan, math.inf, -math.inf):
         trace = Trace({})
         p = trace.input("p", Level.ELEMENT)
-        graph = Graph({"p": p * 0 + reduce(p, over)}, {}, trace, {"p": Home(Level.ELEMENT)})
+        graph = Graph({"p": p * 0 + reduce(p, over)}, {}, trace, {"p": Extent(Level.ELEMENT)})
         x = torch.ones(3, 1200, dtype=torch.float64)
         x[1, 1100] = special
         got, wanted = (stepped(graph, {"p": [x]}, torch.float64, runs) for runs in ("triton", "eager"))
@@ -129,7 +129,7 @@ def test_a_reduction_of_nan_and_inf(reduce: Any, over: str) -> None:
 @needs_triton
 def test_bfloat16_is_rounded_to_the_nearest() -> None:
     trace = Trace({})
-    graph = Graph({"p": trace.input("a", Level.ELEMENT)}, {}, trace, {"p": Home(Level.ELEMENT)})
+    graph = Graph({"p": trace.input("a", Level.ELEMENT)}, {}, trace, {"p": Extent(Level.ELEMENT)})
     bits = torch.arange(0, 1 << 32, 65521, dtype=torch.int64)
     x = torch.where(bits < 1 << 31, bits, bits - (1 << 32)).to(torch.int32).view(torch.float32)
     buffers = {"p": [torch.zeros(len(x), dtype=torch.bfloat16)], "a": [x]}
@@ -208,7 +208,7 @@ def test_one_launch_a_sweep_whatever_the_number_of_tensors(monkeypatch: pytest.M
     p, g = (trace.input(name, Level.ELEMENT) for name in "pg")
     for count in (1, 30):
         launches.clear()
-        graph = Graph({"p": p - g / norm(g)}, {}, trace, {"p": Home(Level.ELEMENT)})
+        graph = Graph({"p": p - g / norm(g)}, {}, trace, {"p": Extent(Level.ELEMENT)})
         stepped(graph, {name: [torch.ones(5)] * count for name in "pg"}, torch.float32, "triton")
         assert launches == {"sweep0": 1, "stage1": 1, "sweep1": 1}
 

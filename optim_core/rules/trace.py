@@ -64,6 +64,7 @@ class Trace:
 
     Attributes:
         guards: the decisions taken.
+        shape_facts: what the rule has asked of the parameter's shape, with the answers.
         totals: the sums over all parameters, in the order in which the rule asked for them.
         calls: the calls of functions of stacks, in order.
         offers: collects what the rule names for transforms to act on; None where nobody wants to know.
@@ -76,7 +77,7 @@ class Trace:
         self.offers: Offers | None = None
         self._host = host
         self._shape = shape
-        self._shape_facts: dict[Callable[[Sequence[int]], int], int] = {}
+        self.shape_facts: dict[Callable[[Sequence[int]], int], int] = {}
         self._values: dict[_Key, Value] = {}
         self._decisions: set[tuple[int, Callable[[float], float]]] = set()
 
@@ -162,8 +163,8 @@ class Trace:
 
     def shape_fact(self, fact: Callable[[Sequence[int]], int]) -> int:
         """A number that follows from the parameter's shape; the trace remembers it, see :meth:`fits`."""
-        self._shape_facts[fact] = fact(self._shape)
-        return self._shape_facts[fact]
+        self.shape_facts[fact] = fact(self._shape)
+        return self.shape_facts[fact]
 
     def decide(self, value: Value, use: str, kind: Callable[[float], float]) -> float:
         """The outcome of ``kind(value)`` for a HOST value; the trace remembers it as a guard, see :meth:`holds`.
@@ -188,7 +189,7 @@ class Trace:
 
     def fits(self, shape: Sequence[int]) -> bool:
         """True if the rule would take the same branches for a parameter of this shape."""
-        return all(fact(shape) == number for fact, number in self._shape_facts.items())
+        return all(fact(shape) == number for fact, number in self.shape_facts.items())
 
     def _lift(self, op: str, x: object) -> Value:
         if isinstance(x, Value):

@@ -30,7 +30,7 @@ from optim_core.rules.arithmetic import MASKS
 
 
 class Level(IntEnum):
-    """How many numbers a value has; smaller is finer."""
+    """Where a value has a number of its own: in each element, row, tensor ...; smaller is finer."""
 
     OWN = -1
     ELEMENT = 0
@@ -41,7 +41,7 @@ class Level(IntEnum):
 
 
 class _Trace(Protocol):
-    """What values and words ask of their trace (:class:`optim_core.rules.trace.Trace`), which stands above them."""
+    """The part of :class:`optim_core.rules.trace.Trace`, which stands above this module, that values and words use."""
 
     totals: list[Value]
     #: an :class:`optim_core.rules.offers.Offers`, which stands above values too; or None

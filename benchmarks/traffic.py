@@ -73,7 +73,7 @@ def bytes_moved(optimizer: object, shapes: Iterable[Shape]) -> int:
 
 def _touched(graph: Graph, shape: Shape) -> int:
     read = [Extent(v.level, v.every) for v in graph.values if v.op == "input" and v.level <= Level.TENSOR]
-    return sum(numbers(home.level, shape, home.every) for home in (*read, *graph.extents.values()))
+    return sum(numbers(extent.level, shape, extent.every) for extent in (*read, *graph.extents.values()))
 
 
 def _declared(optimizer: RuleOptimizer, shape: Shape) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from engines import needs_compiler, needs_gpu, needs_triton
-from graphs import ARGUMENTS, HOMES, RECIPES, SHAPES, SPECIAL, WORDS, Recipe, assert_alike, stepped, tensors
+from graphs import ARGUMENTS, EXTENTS, RECIPES, SHAPES, SPECIAL, WORDS, Recipe, assert_alike, stepped, tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -249,7 +249,7 @@ def test_a_cpu_without_the_interpreter_is_refused(monkeypatch: pytest.MonkeyPatc
 def test_a_gpu_with_the_interpreter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_missing", lambda: None)
     monkeypatch.setattr(engine, "interpreting", lambda: True)
-    reason = engine.obstacle({"p": torch.ones(3, device="meta")}, {"p": HOMES["p"]}, torch.float32)
+    reason = engine.obstacle({"p": torch.ones(3, device="meta")}, {"p": EXTENTS["p"]}, torch.float32)
     assert reason == "p is on meta, and Triton's interpreter (TRITON_INTERPRET) works on a CPU only"
 
 
@@ -316,7 +316,7 @@ def test_an_operation_compiles_for_a_gpu(op: str) -> None:
     inputs = [trace.input(name, Level.ELEMENT) for name in ("p", "g", "a")]
     outputs = {"p": trace.number(trace.apply(op, *inputs[: ARGUMENTS.get(op, 2)]))}
     for dtype in (torch.float32, torch.float64):
-        for text in texts(Graph(outputs, {}, trace, {"p": HOMES["p"]}), dtype):
+        for text in texts(Graph(outputs, {}, trace, {"p": EXTENTS["p"]}), dtype):
             assembled(text, align=1, columns=1)
 
 
@@ -325,7 +325,7 @@ def test_what_is_compiled_is_exact_and_loads_16_bytes_at_a_time() -> None:
     trace = Trace({})
     p, g, a = (trace.input(name, Level.ELEMENT) for name in "pga")
     new = lerp(square(g), a, 0.9)
-    graph = Graph({"p": p - g / new**0.5, "a": new}, {}, trace, {"p": HOMES["p"], "a": HOMES["a"]})
+    graph = Graph({"p": p - g / new**0.5, "a": new}, {}, trace, {"p": EXTENTS["p"], "a": EXTENTS["a"]})
     (text,) = texts(graph, torch.float32)
     ptx = assembled(text, align=16, columns=1)["sweep0"]
     assert "div.rn.f32" in ptx

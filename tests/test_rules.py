@@ -309,6 +309,8 @@ def test_equal_transforms_have_tensors_numbers_and_exclusions_of_their_own() -> 
         optimizer.minimize(lambda: params[0].sum() + params[1].sum())
     kept = [{p: tensors["multiple"].item() for p, tensors in keeper.memory.items()} for keeper in keepers]
     assert kept == [{params[0]: 6.0, params[1]: 10.0}, {params[0]: 9.0}]
+    with pytest.raises(RuleError, match="Multiple needs a keeper for multiple, factor"):
+        optimizer.add_transform(Multiple())
 
 
 def test_a_transform_knows_what_it_overrides() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from optim_core.errors import RuleError
 from optim_core.rules.offers import Denominator, Offers
 from optim_core.rules.values import Value
 
@@ -108,11 +109,23 @@ class Attachment:
         transform: what is composed with the rule.
         excluded: the parameters that it leaves alone; the set may grow with the optimizer's groups.
         keeper: keeps its tensors and has its numbers; None if it needs neither.
+
+    Raises:
+        RuleError: the transform keeps tensors or takes numbers, and there is no keeper.
     """
 
     transform: Transform
     excluded: Collection[object] = ()
     keeper: Keeper | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a transform without the keeper that it needs."""
+        names = (*self.transform.keeps, *self.transform.numbers)
+        if names and self.keeper is None:
+            raise RuleError(
+                f"{type(self.transform).__name__} needs a keeper for {', '.join(names)}: "
+                "optimizer.add_transform(transform, keeper)"
+            )
 
 
 def transforms_for(attachments: Sequence[Attachment], p: object) -> tuple[Transform, ...]:

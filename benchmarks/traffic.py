@@ -15,8 +15,9 @@ from torch.nn import Parameter
 
 from benchmarks.shapes import Shape
 from optim_core import RuleOptimizer
-from optim_core.rules.graph import Graph, Home
-from optim_core.rules.values import REDUCTIONS, Level
+from optim_core.rules.arithmetic import REDUCTIONS
+from optim_core.rules.graph import Extent, Graph
+from optim_core.rules.values import Level
 
 #: ``elementwise``: every element by itself; ``reductions``: sums over rows, tensors or the model as well;
 #: ``matrices``: torch operations on stacks of matrices (or a class that is no RuleOptimizer), where arithmetic counts
@@ -71,8 +72,8 @@ def bytes_moved(optimizer: object, shapes: Iterable[Shape]) -> int:
 
 
 def _touched(graph: Graph, shape: Shape) -> int:
-    read = [Home(v.level, v.every) for v in graph.values if v.op == "input" and v.level <= Level.TENSOR]
-    return sum(numbers(home.level, shape, home.every) for home in (*read, *graph.homes.values()))
+    read = [Extent(v.level, v.every) for v in graph.values if v.op == "input" and v.level <= Level.TENSOR]
+    return sum(numbers(extent.level, shape, extent.every) for extent in (*read, *graph.extents.values()))
 
 
 def _declared(optimizer: RuleOptimizer, shape: Shape) -> int:

@@ -9,7 +9,7 @@ import torch
 
 from optim_core.engines import triton
 from optim_core.engines.triton.kernel import interpreting
-from optim_core.rules.graph import Home
+from optim_core.rules.graph import Extent
 from optim_core.rules.values import Level
 
 
@@ -18,7 +18,7 @@ def _unless(obstacle: str | None) -> pytest.MarkDecorator:
 
 
 def _obstacle(device: str) -> str | None:
-    return triton.obstacle({"p": torch.zeros(1, device=device)}, {"p": Home(Level.ELEMENT)}, torch.float32)
+    return triton.obstacle({"p": torch.zeros(1, device=device)}, {"p": Extent(Level.ELEMENT)}, torch.float32)
 
 
 def _compiler_obstacle() -> str | None:

@@ -32,8 +32,9 @@ from optim_core.rules import (
     total,
     where,
 )
-from optim_core.rules.graph import Graph, Home
-from optim_core.rules.values import Level, Trace, Value
+from optim_core.rules.graph import Extent, Graph
+from optim_core.rules.trace import Trace
+from optim_core.rules.values import Level, Value
 
 #: Numbers that operations have a case of their own for.
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, 1e-30, math.inf, -math.inf, math.nan]
@@ -42,14 +43,14 @@ ARGUMENTS = {"where": 3, "lerp": 3, **dict.fromkeys(("neg", "abs", "square", "si
 ARGUMENTS |= {"uniform": 3, **dict.fromkeys(("tanh", "sigmoid", "not", "bfloat16"), 1)}
 #: Every n-th element is what sampled values and states hold.
 EVERY = 3
-HOMES = {
-    "p": Home(Level.ELEMENT),
-    "g": Home(Level.ELEMENT),
-    "a": Home(Level.ELEMENT),
-    "b": Home(Level.ELEMENT),
-    "sampled": Home(Level.ELEMENT, EVERY),
-    "row": Home(Level.ROW),
-    "tensor": Home(Level.TENSOR),
+EXTENTS = {
+    "p": Extent(Level.ELEMENT),
+    "g": Extent(Level.ELEMENT),
+    "a": Extent(Level.ELEMENT),
+    "b": Extent(Level.ELEMENT),
+    "sampled": Extent(Level.ELEMENT, EVERY),
+    "row": Extent(Level.ROW),
+    "tensor": Extent(Level.TENSOR),
 }
 WRITTEN = ("p", "a", "b", "sampled", "row", "tensor")
 WHOLE = {"whole": 0.7}
@@ -95,22 +96,22 @@ class Recipe:
 
     def graph(self) -> Graph:
         trace = Trace(HOST)
-        values = [trace.input(name, *home) for name, home in HOMES.items()]
+        values = [trace.input(name, *extent) for name, extent in EXTENTS.items()]
         for word, i, j in self.words:
             try:
                 values.append(WORDS[word](values[i % len(values)], values[j % len(values)]))
             except RuleError:  # sampled and full values do not meet, and a level is reduced upwards only
                 continue
-        outputs = {name: _chosen(values, HOMES[name], k) for name, k in self.results.items()}
+        outputs = {name: _chosen(values, EXTENTS[name], k) for name, k in self.results.items()}
         outputs = {name: v for name, v in outputs.items() if not (v.op == "input" and v.name == name)}
         shared = [trace.input("whole", Level.WHOLE), *(v for v in values if v.level is Level.WHOLE)]
         whole = {"whole": shared[self.whole % len(shared)]}
-        return Graph(outputs, whole, trace, {name: HOMES[name] for name in outputs})
+        return Graph(outputs, whole, trace, {name: EXTENTS[name] for name in outputs})
 
 
-def _chosen(values: Sequence[Value], home: Home, k: int) -> Value:
-    fitting = [v for v in values if v.level > home.level or (v.level == home.level and v.every == home.every)]
-    fitting = [v for v in fitting if v.level > Level.ROW or v.every == home.every]
+def _chosen(values: Sequence[Value], extent: Extent, k: int) -> Value:
+    fitting = [v for v in values if v.level > extent.level or (v.level == extent.level and v.every == extent.every)]
+    fitting = [v for v in fitting if v.level > Level.ROW or v.every == extent.every]
     return fitting[k % len(fitting)]
 
 
@@ -131,17 +132,17 @@ def tensors(shapes: Sequence[tuple[int, ...]], dtypes: Mapping[str, torch.dtype]
     generator = torch.Generator().manual_seed(seed)
 
     def made(name: str, shape: tuple[int, ...]) -> Tensor:
-        home = HOMES[name]
+        extent = EXTENTS[name]
         numbers = torch.Size(shape).numel()
-        if home.every > 1:
-            shape = (-(-numbers // home.every),)
-        elif home.level is Level.ROW:
+        if extent.every > 1:
+            shape = (-(-numbers // extent.every),)
+        elif extent.level is Level.ROW:
             shape = (*shape[:1], *(1 for _ in shape[1:]))
-        elif home.level is Level.TENSOR:
+        elif extent.level is Level.TENSOR:
             shape = ()
         return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtypes.get(name, dtypes["states"]))
 
-    return {name: [made(name, shape) for shape in shapes] for name in HOMES}
+    return {name: [made(name, shape) for shape in shapes] for name in EXTENTS}
 
 
 def stepped(graph: Graph, buffers: Mapping[str, Sequence[Tensor]], real: torch.dtype, engine: str) -> dict[str, Any]:

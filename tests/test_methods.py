@@ -28,7 +28,8 @@ from optim_core.catalog.specs import OptimizerSpec
 from optim_core.cli.app import app
 from optim_core.errors import InvalidOption, SparseGradient, UnknownOption
 from optim_core.optimizers import closures
-from optim_core.rules.values import Level, Trace, Value
+from optim_core.rules.trace import Trace
+from optim_core.rules.values import Level, Value
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 

@@ -40,9 +40,9 @@ from optim_core.rules import (
     square,
     total,
 )
-from optim_core.rules.compose import Buffer, Settings, compose
+from optim_core.rules.arithmetic import HOST_OPERATIONS
+from optim_core.rules.compose import Buffer, CompositionSettings, compose
 from optim_core.rules.graph import Graph
-from optim_core.rules.values import HOST_OPERATIONS
 from optim_core.wrapping.offerings import offered
 from optim_core.wrapping.torch_rules import reading_of
 
@@ -108,7 +108,7 @@ def outside(p: Value, g: Value, exp_avg_sq: Value, *, lr: Value, eps: Value, ste
 def traced(rule: Any, *transforms: Transform) -> Graph:
     trace = Trace({"lr": 0.1, "eps": 1e-8, "step": 3.0}, (2, 2))
     numbers = {name: trace.input(name, Level.HOST) for name in ("lr", "eps", "step")}
-    settings = Settings(None, fixed_decay=False, maximize=False, transforms=transforms)
+    settings = CompositionSettings(None, fixed_decay=False, maximize=False, transforms=transforms)
     return compose(rule, trace, [Buffer("exp_avg_sq", Level.ELEMENT, True)], numbers, list(numbers), settings)
 
 

@@ -15,7 +15,7 @@ import optim_core
 from optim_core.catalog.registry import load_class
 from optim_core.catalog.specs import OptimizerSpec
 from optim_core.errors import InvalidOption
-from optim_core.rules.values import uniform
+from optim_core.rules.arithmetic import uniform
 
 WAYS = [{"engine": "eager"}, {"foreach": True}, {"foreach": False}, {"engine": "native"}]
 #: Those and Triton's interpreter, where that is at hand.

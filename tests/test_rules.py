@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import doctest
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,9 +26,12 @@ from optim_core.engines.host import function
 from optim_core.engines.run import run
 from optim_core.errors import RuleError
 from optim_core.methods.declarations import extra
-from optim_core.rules.graph import Graph, Home
+from optim_core.rules.arithmetic import HOST_OPERATIONS, LOGICAL
+from optim_core.rules.graph import Extent, Graph
 from optim_core.rules.stacked import stacked
-from optim_core.rules.values import HOST_OPERATIONS, LOGICAL, Level, Trace, Value, evaluate
+from optim_core.rules.trace import Trace, evaluate
+from optim_core.rules.transform import Transform
+from optim_core.rules.values import Level, Value
 from optim_core.rules.vocabulary import (
     amax,
     clamp,
@@ -69,7 +76,7 @@ def graph_of(outputs: dict[str, int], steps: list[tuple[int, int, int]]) -> tupl
         values.append(WORDS[word][0](values[i % len(values)], values[j % len(values)]))
     chosen = {name: values[k % len(values)] for name, k in outputs.items()}
     changed = {n: v for n, v in chosen.items() if not (v.op == "input" and v.name == n)}
-    return Graph(changed, {}, trace, dict.fromkeys(changed, Home(Level.ELEMENT))), trace
+    return Graph(changed, {}, trace, dict.fromkeys(changed, Extent(Level.ELEMENT))), trace
 
 
 def reference(
@@ -191,6 +198,29 @@ def test_level_and_number_of_a_state_may_follow_from_options(scale: str, shape: 
     assert optimizer.state_bytes() == 3 * w.nbytes + optimizer.state[w]["largest"].nbytes
 
 
+def test_the_worked_example_of_the_documentation() -> None:
+    page = Path(__file__).parent.parent / "docs" / "compiler.md"
+    assert doctest.testfile(str(page), module_relative=False).failed == 0
+
+
+def test_a_graph_lists_calls_of_functions_of_stacks() -> None:
+    @stacked("element", "own")
+    def whiten(g: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
+        return g, Q
+
+    trace = Trace({"lr": 0.1}, (2, 2))
+    p, g = (trace.input(name, Level.ELEMENT) for name in "pg")
+    u, Q = whiten(g, trace.input("Q", Level.OWN))
+    graph = Graph({"p": p - trace.input("lr", Level.HOST) * u}, {}, trace, {"p": Extent(Level.ELEMENT)}, {"Q": Q})
+    assert str(graph).splitlines() == [
+        "CALL     call0.0, call0.1 = whiten(g, Q)",
+        "ELEMENT  v0 = mul(lr, call0.0)",
+        "ELEMENT  v1 = sub(p, v0)",
+        "WRITE    p <- v1",
+        "WRITE    Q <- call0.1",
+    ]
+
+
 def symbols() -> tuple[Value, Value]:
     trace = Trace({"lr": 0.1})
     return trace.input("p", Level.ELEMENT), trace.input("lr", Level.HOST)
@@ -251,6 +281,41 @@ def test_a_rule_that_does_not_fit_its_declarations() -> None:
     with pytest.raises(RuleError, match="returns 1 values instead of p and 1 states"):
         Short([w]).minimize(w.sum)
     assert w.tolist() == [1.0, 1.0]
+
+
+@dataclass(frozen=True)
+class Multiple(Transform):
+    keeps = ("multiple",)
+    numbers = ("factor",)
+
+    def keep(self, new_p: Value, old: Sequence[Value], options: Mapping[str, Any]) -> Sequence[Value]:
+        return [options["factor"] * new_p]
+
+
+def test_equal_transforms_have_tensors_numbers_and_exclusions_of_their_own() -> None:
+    class Descent(RuleOptimizer):
+        lr: float = hyper(1.0, "step size", ge=0)
+
+        @staticmethod
+        def rule(p: Value, g: Value, *, lr: Value) -> Value:
+            return p - lr * g
+
+    params = [Parameter(torch.tensor([5.0])), Parameter(torch.tensor([7.0]))]
+    optimizer = Descent(params)
+    keepers = [SimpleNamespace(memory={}, numbers=lambda x=x: {"factor": x}) for x in (2.0, 3.0)]
+    for keeper, excluded in zip(keepers, (set(), {params[1]}), strict=True):
+        optimizer.add_transform(Multiple(), keeper, excluded=excluded)
+    for _ in range(2):
+        optimizer.minimize(lambda: params[0].sum() + params[1].sum())
+    kept = [{p: tensors["multiple"].item() for p, tensors in keeper.memory.items()} for keeper in keepers]
+    assert kept == [{params[0]: 6.0, params[1]: 10.0}, {params[0]: 9.0}]
+    with pytest.raises(RuleError, match="Multiple needs a keeper for multiple, factor"):
+        optimizer.add_transform(Multiple())
+
+
+def test_a_transform_knows_what_it_overrides() -> None:
+    assert Multiple().overrides("update", "keep")
+    assert not Multiple().overrides("update", "denominator")
 
 
 @pytest.mark.parametrize("foreach", [True, False])

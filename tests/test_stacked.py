@@ -174,7 +174,7 @@ def test_what_a_trace_refuses() -> None:
         called(g, lr)
     with pytest.raises(RuleError, match=r"not norm\(g\): give numbers by keyword"):
         called(g, norm(g))
-    with pytest.raises(RuleError, match=r"scale=norm\(g\) is no host number: give it by position"):
+    with pytest.raises(RuleError, match=r"scale=norm\(g\) is not a host number: give it by position"):
         called(g, scale=norm(g))
     with pytest.raises(RuleError, match=r"add: Q has a shape of its own: hand it to a function of stacks"):
         own + g

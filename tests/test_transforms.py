@@ -21,10 +21,10 @@ import optim_core
 from optim_core.catalog.registry import load_class
 from optim_core.errors import InvalidOption, SparseGradient, UnsupportedParameter, WrapperConflict
 from optim_core.rules import Level, Trace
+from optim_core.rules.arithmetic import REDUCTIONS
 from optim_core.rules.compose import Buffer, compose
 from optim_core.rules.graph import Graph
 from optim_core.rules.options import scalars, split
-from optim_core.rules.values import REDUCTIONS
 from optim_core.wrapping import transform_wrapper as transforming
 from optim_core.wrapping.transform_wrapper import TransformWrapper
 

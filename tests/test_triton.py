@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from engines import needs_compiler, needs_gpu, needs_triton
-from graphs import ARGUMENTS, HOMES, RECIPES, SHAPES, SPECIAL, WORDS, Recipe, assert_alike, stepped, tensors
+from graphs import ARGUMENTS, EXTENTS, RECIPES, SHAPES, SPECIAL, WORDS, Recipe, assert_alike, stepped, tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -25,8 +25,10 @@ from optim_core.engines.triton import engine, kernel
 from optim_core.engines.triton.source import TILE, source
 from optim_core.errors import EngineUnavailable
 from optim_core.rules import amax, dot, lerp, mean, norm, square, total
-from optim_core.rules.graph import Graph, Home
-from optim_core.rules.values import HOST_OPERATIONS, Level, Trace, Value
+from optim_core.rules.arithmetic import HOST_OPERATIONS
+from optim_core.rules.graph import Extent, Graph
+from optim_core.rules.trace import Trace
+from optim_core.rules.values import Level, Value
 
 #: By the type of parameters and gradients: that of arithmetic and states, and how closely engines agree.
 PRECISIONS = {
@@ -83,7 +85,7 @@ def on_special(make: Any, count: int, real: torch.dtype, runs: str) -> Tensor:
     trace = Trace({})
     inputs = [trace.input(name, Level.ELEMENT) for name in ("p", "g", "a")[:count]]
     made = trace.number(make(*inputs))
-    graph = Graph({"b": made}, {}, trace, {"b": Home(Level.ELEMENT)})
+    graph = Graph({"b": made}, {}, trace, {"b": Extent(Level.ELEMENT)})
     columns = torch.cartesian_prod(*[torch.tensor(SPECIAL, dtype=real)] * count).reshape(-1, count).unbind(1)
     buffers = {name: [x.clone()] for name, x in zip(("p", "g", "a"), columns, strict=False)}
     buffers["b"] = [torch.zeros_like(buffers["p"][0])]
@@ -117,7 +119,7 @@ def test_a_reduction_of_nan_and_inf(reduce: Any, over: str) -> None:
     for special in (math.nan, math.inf, -math.inf):
         trace = Trace({})
         p = trace.input("p", Level.ELEMENT)
-        graph = Graph({"p": p * 0 + reduce(p, over)}, {}, trace, {"p": Home(Level.ELEMENT)})
+        graph = Graph({"p": p * 0 + reduce(p, over)}, {}, trace, {"p": Extent(Level.ELEMENT)})
         x = torch.ones(3, 1200, dtype=torch.float64)
         x[1, 1100] = special
         got, wanted = (stepped(graph, {"p": [x]}, torch.float64, runs) for runs in ("triton", "eager"))
@@ -127,7 +129,7 @@ def test_a_reduction_of_nan_and_inf(reduce: Any, over: str) -> None:
 @needs_triton
 def test_bfloat16_is_rounded_to_the_nearest() -> None:
     trace = Trace({})
-    graph = Graph({"p": trace.input("a", Level.ELEMENT)}, {}, trace, {"p": Home(Level.ELEMENT)})
+    graph = Graph({"p": trace.input("a", Level.ELEMENT)}, {}, trace, {"p": Extent(Level.ELEMENT)})
     bits = torch.arange(0, 1 << 32, 65521, dtype=torch.int64)
     x = torch.where(bits < 1 << 31, bits, bits - (1 << 32)).to(torch.int32).view(torch.float32)
     buffers = {"p": [torch.zeros(len(x), dtype=torch.bfloat16)], "a": [x]}
@@ -206,7 +208,7 @@ def test_one_launch_a_sweep_whatever_the_number_of_tensors(monkeypatch: pytest.M
     p, g = (trace.input(name, Level.ELEMENT) for name in "pg")
     for count in (1, 30):
         launches.clear()
-        graph = Graph({"p": p - g / norm(g)}, {}, trace, {"p": Home(Level.ELEMENT)})
+        graph = Graph({"p": p - g / norm(g)}, {}, trace, {"p": Extent(Level.ELEMENT)})
         stepped(graph, {name: [torch.ones(5)] * count for name in "pg"}, torch.float32, "triton")
         assert launches == {"sweep0": 1, "stage1": 1, "sweep1": 1}
 
@@ -247,7 +249,7 @@ def test_a_cpu_without_the_interpreter_is_refused(monkeypatch: pytest.MonkeyPatc
 def test_a_gpu_with_the_interpreter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "_missing", lambda: None)
     monkeypatch.setattr(engine, "interpreting", lambda: True)
-    reason = engine.obstacle({"p": torch.ones(3, device="meta")}, {"p": HOMES["p"]}, torch.float32)
+    reason = engine.obstacle({"p": torch.ones(3, device="meta")}, {"p": EXTENTS["p"]}, torch.float32)
     assert reason == "p is on meta, and Triton's interpreter (TRITON_INTERPRET) works on a CPU only"
 
 
@@ -314,7 +316,7 @@ def test_an_operation_compiles_for_a_gpu(op: str) -> None:
     inputs = [trace.input(name, Level.ELEMENT) for name in ("p", "g", "a")]
     outputs = {"p": trace.number(trace.apply(op, *inputs[: ARGUMENTS.get(op, 2)]))}
     for dtype in (torch.float32, torch.float64):
-        for text in texts(Graph(outputs, {}, trace, {"p": HOMES["p"]}), dtype):
+        for text in texts(Graph(outputs, {}, trace, {"p": EXTENTS["p"]}), dtype):
             assembled(text, align=1, columns=1)
 
 
@@ -323,7 +325,7 @@ def test_what_is_compiled_is_exact_and_loads_16_bytes_at_a_time() -> None:
     trace = Trace({})
     p, g, a = (trace.input(name, Level.ELEMENT) for name in "pga")
     new = lerp(square(g), a, 0.9)
-    graph = Graph({"p": p - g / new**0.5, "a": new}, {}, trace, {"p": HOMES["p"], "a": HOMES["a"]})
+    graph = Graph({"p": p - g / new**0.5, "a": new}, {}, trace, {"p": EXTENTS["p"], "a": EXTENTS["a"]})
     (text,) = texts(graph, torch.float32)
     ptx = assembled(text, align=16, columns=1)["sweep0"]
     assert "div.rn.f32" in ptx

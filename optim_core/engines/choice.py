@@ -14,7 +14,7 @@ from optim_core.engines import layout as memory
 from optim_core.engines import native, triton
 from optim_core.engines.bucket import Bucket, Run
 from optim_core.errors import EngineUnavailable, InvalidOption
-from optim_core.rules.graph import Home
+from optim_core.rules.graph import Extent
 
 logger = logging.getLogger("optim_core")
 
@@ -41,7 +41,7 @@ class Compiled:
     name: str
     device: str
     virtue: str
-    obstacle: Callable[[Mapping[str, Tensor], Mapping[str, Home], torch.dtype], str | None]
+    obstacle: Callable[[Mapping[str, Tensor], Mapping[str, Extent], torch.dtype], str | None]
     prepare: Callable[[Bucket], None]
     error: type[Exception]
     remedy: str
@@ -114,7 +114,7 @@ def asked_for(engine: str) -> tuple[str, str]:
 
 
 def choose(
-    engine: str, foreach: bool | None, tensors: Mapping[str, Tensor], homes: Mapping[str, Home], real: torch.dtype
+    engine: str, foreach: bool | None, tensors: Mapping[str, Tensor], homes: Mapping[str, Extent], real: torch.dtype
 ) -> Choice:
     """The engine for one parameter.
 
@@ -143,7 +143,7 @@ def choose(
 
 
 def _automatic(
-    foreach: bool | None, tensors: Mapping[str, Tensor], homes: Mapping[str, Home], real: torch.dtype
+    foreach: bool | None, tensors: Mapping[str, Tensor], homes: Mapping[str, Extent], real: torch.dtype
 ) -> Choice:
     if foreach is not None:
         return Choice("eager", f"foreach={foreach} asked for")

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from optim_core.rules.arithmetic import HOST_OPERATIONS, SIGNS
 from optim_core.rules.graph import is_local, order
-from optim_core.rules.values import HOST_OPERATIONS, SIGNS, Level, Value
+from optim_core.rules.values import Level, Value
 
 #: Takes host numbers by name, states on level WHOLE by name, and totals by position.
 Compute: TypeAlias = Callable[[Mapping[str, float], Mapping[str, Any], Mapping[int, float]], list[float]]
@@ -20,7 +21,7 @@ def function(values: Sequence[Value]) -> Compute:
     """A function that computes some shared values.
 
     Example:
-        >>> from optim_core.rules.values import Trace
+        >>> from optim_core.rules.trace import Trace
         >>> trace = Trace({"lr": 0.0})
         >>> lr = trace.input("lr", Level.HOST)
         >>> function([1 - lr * lr, lr])({"lr": 0.5}, {}, {})

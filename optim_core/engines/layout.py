@@ -8,11 +8,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 import torch
 from torch import Tensor
 
-from optim_core.rules.graph import Home
+from optim_core.rules.graph import Extent
 from optim_core.rules.values import Level
 
 
-def obstacle(buffers: Mapping[str, Tensor], homes: Mapping[str, Home], dtypes: Collection[torch.dtype]) -> str | None:
+def obstacle(buffers: Mapping[str, Tensor], homes: Mapping[str, Extent], dtypes: Collection[torch.dtype]) -> str | None:
     """Why a parameter cannot be worked on as plain memory, or None if it can.
 
     Args:
@@ -33,7 +33,7 @@ def _of_kind(buffers: Mapping[str, Tensor], dtypes: Collection[torch.dtype]) -> 
             yield f"{name} is no plain memory"
 
 
-def _of_layout(buffers: Mapping[str, Tensor], homes: Mapping[str, Home]) -> Iterator[str]:
+def _of_layout(buffers: Mapping[str, Tensor], homes: Mapping[str, Extent]) -> Iterator[str]:
     p = buffers["p"]
     kinds = set(homes.values())
     if not _is_dense(p):

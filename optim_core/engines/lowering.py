@@ -17,8 +17,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from optim_core.rules.graph import Graph, Home, is_local, order
-from optim_core.rules.values import REDUCTIONS, Level, Value
+from optim_core.rules.arithmetic import REDUCTIONS
+from optim_core.rules.graph import Extent, Graph, is_local, order
+from optim_core.rules.values import Level, Value
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Output:
     """A buffer that is written, and its new value, which may live on a coarser level than the buffer."""
 
     name: str
-    home: Home
+    home: Extent
     value: Value
 
 
@@ -95,7 +96,7 @@ class Program:
     scalars: tuple[Value, ...]
     totals: tuple[Value, ...]
     outputs: tuple[Output, ...]
-    buffers: Mapping[str, Home]
+    buffers: Mapping[str, Extent]
     values: tuple[Value, ...]
 
     @cached_property
@@ -126,7 +127,7 @@ def domain_of(reduction: Value) -> int:
 
 def update_program(graph: Graph) -> Program:
     """The pass that writes."""
-    return _program([Output(name, graph.homes[name], value) for name, value in graph.outputs.items()], ())
+    return _program([Output(name, graph.extents[name], value) for name, value in graph.outputs.items()], ())
 
 
 def total_program(graph: Graph, together: Sequence[int]) -> Program:
@@ -155,7 +156,7 @@ def _program(outputs: Sequence[Output], totals: tuple[Value, ...]) -> Program:
         scalars=tuple({v.index: v for v in shared if v.op != "constant"}.values()),
         totals=totals,
         outputs=tuple(out for out in outputs if out.home.level is Level.TENSOR),
-        buffers={v.name: Home(v.level, v.every) for v in values if v.op == "input"}
+        buffers={v.name: Extent(v.level, v.every) for v in values if v.op == "input"}
         | {out.name: out.home for out in outputs},
         values=tuple(values),
     )

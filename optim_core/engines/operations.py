@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from optim_core.engines.sharded import full_tensor, gathered, placed_like
-from optim_core.rules.values import REDUCTIONS, Level, Value
+from optim_core.rules.arithmetic import REDUCTIONS
+from optim_core.rules.values import Level, Value
 
 _TORCH: dict[str, Callable[..., Tensor]] = {
     "add": torch.add,
@@ -53,7 +54,7 @@ def _stochastic_bfloat16(x: Tensor, draw: Tensor) -> Tensor:
 
 
 def _uniform(like: Tensor, seed: Tensor, salt: Tensor) -> Tensor:
-    """`optim_core.rules.values.uniform` for every element."""
+    """`optim_core.rules.arithmetic.uniform` for every element."""
     low = 0xFFFFFFFF
     x = torch.arange(like.numel(), device=like.device).reshape(like.shape) * 0x9E3779B9
     x = (x + full_tensor(salt).long() * 0x85EBCA6B + full_tensor(seed).long() * 0xC2B2AE35) & low

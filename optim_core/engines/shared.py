@@ -11,7 +11,8 @@ from torch import Tensor
 from optim_core.engines.bucket import Bucket
 from optim_core.engines.operations import on_tensor
 from optim_core.engines.tensors import total_dtype
-from optim_core.rules.values import Level, Value, evaluate
+from optim_core.rules.trace import evaluate
+from optim_core.rules.values import Level, Value
 
 Environment: TypeAlias = dict[int, Any]  # value index -> 0-d tensor (level WHOLE) or float (HOST)
 

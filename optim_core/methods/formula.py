@@ -16,9 +16,10 @@ from optim_core.engines.choice import choose, settle
 from optim_core.engines.run import run
 from optim_core.engines.tensors import compute_dtype, real
 from optim_core.errors import RuleError
-from optim_core.rules.graph import Graph, Home
+from optim_core.rules.graph import Extent, Graph
 from optim_core.rules.options import scalars, split
-from optim_core.rules.values import Level, Trace, Value
+from optim_core.rules.trace import Trace
+from optim_core.rules.values import Level, Value
 
 _kind = operator.attrgetter("__class__", "dtype")
 
@@ -143,7 +144,7 @@ class Formula:
                 continue
             graph = self._graph(host, fixed, p.shape)
             graphs[id(graph)] = graph
-            homes = {"p": Home(Level.ELEMENT), **graph.buffers}
+            homes = {"p": Extent(Level.ELEMENT), **graph.buffers}
             tensors = {name: columns[name][i] for name in homes}
             choice = choose(*self._asked, tensors, homes, compute_dtype(p))
             together[id(graph), choice, p.device, tuple(x.dtype for x in tensors.values())].append(i)
@@ -178,7 +179,7 @@ class Formula:
             new = trace.number(value) if isinstance(value, Value) else trace.constant(value)
             if new is not buffers[name]:
                 outputs[name] = new
-        return Graph(outputs, {}, trace, dict.fromkeys(outputs, Home(Level.ELEMENT)))
+        return Graph(outputs, {}, trace, dict.fromkeys(outputs, Extent(Level.ELEMENT)))
 
 
 _Fixed = tuple[tuple[str, Any], ...]

@@ -15,12 +15,13 @@ from torch import Tensor
 from optim_core.errors import InvalidOption, RuleError, UnknownOption
 from optim_core.methods.declarations import ROUNDING_STATES, Extra, Group, Hyper, State, named
 from optim_core.names import nearest
-from optim_core.rules.compose import Buffer, Settings, compose
+from optim_core.rules.compose import Buffer, CompositionSettings, compose
 from optim_core.rules.graph import Graph
 from optim_core.rules.options import GIVEN, scalars, split
 from optim_core.rules.rounding import Rounding
+from optim_core.rules.trace import Trace
 from optim_core.rules.transform import Transform
-from optim_core.rules.values import Level, Trace
+from optim_core.rules.values import Level
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,14 +131,16 @@ class Method:
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         return f"{self.name} has no option {name!r}.{hint} It takes: {', '.join(self.hypers)}"
 
-    def settings(self, group: Group, transforms: tuple[Transform, ...], *, rounds: bool = False) -> Settings:
+    def settings(self, group: Group, transforms: tuple[Transform, ...], *, rounds: bool = False) -> CompositionSettings:
         """What the composition needs of a group's options; ``rounds``: whether they are bfloat16 parameters."""
         weight_decay = self.hypers.get("weight_decay")
         decay = weight_decay.decay if weight_decay else None
         if decay and "decoupled_weight_decay" in self.hypers:
             decay = "decoupled" if group["decoupled_weight_decay"] else "l2"
         rounding: Rounding = group["rounding"] if rounds else "nearest"
-        return Settings(decay, bool(group.get("fixed_decay", False)), bool(group["maximize"]), transforms, rounding)
+        return CompositionSettings(
+            decay, bool(group.get("fixed_decay", False)), bool(group["maximize"]), transforms, rounding
+        )
 
     def check_rounding(self, group: Group, params: Sequence[Tensor]) -> None:
         """Refuse a way of rounding that cannot be had for some parameters.

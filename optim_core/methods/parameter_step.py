@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from optim_core.engines.tensors import real
+from optim_core.rules.graph import Place
 from optim_core.rules.transform import Transform
 
 
@@ -24,8 +25,8 @@ class Entry:
         extras: its extra inputs by name.
         group: its parameter group.
         param: the parameter itself.
-        kept: for each buffer that a transform keeps, the memory that holds it.
-        transforms: what is composed with the rule for it.
+        kept: what transforms keep for it, by the transform's position.
+        transforms: what is composed with the rule for it, by position.
     """
 
     p: Tensor
@@ -36,7 +37,7 @@ class Entry:
     extras: Mapping[str, Tensor]
     group: dict[str, Any]
     param: Tensor
-    kept: Mapping[str, dict[str, Tensor]]
+    kept: Mapping[int, MutableMapping[str, Tensor]]
     transforms: tuple[Transform, ...]
 
     @property
@@ -45,27 +46,19 @@ class Entry:
         lists = (x if isinstance(x, list) else [x] for x in self.states.values())
         return self.p.nbytes + sum(x.nbytes for several in lists for x in several if isinstance(x, Tensor))
 
-    def buffer(self, name: str) -> Tensor:
-        """The tensor behind a name of the graph."""
-        if name == "p":
+    def buffer(self, place: Place) -> Tensor:
+        """The tensor at a place."""
+        if place.transform is not None:
+            return real(self.home(place)[place.name])
+        if place.name == "p":
             return self.p
-        if name == "g":
+        if place.name == "g":
             return self.g
-        if name in self.extras:
-            return self.extras[name]
-        if name in self.kept:
-            return real(self.home(name)[name.rpartition(".")[2]])
-        key, at = place_of(name)
-        return self.states[key] if at is None else self.states[key][at]  # type: ignore[no-any-return]
+        if place.name in self.extras:
+            return self.extras[place.name]
+        x = self.states[place.name]
+        return x if place.position is None else x[place.position]  # type: ignore[no-any-return]
 
-    def home(self, name: str) -> MutableMapping[str, Any]:
-        """The dict that holds a buffer."""
-        return self.kept.get(name, self.states)
-
-
-def place_of(name: str) -> tuple[str, int | None]:
-    """Where a buffer is found in the dict that holds it: its key, and its position in a list."""
-    if not name.endswith("]"):
-        return name.rpartition(".")[2], None
-    stem, _, index = name[:-1].rpartition("[")
-    return stem, int(index)
+    def home(self, place: Place) -> MutableMapping[str, Any]:
+        """The dict that holds what is at a place, if it outlives the step."""
+        return self.states if place.transform is None else self.kept[place.transform]

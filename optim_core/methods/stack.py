@@ -11,9 +11,10 @@ from torch import Tensor
 from optim_core.engines.tensors import compute_dtype
 from optim_core.errors import RuleError
 from optim_core.methods.parameter_step import Entry
-from optim_core.rules.calls import Stage
+from optim_core.rules.calls import CallSegment
 from optim_core.rules.graph import Graph
-from optim_core.rules.values import Call, Level, Value, evaluate
+from optim_core.rules.trace import Call, evaluate
+from optim_core.rules.values import Level, Value
 
 
 class Stack:
@@ -63,14 +64,14 @@ class Stack:
         """The results of calls that a graph reads, by name."""
         return {name: self._known[name] for name in graph.buffers if name in self._known}
 
-    def call(self, stage: Stage, host: Mapping[str, float]) -> None:
+    def call(self, segment: CallSegment, host: Mapping[str, float]) -> None:
         """Call a function of stacks; what was made room for has been computed.
 
         Raises:
             RuleError: it returns something else than it says.
         """
-        call = stage.call
-        tensors = [self._tensor(x, stage.places) for x in call.tensors]
+        call = segment.call
+        tensors = [self._tensor(x, segment.places) for x in call.tensors]
         numbers = {name: self._number(x, host) for name, x in call.numbers.items()}
         result = call.function(*tensors, **numbers)
         results = result if isinstance(result, tuple) else (result,)

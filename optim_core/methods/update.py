@@ -16,11 +16,11 @@ from optim_core.engines.run import run
 from optim_core.engines.tensors import compute_dtype
 from optim_core.errors import EngineUnavailable
 from optim_core.methods.method import Method
-from optim_core.methods.parameter_step import Entry, place_of
+from optim_core.methods.parameter_step import Entry
 from optim_core.methods.reuse import Crew, Standing
 from optim_core.methods.stack import Stack
-from optim_core.rules.calls import stages
-from optim_core.rules.graph import Graph, Home
+from optim_core.rules.calls import call_segments
+from optim_core.rules.graph import Extent, Graph
 from optim_core.rules.options import split
 from optim_core.rules.values import Level
 
@@ -73,7 +73,7 @@ class Update:
         if id(param) in self._used:
             return self._used[id(param)]
         try:
-            choice = choose(self.engine, self.foreach, {"p": p}, {"p": Home(Level.ELEMENT)}, compute_dtype(p))
+            choice = choose(self.engine, self.foreach, {"p": p}, {"p": Extent(Level.ELEMENT)}, compute_dtype(p))
         except EngineUnavailable as error:
             return str(error)
         return f"{self._described(choice)} (before the first step)"
@@ -110,8 +110,9 @@ class Update:
         Args:
             more: buffers beside the members' own, one tensor for each.
         """
-        homes = {"p": Home(Level.ELEMENT), **graph.buffers}
-        columns = {name: more.get(name) or [e.buffer(name) for e in members] for name in homes}
+        homes = {"p": Extent(Level.ELEMENT), **graph.buffers}
+        sources = {name: graph.place(name) for name in homes}
+        columns = {name: more.get(name) or [e.buffer(place) for e in members] for name, place in sources.items()}
         real = compute_dtype(members[0].p)
         together: dict[Any, list[int]] = defaultdict(list)
         # most parameters look like one before them, and are chosen for alike
@@ -157,12 +158,11 @@ class Update:
 
     def _run_stack(self, graph: Graph, host: Mapping[str, float], stack: Stack) -> None:
         """Do one step for parameters of one shape: what engines do, with functions of stacks in between."""
-        for stage in stages(graph):
-            if stage.before is not None:
-                self._run_on(
-                    stage.before, host, stack, {name: stack.place(name, x) for name, x in stage.before.outputs.items()}
-                )
-            stack.call(stage, host)
+        for segment in call_segments(graph):
+            if segment.before is not None:
+                arguments = segment.before.outputs.items()
+                self._run_on(segment.before, host, stack, {name: stack.place(name, x) for name, x in arguments})
+            stack.call(segment, host)
         self._run_on(graph, host, stack, {})
         for name, value in graph.own.items():
             stack.write(name, value)
@@ -194,8 +194,8 @@ def _groups(entries: Iterable[Entry], key: Callable[[Entry], Hashable]) -> Itera
 
 
 def _crew(bucket: Bucket, members: Sequence[Entry]) -> Crew:
-    names = [name for name in bucket.buffers if name not in ("p", "g")]
-    places = {name: ([e.home(name) for e in members], *place_of(name)) for name in names}
+    buffers = {name: bucket.graph.place(name) for name in bucket.buffers if name not in ("p", "g")}
+    places = {name: ([e.home(place) for e in members], place.name, place.position) for name, place in buffers.items()}
     fixed = split(members[0].options)[1]
     states: list[Any] = [e.states for e in members]
     crew = Crew(bucket, members[0].group, [e.param for e in members], states, fixed, places)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from optim_core.errors import CheckpointMismatch
 from optim_core.methods.method import Method
+from optim_core.rules.values import Level
 
 
 def matched(state_dict: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], owner: str) -> dict[str, Any]:
@@ -84,7 +85,12 @@ def check_states(state_dict: Mapping[str, Any], groups: Sequence[Mapping[str, An
             )
         for name in saved:
             declared = method.local.get(name)
-            if declared is not None and declared.shape is None and declared.every is None and declared.level == 0:
+            if (
+                declared is not None
+                and declared.shape is None
+                and declared.every is None
+                and declared.level is Level.ELEMENT
+            ):
                 for x in saved[name] if isinstance(saved[name], list) else [saved[name]]:
                     if tuple(x.shape) != tuple(torch.view_as_real(p).shape if p.is_complex() else p.shape):
                         raise CheckpointMismatch(

@@ -6,7 +6,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,21 +27,12 @@ from optim_core.optimizers.closures import drop_graph, evaluate
 from optim_core.optimizers.explanation import Explanation, decay_text, explained
 from optim_core.optimizers.gradients import check_gradient, parameters
 from optim_core.rules.options import GIVEN
-from optim_core.rules.transform import Transform, acting
+from optim_core.rules.transform import Attachment, Keeper, Transform, qualified, transforms_for
 from optim_core.rules.values import Level
 
 
 # hyper() and the like are no field specifiers: type checkers would look for `default=` in them, whereas any other
 # value on the right is a default.
-class Keeper(Protocol):
-    """A wrapper whose transform keeps tensors."""
-
-    memory: dict[Tensor, dict[str, Tensor]]
-
-    def numbers(self) -> Mapping[str, float]:
-        """What the transform's options hold of this step beside the method's own."""
-
-
 @typing.dataclass_transform(field_specifiers=(setting, required))
 class _Declared(Optimizer):
     """Tells type checkers that a subclass's constructor follows from its annotated options."""
@@ -114,9 +105,7 @@ class RuleOptimizer(_Declared):
             options = _bind(type(self), args, options)
             self._run_by(options.pop("engine", "auto"), options.pop("foreach", None))
             given = self.method.check(options)
-            self._transforms = ()
-            self._spared_by = {}
-            self._keepers = {}
+            self._attachments = ()
             self._generators = {}
             defaults = {name: h.default for name, h in self.hypers.items()} | given
             groups = self.groups_of(params) if isinstance(params, nn.Module) else params
@@ -273,22 +262,20 @@ class RuleOptimizer(_Declared):
     @property
     def transforms(self) -> tuple[Transform, ...]:
         """What is composed with the rule, in the order in which a gradient passes."""
-        return self._transforms
+        return tuple(attachment.transform for attachment in self._attachments)
 
     def add_transform(
-        self, transform: Transform, keeper: Keeper | None = None, *, spared: Collection[Tensor] = ()
+        self, transform: Transform, keeper: Keeper | None = None, *, excluded: Collection[Tensor] = ()
     ) -> None:
         """Compose a transform with the rule; a gradient passes it before those already there.
 
         Args:
             transform: what to compose.
-            keeper: holds what the transform keeps, and gives it numbers.
-            spared: parameters that it leaves alone; more may join later, together with their group.
+            keeper: holds what the transform keeps, and has its numbers.
+            excluded: parameters that it leaves alone; more may join later, together with their group.
         """
-        self._spared_by: dict[Transform, Collection[Tensor]] = {**self._spared_by, transform: spared}
-        self._transforms: tuple[Transform, ...] = (transform, *self._transforms)
-        mine = {} if keeper is None else {type(transform).__name__: keeper}
-        self._keepers: dict[str, Keeper] = {**self._keepers, **mine}
+        attachment = Attachment(transform, excluded, keeper)
+        self._attachments: tuple[Attachment, ...] = (attachment, *self._attachments)
         self._update.standing.clear()
 
     def stacks(self) -> bool:
@@ -446,8 +433,16 @@ class RuleOptimizer(_Declared):
             "whole_step": self.whole_step + 1,
             "largest_lr": self._largest_lr(),
             "grad_scale": None if grad_scale is None else float(grad_scale),
-            **{name: x for keeper in self._keepers.values() for name, x in keeper.numbers().items()},
+            **self._transforms_numbers(),
             "rounding_seed": int(torch.randint(1 << 24, (), generator=draws)) if at_random else None,
+        }
+
+    def _transforms_numbers(self) -> dict[str, float]:
+        return {
+            qualified(position, name): number
+            for position, attachment in enumerate(self._attachments)
+            if attachment.keeper is not None
+            for name, number in attachment.keeper.numbers().items()
         }
 
     def _largest_lr(self) -> float:
@@ -499,7 +494,7 @@ class RuleOptimizer(_Declared):
                 shared[key] = self._options(group, step, given, first=first)
             g = p.grad
             if g is not None:
-                transforms = acting(self._transforms, self._spared_by, p)
+                transforms = transforms_for(self._attachments, p)
                 yield Entry(
                     p=real(p.detach()),
                     g=real(g.detach()),
@@ -513,16 +508,16 @@ class RuleOptimizer(_Declared):
                     transforms=transforms,
                 )
 
-    def _kept(self, p: Tensor, transforms: Iterable[Transform]) -> dict[str, dict[str, Tensor]]:
-        """What transforms keep for a parameter: the memory in which each buffer of that name is found."""
-        found = {}
-        for transform in transforms:
-            for buffer, name in transform.kept_names().items():
-                memory = self._keepers[type(transform).__name__].memory.setdefault(p, {})
-                if name not in memory:
-                    memory[name] = p.detach().to(_kept_dtype(p), copy=True)
-                found[buffer] = memory
-        return found
+    def _kept(self, p: Tensor, transforms: Iterable[Transform]) -> dict[int, dict[str, Tensor]]:
+        """What transforms keep for a parameter, by the transform's position."""
+        memories: dict[int, dict[str, Tensor]] = {}
+        for position, (transform, attachment) in enumerate(zip(transforms, self._attachments, strict=True)):
+            if transform.keeps and attachment.keeper is not None:
+                memories[position] = memory = attachment.keeper.memory.setdefault(p, {})
+                for name in transform.keeps:
+                    if name not in memory:
+                        memory[name] = p.detach().to(_kept_dtype(p), copy=True)
+        return memories
 
     # saving -------------------------------------------------------------------------------------------------
     def state_dict(self) -> dict[str, Any]:
@@ -560,7 +555,7 @@ class RuleOptimizer(_Declared):
     def __getstate__(self) -> dict[str, Any]:
         for kind, generator in self._generators.items():
             self.whole[f"generator_{kind}"] = generator.get_state()
-        own = {name: getattr(self, name) for name in ("engine", "foreach", "_transforms", "_spared_by", "_keepers")}
+        own = {name: getattr(self, name) for name in ("engine", "foreach", "_attachments")}
         return super().__getstate__() | own
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -1,13 +1,31 @@
-"""The language of update rules: symbols and their vocabulary, tracing, composition. Imports no torch.
+"""The language of update rules. Imports no torch; an author of rules and transforms imports from here.
 
-A rule imports its words from here; see :mod:`optim_core.rules.values` for what they mean.
+To be read in the order of its layers::
+
+    arithmetic    what each operation means for Python floats
+    values        symbols, and the levels on which they live
+    vocabulary    the words of a rule
+    offers        the words that name things for transforms
+    projection    a phrase that two methods share
+    stacked       calls of functions of stacks, such as a product of matrices
+    transform     what is composed with a rule
+    trace         records one call of a rule, and the decisions in it
+    graph         the result: an expression for every buffer
+    options       a group's options as symbols
+    rounding      how bfloat16 parameters take their new values
+    compose       a rule, its options and its transforms become a graph
+    calls         a graph cut at its calls of functions of stacks
+
+docs/compiler.md follows one rule through them.
 """
 
 from optim_core.rules.offers import Denominator, Offers, denominator, gain, root, second_moment
+from optim_core.rules.options import GIVEN
 from optim_core.rules.projection import tangential
 from optim_core.rules.stacked import stacked
+from optim_core.rules.trace import Trace
 from optim_core.rules.transform import Transform
-from optim_core.rules.values import Level, Trace, Value
+from optim_core.rules.values import Level, Operand, Value
 from optim_core.rules.vocabulary import (
     Over,
     amax,
@@ -34,9 +52,11 @@ from optim_core.rules.vocabulary import (
 )
 
 __all__ = [
+    "GIVEN",
     "Denominator",
     "Level",
     "Offers",
+    "Operand",
     "Over",
     "Trace",
     "Transform",

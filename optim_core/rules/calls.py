@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from optim_core.rules.graph import Graph, Home
-from optim_core.rules.values import Call, Level, Value
+from optim_core.rules.graph import Extent, Graph
+from optim_core.rules.trace import Call
+from optim_core.rules.values import Level, Value
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
-    """A call and what must be computed for it.
+class CallSegment:
+    """A call, and what must be computed for it.
 
     Attributes:
         call: the call.
         before: computes those arguments that are neither at hand nor in a shape of their own; or None.
-        places: names of the buffers that it or an earlier one writes, by the value that goes there.
+        places: names of the buffers that this call or an earlier one writes, by the value that goes there.
     """
 
     call: Call
@@ -24,22 +25,23 @@ class Stage:
     places: Mapping[Value, str]
 
 
-def stages(graph: Graph) -> tuple[Stage, ...]:
+def call_segments(graph: Graph) -> tuple[CallSegment, ...]:
     """The calls of a graph in order; what follows the last one is the graph itself, with their results as buffers."""
-    known: tuple[Stage, ...] | None = graph.plans.get("stages")
-    if known is None:
-        known = graph.plans["stages"] = tuple(_stages(graph))
-    return known
+    segments: tuple[CallSegment, ...] | None = graph.plans.get("call segments")
+    if segments is None:
+        segments = graph.plans["call segments"] = tuple(_segments(graph))
+    return segments
 
 
-def _stages(graph: Graph) -> Iterator[Stage]:
+def _segments(graph: Graph) -> Iterator[CallSegment]:
     at_hand: set[Value] = set()
     places: dict[Value, str] = {}
     for call in graph.trace.calls:
-        wanted = {x for x in call.tensors if x is not None and x.level is not Level.OWN} - at_hand
-        new = {x: f"argument{x.index}" for x in sorted(wanted, key=lambda x: x.index)}
-        outputs = {name: x for x, name in new.items()}
-        before = Graph(outputs, {}, graph.trace, dict.fromkeys(outputs, Home(Level.ELEMENT))) if outputs else None
-        places |= new
-        yield Stage(call, before, dict(places))
-        at_hand |= wanted | set(call.results)
+        arguments = {x for x in call.tensors if x is not None and x.level is not Level.OWN} - at_hand
+        names = {x: f"argument{x.index}" for x in sorted(arguments, key=lambda x: x.index)}
+        outputs = {name: x for x, name in names.items()}
+        extents = dict.fromkeys(outputs, Extent(Level.ELEMENT))
+        before = Graph(outputs, {}, graph.trace, extents, places=graph.places) if outputs else None
+        places |= names
+        yield CallSegment(call, before, dict(places))
+        at_hand |= arguments | set(call.results)

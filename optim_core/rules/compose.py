@@ -1,13 +1,19 @@
 """From a rule, its options and its transforms to one graph.
 
-Weight decay, ``maximize`` and transforms (gradient centralisation ...) join the rule before it is traced, so
-they cost no pass over memory of their own::
+Weight decay, ``maximize`` and transforms (gradient centralisation ...) join the rule before it is traced, so they cost
+no pass over memory of their own. In the order of :func:`compose`::
 
-    g  ->  g / grad_scale (AMP)  ->  -g (maximize)  ->  transforms  ->  g + weight_decay * p (L2)               ->  rule
-    p  ->  transforms  ->  p * (1 - lr * weight_decay) (decoupled)                                  ->  rule
-    rule  ->  transforms of what it divides by, the innermost first
-    rule  ->  p * (1 - what transforms make of its second moment)
-    rule  ->  transforms of the update, the innermost first
+    load              p  ->  with what bfloat16 has cut off (Kahan)
+    enter             g  ->  g / grad_scale (AMP)  ->  -g (maximize)  ->  transforms  ->  g + weight_decay * p (L2)
+                      p  ->  transforms
+    decay             p  ->  p * (1 - lr * weight_decay) (decoupled)
+    call_rule         p, g, states  ->  new p, new states; transforms change denominators on the way
+    transform_update  new p  ->  p * (1 - decays by second moment)  -  update after the transforms
+    store             new p  ->  rounded
+    keep              new p  ->  what transforms keep
+    sort_by_level     all of it  ->  Graph
+
+A gradient passes the outermost transform first, a denominator and an update the innermost.
 """
 
 from __future__ import annotations
@@ -17,16 +23,25 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from optim_core.errors import RuleError
-from optim_core.rules.graph import Graph, Home
+from optim_core.rules.graph import Extent, Graph, Place
 from optim_core.rules.offers import Offers
-from optim_core.rules.rounding import Rounding, rounded, whole_parameter
-from optim_core.rules.transform import Transform
-from optim_core.rules.values import Level, Trace, Value
+from optim_core.rules.rounding import Rounding, load, store
+from optim_core.rules.trace import Trace
+from optim_core.rules.transform import IDENTITY, Transform, qualified
+from optim_core.rules.values import Level, Value
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The options that the composition itself needs, apart from the rule's."""
+class CompositionSettings:
+    """The options that the composition itself needs, apart from the rule's.
+
+    Attributes:
+        decay: how ``weight_decay`` acts; None if the method does not have it, or sees to it itself.
+        fixed_decay: decoupled decay is not multiplied by ``lr``.
+        maximize: the loss is ascended.
+        transforms: by position, the outermost first.
+        rounding: how a bfloat16 parameter takes its new value.
+    """
 
     decay: Literal["l2", "decoupled"] | None
     fixed_decay: bool
@@ -37,33 +52,90 @@ class Settings:
 
 @dataclass(frozen=True)
 class Buffer:
-    """A tensor (or list of them) that the rule takes by position."""
+    """A tensor (or list of them) that the rule takes by position.
+
+    Attributes:
+        name: of the state or extra input.
+        level: the level of its values.
+        written: the rule returns a new value for it.
+        every: 1, or n if it holds every n-th element only.
+        copies: the number of tensors if the rule takes a list, else None.
+        present: False if the options in force do without it: the rule gets None.
+    """
 
     name: str
     level: Level
     written: bool
     every: int = 1
-    #: number of tensors if the rule takes a list, else None
     copies: int | None = None
-    #: False where the options in force do without it: the rule gets None
     present: bool = True
 
     def symbols(self, trace: Trace) -> Any:
-        """What the rule gets: a symbol, a list of them, or None."""
+        """The rule's argument: a symbol, a list of them, or None."""
         if not self.present:
             return None
-        if self.copies is None:
-            return trace.input(self.name, self.level, self.every)
-        return [trace.input(name, self.level, self.every) for name in self.names]
+        symbols = [trace.input(name, self.level, self.every) for name in self.places]
+        return symbols[0] if self.copies is None else symbols
 
     @property
-    def names(self) -> list[str]:
-        """The names of the buffers behind it."""
-        return [self.name] if self.copies is None else [f"{self.name}[{i}]" for i in range(self.copies)]
+    def places(self) -> dict[str, Place]:
+        """The places of its tensors, by their names in a graph."""
+        if self.copies is None:
+            return {self.name: Place(self.name)}
+        return {f"{self.name}[{i}]": Place(self.name, position=i) for i in range(self.copies)}
+
+    @property
+    def extent(self) -> Extent:
+        """The extent of each of its tensors."""
+        return Extent(self.level, self.every)
 
 
-def entering(p: Value, g: Value, settings: Settings, scalars: Mapping[str, Any]) -> tuple[Value, Value, Value]:
-    """Parameter and gradient after unscaling, maximize, the transforms and L2; last, the gradient before a last L2."""
+def compose(
+    rule: Callable[..., Any],
+    trace: Trace,
+    buffers: Sequence[Buffer],
+    scalars: Mapping[str, Any],
+    keywords: Sequence[str],
+    settings: CompositionSettings,
+) -> Graph:
+    """Trace ``rule`` with everything around it.
+
+    Args:
+        rule: called as ``rule(p, g, *buffers, **scalars)``; returns p and the new states, in order.
+        trace: an empty trace that knows the host numbers.
+        buffers: what stands behind each position after p and g.
+        scalars: options by name: HOST symbols, tuples of them, or plain Python values.
+        keywords: the names in ``scalars`` that the rule takes.
+        settings: decay, maximize, transforms.
+
+    Raises:
+        RuleError: the rule returns something else than p and its states.
+    """
+    for transform in settings.transforms:
+        scalars = transform.options(scalars)
+    p, g = (trace.input(name, Level.ELEMENT) for name in "pg")
+    p, g, loss_g = enter(load(trace, p, settings.rounding), g, settings, scalars)
+    p = decay(p, settings, scalars)
+    trace.offers = offers_of(settings)
+    new_p, states = call_rule(rule, p, g, buffers, {name: scalars[name] for name in keywords}, trace)
+    new_p = transform_update(p, new_p, loss_g, settings, scalars, trace.offers)
+    outputs = store(trace, new_p, settings.rounding)
+    memory, places = keep(new_p, settings, scalars, trace)
+    _check_totals(rule, trace, settings)
+    outputs |= memory
+    extents = dict.fromkeys(outputs, Extent(Level.ELEMENT))
+    for buffer in buffers:
+        extents |= dict.fromkeys(buffer.places, buffer.extent)
+        places |= buffer.places
+    return sort_by_level(outputs | states, extents, places, trace)
+
+
+def enter(p: Value, g: Value, settings: CompositionSettings, scalars: Mapping[str, Any]) -> tuple[Value, Value, Value]:
+    """Parameter and gradient as they go into the rule: unscaled, with ``maximize``, transforms and L2.
+
+    Returns:
+        The parameter, the gradient, and the gradient without an L2 term that comes last.
+    """
     if scalars.get("grad_scale") is not None:
         g = g * (1 / scalars["grad_scale"])
     if settings.maximize:
@@ -76,7 +148,7 @@ def entering(p: Value, g: Value, settings: Settings, scalars: Mapping[str, Any])
     return p, g + scalars["weight_decay"] * p if l2 else g, g
 
 
-def decayed(p: Value, settings: Settings, scalars: Mapping[str, Any]) -> Value:
+def decay(p: Value, settings: CompositionSettings, scalars: Mapping[str, Any]) -> Value:
     """The parameter after decoupled decay."""
     if settings.decay != "decoupled" or not scalars["weight_decay"]:
         return p
@@ -84,120 +156,117 @@ def decayed(p: Value, settings: Settings, scalars: Mapping[str, Any]) -> Value:
     return p * (1 - factor)
 
 
-def offers_of(settings: Settings) -> Offers:
-    """What a rule finds on its trace to name things on."""
-    acting = [t for t in reversed(settings.transforms) if type(t).denominator is not Transform.denominator]
-    return Offers([t.denominator for t in acting])
+def offers_of(settings: CompositionSettings) -> Offers:
+    """An empty record of what the rule names, with the changes that the transforms make to denominators."""
+    return Offers([t.denominator for t in reversed(settings.transforms) if t.overrides("denominator")])
 
 
-def transformed(
-    p: Value, new_p: Value, g: Value, settings: Settings, scalars: Mapping[str, Any], offers: Offers
-) -> Value:
-    """The new parameter after the transforms have decayed it and seen the update, the innermost first."""
-    for transform in settings.transforms:
-        if type(transform).decayed is not Transform.decayed:
-            start = transform.decayed(p, scalars, offers)
-            if start is not p:
-                p, new_p = start, start - update_of(p, new_p)
-    for transform in reversed(settings.transforms):
-        if type(transform).update is not Transform.update:
-            new_p = p - transform.update(update_of(p, new_p), g, p)
-    return new_p
-
-
-def update_of(p: Value, new_p: Value) -> Value:
-    """What has been subtracted from p."""
-    return new_p.args[1] if new_p.op == "sub" and new_p.args[0] is p else p - new_p
-
-
-def compose(
+def call_rule(
     rule: Callable[..., Any],
-    trace: Trace,
+    p: Value,
+    g: Value,
     buffers: Sequence[Buffer],
-    scalars: Mapping[str, Any],
-    wanted: Sequence[str],
-    settings: Settings,
-) -> Graph:
-    """Trace ``rule`` with everything around it.
-
-    Args:
-        rule: called as ``rule(p, g, *buffers, **scalars)``; returns p and the new states, in order.
-        trace: an empty trace that knows the host numbers.
-        buffers: what stands behind each position after p and g.
-        scalars: options by name: HOST symbols, tuples of them, or plain Python values.
-        wanted: the names in ``scalars`` that the rule takes.
-        settings: decay, maximize, transforms.
+    options: Mapping[str, Any],
+    trace: Trace,
+) -> tuple[Value, dict[str, Value]]:
+    """The new parameter, and the new states by buffer.
 
     Raises:
-        RuleError: the rule returns something else than p and its states.
+        RuleError: the rule returns something else.
     """
-    for transform in settings.transforms:
-        scalars = transform.options(scalars)
-    p = whole_parameter(trace, trace.input("p", Level.ELEMENT), settings.rounding)
-    p, g, plain = entering(p, trace.input("g", Level.ELEMENT), settings, scalars)
-    p_in = decayed(p, settings, scalars)
-    trace.offers = offers_of(settings)
-    result = rule(p_in, g, *(b.symbols(trace) for b in buffers), **{name: scalars[name] for name in wanted})
-    new = result if isinstance(result, tuple) else (result,)
-    states = [b for b in buffers if b.written]
-    if len(new) != 1 + len(states):
-        raise RuleError(f"{rule.__qualname__} returns {len(new)} values instead of p and {len(states)} states")
-    who = rule.__qualname__
-    new_p = _checked(who, Buffer("p", Level.ELEMENT, written=True), "p", new[0], trace)
-    new_p = transformed(p_in, new_p, plain, settings, scalars, trace.offers)
-    outputs = rounded(trace, new_p, settings.rounding)
-    for transform in settings.transforms:
-        names = list(transform.kept_names())
-        kept = [trace.input(name, Level.ELEMENT) for name in names]
-        outputs |= zip(names, transform.keep(new_p, kept, scalars), strict=True)
-    homes = dict.fromkeys(outputs, Home(Level.ELEMENT))
-    for buffer, value in zip(states, new[1:], strict=True):
+    rule_name = rule.__qualname__
+    result = rule(p, g, *(buffer.symbols(trace) for buffer in buffers), **options)
+    returns = result if isinstance(result, tuple) else (result,)
+    written = [buffer for buffer in buffers if buffer.written]
+    if len(returns) != 1 + len(written):
+        raise RuleError(f"{rule_name} returns {len(returns)} values instead of p and {len(written)} states")
+    new_p = _fitting(rule_name, Buffer("p", Level.ELEMENT, written=True), "p", returns[0], trace)
+    states: dict[str, Value] = {}
+    for buffer, value in zip(written, returns[1:], strict=True):
         if buffer.present:
             values = [value] if buffer.copies is None else value
-            if not isinstance(values, (list, tuple)) or len(values) != len(buffer.names):
-                raise RuleError(f"{who} returns {value!r} for {buffer.name!r}, a list of {buffer.copies} states")
-            pairs = zip(buffer.names, values, strict=True)
-            outputs |= {name: _checked(who, buffer, name, v, trace) for name, v in pairs}
-    whole = {b.name for b in states if b.level is Level.WHOLE}
-    own = {b.name for b in states if b.level is Level.OWN}
-    homes |= {name: Home(b.level, b.every) for b in states for name in b.names}
-    changed = {name: v for name, v in outputs.items() if not (v.op == "input" and v.name == name)}
-    if trace.calls and trace.totals:
-        around = ", ".join(type(t).__name__ for t in settings.transforms)
-        raise RuleError(
-            f"{who}{f' with {around}' if around else ''}: total(...) does not go with functions of stacks, which see "
-            "some of the parameters at a time"
-        )
-    return Graph(
-        outputs={name: v for name, v in changed.items() if name not in whole | own},
-        whole={name: v for name, v in changed.items() if name in whole},
-        trace=trace,
-        homes={name: homes[name] for name in changed if name not in whole | own},
-        own={name: v for name, v in changed.items() if name in own},
-    )
+            if not isinstance(values, (list, tuple)) or len(values) != len(buffer.places):
+                raise RuleError(f"{rule_name} returns {value!r} for {buffer.name!r}, a list of {buffer.copies} states")
+            for name, v in zip(buffer.places, values, strict=True):
+                states[name] = _fitting(rule_name, buffer, name, v, trace)
+    return new_p, states
 
 
-def _checked(who: str, buffer: Buffer, name: str, value: Any, trace: Trace) -> Value:
-    """What a rule returns for a buffer, as a symbol that fits into it."""
+def _fitting(rule_name: str, buffer: Buffer, name: str, value: Any, trace: Trace) -> Value:
+    """The symbol of what a rule returns for a buffer, which must fit into it."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return trace.constant(value)
     if not isinstance(value, Value):
-        raise RuleError(f"{who} returns {type(value).__name__} for {name!r} instead of its new value")
+        raise RuleError(f"{rule_name} returns {type(value).__name__} for {name!r} instead of its new value")
     if (value.level is Level.OWN) is not (buffer.level is Level.OWN):
         raise RuleError(
-            f"{who} returns {value!r} for {name!r}: a state with a shape of its own takes what a function of stacks "
-            "returns as 'own', and nothing else does"
+            f"{rule_name} returns {value!r} for {name!r}: a state with a shape of its own takes what a function of "
+            "stacks returns as 'own', and nothing else does"
         )
     if value.level < buffer.level:
         level, finer = buffer.level.name.lower(), value.level.name.lower()
         remedy = "total(...)" if buffer.level is Level.WHOLE else "norm, dot, mean or amax"
         raise RuleError(
-            f"{who} returns one number for each {finer} for {name!r}, which has one for each {level}: reduce it "
+            f"{rule_name} returns one number per {finer} for {name!r}, which has one per {level}: reduce it "
             f"({remedy}), or declare the state with level={finer!r}"
         )
     if buffer.level is Level.ELEMENT and value.level <= Level.ROW and value.every != buffer.every:
         raise RuleError(
-            f"{who} returns every {value.every}th element for {name!r}, which holds every {buffer.every}th: "
+            f"{rule_name} returns every {value.every}th element for {name!r}, which holds every {buffer.every}th: "
             "sample(...) goes with state(every=...)"
         )
     return trace.number(value)
+
+
+def transform_update(
+    p: Value, new_p: Value, g: Value, settings: CompositionSettings, scalars: Mapping[str, Any], offers: Offers
+) -> Value:
+    """The new parameter after the transforms have decayed it and changed the update, the innermost first."""
+    for transform in settings.transforms:
+        start = transform.decay(p, scalars, offers)
+        if start is not p:
+            p, new_p = start, start - update_of(p, new_p)
+    for transform in reversed(settings.transforms):
+        if transform.overrides("update"):
+            new_p = p - transform.update(update_of(p, new_p), g, p)
+    return new_p
+
+
+def update_of(p: Value, new_p: Value) -> Value:
+    """The update: the value that has been subtracted from p."""
+    return new_p.args[1] if new_p.op == "sub" and new_p.args[0] is p else p - new_p
+
+
+def keep(
+    new_p: Value, settings: CompositionSettings, scalars: Mapping[str, Any], trace: Trace
+) -> tuple[dict[str, Value], dict[str, Place]]:
+    """The new values of what transforms keep, by buffer; and where those are found."""
+    outputs: dict[str, Value] = {}
+    places: dict[str, Place] = {}
+    for position, transform in enumerate(settings.transforms):
+        mine = {qualified(position, name): Place(name, transform=position) for name in transform.keeps}
+        numbers = {name: scalars[qualified(position, name)] for name in transform.numbers}
+        old = [trace.input(name, Level.ELEMENT) for name in mine]
+        outputs |= zip(mine, transform.keep(new_p, old, {**scalars, **numbers}), strict=True)
+        places |= mine
+    return outputs, places
+
+
+def _check_totals(rule: Callable[..., Any], trace: Trace, settings: CompositionSettings) -> None:
+    if trace.calls and trace.totals:
+        names = ", ".join(type(t).__name__ for t in settings.transforms if t is not IDENTITY)
+        raise RuleError(
+            f"{rule.__qualname__}{f' with {names}' if names else ''}: total(...) does not go with functions of stacks, "
+            "which see some of the parameters at a time"
+        )
+
+
+def sort_by_level(
+    outputs: Mapping[str, Value], extents: Mapping[str, Extent], places: Mapping[str, Place], trace: Trace
+) -> Graph:
+    """The graph of what changes: states of the whole model and in shapes of their own stand apart."""
+    changes = {name: v for name, v in outputs.items() if not (v.op == "input" and v.name == name)}
+    whole = {name: v for name, v in changes.items() if extents[name].level is Level.WHOLE}
+    own = {name: v for name, v in changes.items() if extents[name].level is Level.OWN}
+    local = {name: v for name, v in changes.items() if name not in whole and name not in own}
+    return Graph(local, whole, trace, {name: extents[name] for name in local}, own, places)

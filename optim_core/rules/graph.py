@@ -1,41 +1,62 @@
-"""What a trace leaves: the new value of every buffer, and the order in which to compute it."""
+"""Graph: what a trace leaves, the new value of every buffer, and the order in which to compute it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from optim_core.rules.values import Level, Trace, Value
+from optim_core.rules.trace import Trace
+from optim_core.rules.values import Level, Value
 
 
-class Home(NamedTuple):
-    """Where a buffer's numbers live: its level, and 1 or n for every n-th element only."""
+class Extent(NamedTuple):
+    """The numbers that a buffer holds: their level, and on ELEMENT n if only every n-th has one."""
 
     level: Level
     every: int = 1
 
 
+class Place(NamedTuple):
+    """The place where the tensor behind a buffer is found.
+
+    Attributes:
+        name: of the state, of the extra input, or of what a transform keeps; or ``p``, ``g``.
+        position: in a list of states; None where there is no list.
+        transform: the position of the transform that keeps it; None for what is the method's own.
+    """
+
+    name: str
+    position: int | None = None
+    transform: int | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """The update of a parameter as an expression graph.
+    """The update of a parameter as an expression graph; ``print`` lists it, level by level.
 
     Attributes:
         outputs: the new value of each buffer that is written (``p`` and states below level WHOLE), by name.
         whole: the same for states on level WHOLE.
         trace: where the values come from; knows the decisions that the graph rests on.
-        homes: where each buffer in ``outputs`` lives.
+        extents: the extent of each buffer in ``outputs``.
         own: the new values of states in shapes of their own, by name.
+        places: where buffers are found that are not simply called what their state is; see :meth:`place`.
         plans: what engines have prepared for this graph, by keys of their own.
     """
 
     outputs: Mapping[str, Value]
     whole: Mapping[str, Value]
     trace: Trace = field(repr=False)
-    homes: Mapping[str, Home]
+    extents: Mapping[str, Extent]
     own: Mapping[str, Value] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict, repr=False)
     plans: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def place(self, buffer: str) -> Place:
+        """The place where the tensor behind a buffer is found."""
+        return self.places.get(buffer, Place(buffer))
 
     @cached_property
     def values(self) -> list[Value]:
@@ -47,12 +68,12 @@ class Graph:
 
     @cached_property
     def shared(self) -> list[Value]:
-        """Values that all parameters share, operands first."""
+        """The values that all parameters share, operands first."""
         return [v for v in self.values if not is_local(v)]
 
     @cached_property
     def depths(self) -> tuple[int, ...]:
-        """How many passes over memory must precede that of each total: a total of a total needs a later one."""
+        """For each total, the number of passes over memory before its own: a total of a total needs a later one."""
         depth: dict[int, int] = {}
         for value in self.values:
             depth[value.index] = max((depth[a.index] + (a.op == "sum") for a in value.args), default=0)
@@ -60,26 +81,44 @@ class Graph:
 
     @cached_property
     def passes(self) -> tuple[tuple[int, ...], ...]:
-        """The passes over memory that sum: which totals each computes, by position."""
+        """The passes over memory that sum: for each, the positions of the totals that it computes."""
         return tuple(tuple(i for i, d in enumerate(self.depths) if d == depth) for depth in sorted(set(self.depths)))
 
     @cached_property
     def sliceable(self) -> bool:
-        """Whether elements can be worked on in any portions: no rows, no tensors, no samples, no places."""
+        """True if elements can be worked on in any portions: no rows, no tensors, no samples, no places."""
         return all(
             v.level in (Level.ELEMENT, Level.WHOLE, Level.HOST) and v.every == 1 and v.op != "uniform"
             for v in self.values
         )
 
     @cached_property
-    def buffers(self) -> dict[str, Home]:
+    def buffers(self) -> dict[str, Extent]:
         """The buffers that are read or written for each parameter."""
-        read = {v.name: Home(v.level, v.every) for v in self.values if v.op == "input" and is_local(v)}
-        return read | dict(self.homes)
+        read = {v.name: Extent(v.level, v.every) for v in self.values if v.op == "input" and is_local(v)}
+        return read | dict(self.extents)
+
+    def __str__(self) -> str:
+        return "\n".join(self._listing())
+
+    def _listing(self) -> Iterator[str]:
+        for fact, number in self.trace.shape_facts.items():
+            yield f"SHAPE    {fact.__name__}(shape) == {number}"
+        for guard in self.trace.guards:
+            yield f"GUARD    {guard.kind.__name__}({guard.value!r}) == {guard.outcome!r}"
+        for call in self.trace.calls:
+            results, arguments = (", ".join(map(repr, values)) for values in (call.results, call.tensors))
+            yield f"CALL     {results} = {call.function.__name__}({arguments})"
+        text = {v.index: repr(v) for v in self.values if not v.args}
+        for k, v in enumerate(v for v in self.values if v.args):
+            text[v.index] = f"v{k}"
+            yield f"{v.level.name:<8} v{k} = {v.op}({', '.join(text[a.index] for a in v.args)})"
+        for name, v in {**self.outputs, **self.whole, **self.own}.items():
+            yield f"WRITE    {name} <- {text.get(v.index, repr(v))}"
 
 
 def is_local(value: Value) -> bool:
-    """Whether there is one such value for each parameter, rather than one for all."""
+    """True if each parameter has such a value of its own, False if all share one."""
     return value.level <= Level.TENSOR
 
 

@@ -1,7 +1,7 @@
-"""Words by which a rule names what transforms may act on: what it divides by, its second moment, its gains.
+"""Words by which a rule names what transforms may act on: its denominators, its second moment, its gains.
 
-They return what they are given as it is and cost nothing, unless a transform acts on it. What has been named while a
-rule was traced stays on the trace, as :class:`Offers`.
+They return their argument as it is and cost nothing, unless a transform acts on it. What a rule names while it is
+traced is collected on the trace, in its :class:`Offers`.
 
 Example:
     >>> from optim_core.rules import Level, Trace
@@ -20,13 +20,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from optim_core.rules.values import Level, Value
-from optim_core.rules.vocabulary import Operand, size, sqrt
+from optim_core.rules.values import Level, Operand, Value
+from optim_core.rules.vocabulary import size, sqrt
 
 
 @dataclass(frozen=True, eq=False)
 class Denominator:
-    """What a rule divides a direction by.
+    """A value by which a rule divides a direction.
 
     Attributes:
         value: all of it: with bias correction, eps included.
@@ -39,24 +39,24 @@ class Denominator:
     correction: Operand | None = None
 
     def corrected(self, bare: Value) -> Value:
-        """Something in the place of ``bare``, with bias correction."""
+        """A value that stands in for ``self.bare``, with the bias correction."""
         return bare if self.correction is None else bare / sqrt(self.correction)
 
 
-#: What a transform makes of a denominator: another ``value``.
+#: A transform's change to a denominator: returns another ``value``.
 Change: TypeAlias = Callable[[Denominator], Value]
 
 
 @dataclass(eq=False)
 class Offers:
-    """What a rule has named in one trace.
+    """All that a rule names in one trace.
 
     Attributes:
         changes: what transforms make of denominators, the innermost first.
-        denominators: what the rule divides by, and what it divides by instead; equal if nothing has changed it.
-        second_moment: what the squares of its steps go by, bias correction left out; None if it has named none.
+        denominators: pairs: what the rule divides by, and what it divides by instead; equal if no transform acts on it.
+        second_moment: what the squares of its steps go by, without bias correction; None if the rule names none.
         correction: that bias correction, or None.
-        gain: the product of the gains that it has named; None if it has named none.
+        gain: the product of the gains that the rule names; None if it names none.
     """
 
     changes: Sequence[Change] = ()
@@ -66,9 +66,9 @@ class Offers:
     gain: Operand | None = None
 
     def squares(self, p: Value) -> tuple[Value, Value]:
-        """Two values: their totals are the sum of the corrected second moment over all elements, and their number.
+        """Two values whose totals are the sum of the corrected second moment over all elements, and their number.
 
-        Both are zero where the rule has named none: totals are over all parameters, so all have to take part.
+        Both are zero where the rule names none: totals are over all parameters, so all have to take part.
         """
         n = size(p)
         if self.second_moment is None:
@@ -82,10 +82,10 @@ class Offers:
 def denominator(
     x: Value, *, bare: Value | None = None, correction: Operand | None = None, scale: Operand | None = None
 ) -> Value:
-    """x, by which the rule divides a direction; a transform may put something else in its place.
+    """x, by which the rule divides a direction; or what a transform puts in its place.
 
     Args:
-        x: what is divided by.
+        x: the denominator.
         bare: x without bias correction and eps; None if x is that already.
         correction: the bias correction of what is under the root in x, if there is one.
         scale: what x has to be divided by to be comparable with gradients: the root of ``correction``, if the rule
@@ -94,14 +94,14 @@ def denominator(
     offers = _offers(x)
     if offers is None:
         return x
-    changed = x
+    result = x
     if offers.changes:
-        whole = Denominator(x if scale is None else x / scale, x if bare is None else bare, correction)
+        d = Denominator(x if scale is None else x / scale, x if bare is None else bare, correction)
         for change in offers.changes:
-            whole = replace(whole, value=change(whole))
-        changed = whole.value if scale is None else whole.value * scale
-    offers.denominators.append((x, changed))
-    return changed
+            d = replace(d, value=change(d))
+        result = d.value if scale is None else d.value * scale
+    offers.denominators.append((x, result))
+    return result
 
 
 def root(v: Value, eps: Operand | None, correction: Operand | None = None, *, outside: bool = False) -> Value:
@@ -130,7 +130,7 @@ def second_moment(v: Value, correction: Operand | None = None) -> Value:
 
 
 def gain(x: Value, factor: Operand) -> Value:
-    """x, which for steady gradients comes to be ``factor`` times what it is made of: a sum of them has a gain > 1."""
+    """x, which under steady gradients approaches ``factor`` times what it is made of; for a sum of them factor > 1."""
     offers = _offers(x)
     if offers is not None:
         offers.gain = factor if offers.gain is None else offers.gain * factor
@@ -138,5 +138,5 @@ def gain(x: Value, factor: Operand) -> Value:
 
 
 def _offers(x: object) -> Offers | None:
-    """Where to name something; nowhere if a rule is tried by hand, on numbers."""
+    """The offers of the trace of x; None if a rule is tried by hand, on numbers."""
     return x.trace.offers if isinstance(x, Value) else None

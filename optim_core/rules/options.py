@@ -1,25 +1,31 @@
-"""A group's options as a rule sees them: host numbers that are traced, and plain values that it may branch on."""
+"""A group's options as a rule sees them: host numbers, which are traced, and plain values that it may branch on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from optim_core.rules.values import Level, Trace
+from optim_core.rules.trace import Trace
+from optim_core.rules.values import Level
 
-#: Numbers that the core gives to every rule that asks, beside the method's own options.
+#: The numbers that the core gives to every rule that takes them by keyword, beside the method's own options.
 GIVEN = {
-    "step": "how many gradients the parameter has had, this one included: 1, 2, ...",
+    "step": "the number of gradients that the parameter has had, this one included: 1, 2, ...",
     "first": "1.0 if the parameter's states begin with this step, else 0.0",
-    "whole_step": "how many steps the optimizer has done, this one included: 1, 2, ...",
-    "largest_lr": "the largest lr among all groups",
-    "grad_scale": "what a GradScaler has multiplied the gradients by, which the core divides by; or None",
+    "whole_step": "the number of steps of the optimizer, this one included: 1, 2, ...",
+    "largest_lr": "the largest lr of all groups",
+    "grad_scale": "the factor of a GradScaler, by which the core divides the gradients; or None",
     "rounding_seed": "a new random number below 2^24, if some parameters are rounded at random; or None",
 }
 
 
 def split(options: Mapping[str, Any]) -> tuple[dict[str, float], tuple[tuple[str, Any], ...]]:
-    """Options as host numbers, and as what a trace depends on: names, plain values, lengths of tuples."""
+    """Options in two parts: host numbers by name, and what a trace depends on.
+
+    Example:
+        >>> split({"lr": 0.1, "betas": (0.9, 0.99), "nesterov": True})
+        ({'lr': 0.1, 'betas[0]': 0.9, 'betas[1]': 0.99}, (('betas', 2), ('nesterov', True)))
+    """
     host: dict[str, float] = {}
     fixed: list[tuple[str, Any]] = []
     for name, value in options.items():
@@ -34,7 +40,7 @@ def split(options: Mapping[str, Any]) -> tuple[dict[str, float], tuple[tuple[str
 
 
 def scalars(options: Mapping[str, Any], trace: Trace) -> dict[str, Any]:
-    """Options as a rule sees them: numbers as symbols, the rest as it is."""
+    """Options as a rule gets them: numbers as symbols, the rest as it is."""
 
     def symbol(name: str, value: Any) -> Any:
         if value is None or isinstance(value, (bool, str)):

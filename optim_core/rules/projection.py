@@ -1,15 +1,15 @@
-"""The projection that AdamP and SGDP share; composed of the vocabulary's words."""
+"""The projection that AdamP and SGDP share, in the words of the vocabulary."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from optim_core.rules.values import Value
-from optim_core.rules.vocabulary import Operand, amax, dot, maximum, norm, size, sqrt, square, where
+from optim_core.rules.values import Operand, Value
+from optim_core.rules.vocabulary import amax, dot, maximum, norm, size, sqrt, square, where
 
 
 def tangential(d: Value, p: Value, g: Value, *, delta: Operand, eps: Operand) -> tuple[Value, Value]:
-    """A direction without its part along weights whose length does not matter, and whether there were such weights.
+    """A direction without its part along weights whose length does not matter.
 
     A view x of p (each row by itself, or p as a whole) counts as scale-invariant if |cos(g, x)| < delta / sqrt(n) for
     all its rows of n numbers; rows are tried first. A row of zeros passes the test and loses nothing.
@@ -22,7 +22,7 @@ def tangential(d: Value, p: Value, g: Value, *, delta: Operand, eps: Operand) ->
         eps: keeps norms off zero.
 
     Returns:
-        ``d - x (x . d) / (||x|| + eps)^2`` where p is scale-invariant, ``d`` elsewhere; and the condition.
+        ``d - x (x . d) / (||x|| + eps)^2`` where p is scale-invariant, ``d`` elsewhere; and the condition that it is.
     """
 
     def cosine(over: Literal["row", "tensor"]) -> Value:

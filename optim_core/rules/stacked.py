@@ -1,4 +1,4 @@
-"""Functions of stacks: the part of a rule that is no arithmetic on elements, such as a product of matrices."""
+"""Functions of stacks: the part of a rule that is not arithmetic on elements, such as a product of matrices."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _LEVELS = {"element": Level.ELEMENT, "own": Level.OWN}
 
 
 def stacked(*returns: Literal["element", "own"]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make a function of torch tensors one that a rule can call.
+    """Let a rule call a function of torch tensors.
 
-    The rule stays one traced expression: what surrounds the call runs in the engines, what goes into it is computed
+    The rule stays one traced expression: what surrounds the call runs in the engines, its arguments are computed
     right into a stack, and parameters of one shape share a call. The function takes by position
 
     * a stack (B, ...) of tensors of the parameter's shape for a value of the rule, whose memory it leaves alone,
     * a stack (B, ...), or a list of them, for a state with a ``shape`` of its own,
-    * None for a state that there is not,
+    * None for a state that the parameter does not have,
 
-    and by keyword numbers and plain values. Called with tensors it is what it was.
+    and by keyword numbers and plain values. Called with tensors it works as written.
 
     Args:
         returns: for each result ``"element"``, a stack of the parameter's shape, or ``"own"``, new values of a state

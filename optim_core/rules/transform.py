@@ -1,10 +1,17 @@
-"""Transform: a change to gradient, parameter, denominator or update, composed with a rule before it is traced."""
+"""Transform: a change to gradient, parameter, denominator or update, composed with a rule before it is traced.
+
+A transform describes; an :class:`Attachment` is its place at one optimizer: which parameters it leaves alone, and which
+wrapper keeps tensors for it. Transforms are known by their positions in the optimizer's list, never by their class:
+two of them may be equal, or of classes of one name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
+from optim_core.errors import RuleError
 from optim_core.rules.offers import Denominator, Offers
 from optim_core.rules.values import Value
 
@@ -19,7 +26,9 @@ class Transform:
 
     #: Names of tensors that the transform's wrapper keeps for each parameter: of its shape, its value at first.
     keeps: ClassVar[tuple[str, ...]] = ()
-    #: Whether the gradient is to hold the base's L2 term already; for this transform and those inside of it.
+    #: Names of numbers that the transform's wrapper has for each step; :meth:`keep` finds them among the options.
+    numbers: ClassVar[tuple[str, ...]] = ()
+    #: True if the gradient is to hold the base's L2 term already; for this transform and those inside of it.
     after_l2: ClassVar[bool] = False
 
     def gradient(self, g: Value, p: Value) -> Value:
@@ -42,40 +51,88 @@ class Transform:
         return options
 
     def denominator(self, d: Denominator) -> Value:
-        """What the rule divides by, in the place of ``d.value``."""
+        """The value by which the rule divides, instead of ``d.value``."""
         return d.value
 
-    def decayed(self, p: Value, options: Mapping[str, Any], offers: Offers) -> Value:
+    def decay(self, p: Value, options: Mapping[str, Any], offers: Offers) -> Value:
         """The parameter from which the update is subtracted: a decay that goes by what the rule has named."""
         del options, offers
         return p
 
     def update(self, u: Value, g: Value, p: Value) -> Value:
-        """What is subtracted from the parameter, from what the rule would subtract.
+        """The value that is subtracted from the parameter, instead of ``u``.
 
         Args:
-            u: what would be subtracted; no weight decay that acts on the parameter itself.
-            g: the gradient as it has come out of the transforms.
+            u: what the rule would subtract, without weight decay that acts on the parameter itself.
+            g: the gradient after all transforms.
             p: the parameter from which it is subtracted.
         """
         del g, p
         return u
 
-    def keep(self, new_p: Value, kept: Sequence[Value], options: Mapping[str, Any]) -> Sequence[Value]:
-        """The new values of what is kept; ``options`` hold the wrapper's numbers too."""
+    def keep(self, new_p: Value, old: Sequence[Value], options: Mapping[str, Any]) -> Sequence[Value]:
+        """The new values of what ``keeps`` lists.
+
+        Args:
+            new_p: the parameter after the step.
+            old: their values before it, in order.
+            options: the group's options by name, and the numbers that ``numbers`` lists.
+        """
         del new_p, options
-        return kept
+        return old
 
-    @classmethod
-    def kept_names(cls) -> dict[str, str]:
-        """From the name of a buffer of the graph to the name of what is kept."""
-        return {f"{cls.__name__}.{name}": name for name in cls.keeps}
+    def overrides(self, *methods: str) -> bool:
+        """True if the transform's class defines one of these methods anew, so that it is not the identity there."""
+        return any(getattr(type(self), name) is not getattr(Transform, name) for name in methods)
 
 
-def acting(
-    transforms: tuple[Transform, ...], spared: Mapping[Transform, Collection[object]], p: object
-) -> tuple[Transform, ...]:
-    """Those of the transforms that do not spare a parameter."""
-    if not any(spared.values()):
-        return transforms
-    return tuple(t for t in transforms if p not in spared.get(t, ()))
+#: Stands in for a transform where a parameter is excluded, so that positions stay.
+IDENTITY = Transform()
+
+
+class Keeper(Protocol):
+    """A wrapper that keeps tensors for its transform, and has numbers for it."""
+
+    @property
+    def memory(self) -> MutableMapping[Any, dict[str, Any]]:
+        """The tensors by parameter and name."""
+
+    def numbers(self) -> Mapping[str, float]:
+        """The numbers of this step by name, as :attr:`Transform.numbers` lists them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Attachment:
+    """A transform at an optimizer.
+
+    Attributes:
+        transform: what is composed with the rule.
+        excluded: the parameters that it leaves alone; the set may grow with the optimizer's groups.
+        keeper: keeps its tensors and has its numbers; None if it needs neither.
+
+    Raises:
+        RuleError: the transform keeps tensors or takes numbers, and there is no keeper.
+    """
+
+    transform: Transform
+    excluded: Collection[object] = ()
+    keeper: Keeper | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a transform without the keeper that it needs."""
+        names = (*self.transform.keeps, *self.transform.numbers)
+        if names and self.keeper is None:
+            raise RuleError(
+                f"{type(self.transform).__name__} needs a keeper for {', '.join(names)}: "
+                "optimizer.add_transform(transform, keeper)"
+            )
+
+
+def transforms_for(attachments: Sequence[Attachment], p: object) -> tuple[Transform, ...]:
+    """The transforms that act on a parameter, by position."""
+    return tuple(IDENTITY if p in a.excluded else a.transform for a in attachments)
+
+
+def qualified(position: int, name: str) -> str:
+    """The name, in a graph and among its numbers, of what the transform at a position calls ``name``."""
+    return f"transform{position}.{name}"

@@ -1,11 +1,12 @@
 """The words of an update rule, beside ``+ - * / **`` and comparisons.
 
 Each takes symbols (:class:`~optim_core.rules.Value`) or numbers. Elementwise words work on any level;
-reductions say over what: ``norm(g)`` is one number a tensor, ``norm(g, over="row")`` one an output unit
+reductions say over what: ``norm(g)`` is one number per tensor, ``norm(g, over="row")`` one per output unit
 (index of dimension 0), ``total(...)`` one for all parameters of all groups.
 
 Example:
-    >>> from optim_core.rules.values import Level, Trace
+    >>> from optim_core.rules.trace import Trace
+    >>> from optim_core.rules.values import Level
     >>> trace = Trace({"lr": 0.1})
     >>> p, g = (trace.input(name, Level.ELEMENT) for name in "pg")
     >>> p - trace.input("lr", Level.HOST) * g / norm(g)
@@ -17,9 +18,9 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from optim_core.errors import RuleError
-from optim_core.rules.values import HOST_OPERATIONS, Level, Value
+from optim_core.rules.arithmetic import HOST_OPERATIONS
+from optim_core.rules.values import Level, Operand, Value
 
-Operand: TypeAlias = Value | float
 Over: TypeAlias = Literal["row", "tensor"]
 
 _OVER = {"row": Level.ROW, "tensor": Level.TENSOR}
@@ -29,7 +30,7 @@ def _elementwise(op: str, *operands: Operand) -> Value:
     for x in operands:
         if isinstance(x, Value):
             return x.trace.apply(op, *operands)
-    # Numbers in, a number out: a rule may be tried by hand, and options such as eps may be plain floats.
+    # a rule may be tried by hand, and options such as eps may be plain floats: numbers in, a number out
     return HOST_OPERATIONS[op](*operands)  # type: ignore[return-value]
 
 
@@ -89,7 +90,7 @@ def lerp(start: Operand, end: Operand, weight: Operand) -> Value:
 
 
 def bfloat16(x: Operand) -> Value:
-    """x to the precision of bfloat16; a function of stacks gets it in that type."""
+    """x rounded to the precision of bfloat16; a function of stacks gets it in that type."""
     return _elementwise("bfloat16", x)
 
 
@@ -130,7 +131,7 @@ def amax(x: Value, over: Over = "tensor") -> Value:
 
 
 def size(x: Value, over: Over = "tensor") -> Value:
-    """How many elements there are."""
+    """The number of elements."""
     return _reduce("size", over, x)
 
 

@@ -14,7 +14,7 @@ from optim_core.errors import NotOffered, OptimCoreError
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.rules.offers import Offers
 from optim_core.rules.options import split
-from optim_core.rules.values import Trace
+from optim_core.rules.trace import Trace
 from optim_core.wrapping.torch_rules import Reading, reading_of
 from optim_core.wrapping.wrapper import Wrapper
 

@@ -17,11 +17,12 @@ from optim_core.errors import UnsupportedParameter, WrapperConflict
 from optim_core.optimizers.explanation import Explanation
 from optim_core.optimizers.gradients import check_dense
 from optim_core.optimizers.optimizer import RuleOptimizer
-from optim_core.rules.compose import Settings, decayed, entering, offers_of, transformed, update_of
-from optim_core.rules.graph import Graph, Home
+from optim_core.rules.compose import CompositionSettings, decay, enter, offers_of, transform_update, update_of
+from optim_core.rules.graph import Extent, Graph
 from optim_core.rules.options import scalars, split
-from optim_core.rules.transform import Transform, acting
-from optim_core.rules.values import Level, Trace, Value
+from optim_core.rules.trace import Trace
+from optim_core.rules.transform import Attachment, Transform, transforms_for
+from optim_core.rules.values import Level, Value
 from optim_core.wrapping.torch_rules import Reading, reading_of
 from optim_core.wrapping.wrapper import Wrapper
 
@@ -56,27 +57,25 @@ class TransformWrapper(Wrapper):
 
     def on_wrap(self) -> None:
         """Compose with the rule if there is one, else with the transforms that are there, else begin."""
-        self._spared: set[Tensor] = set()
+        self._excluded: set[Tensor] = set()
         super().on_wrap()
         mine = self.transform()
         self._graphs: dict[Hashable, list[_Surroundings]] = {}
-        self._transforms: tuple[Transform, ...] = ()
-        self._spared_by: dict[Transform, Collection[Tensor]] = {}
+        self._attachments: tuple[Attachment, ...] = ()
         inner, nearest = self.innermost, self._nearest
         if isinstance(inner, RuleOptimizer) and _acts_inside(mine):
-            inner.add_transform(mine, spared=self._spared)
+            inner.add_transform(mine, excluded=self._excluded)
         elif isinstance(nearest._stepping, TransformWrapper):
-            nearest._stepping._take(mine, self._spared)
+            nearest._stepping._take(mine, self._excluded)
         elif isinstance(inner, RuleOptimizer) and not (_sums(mine, inner) and inner.stacks()):
-            inner.add_transform(mine, spared=self._spared)
+            inner.add_transform(mine, excluded=self._excluded)
         else:
             nearest._stepping = self
-            self._take(mine, self._spared)
+            self._take(mine, self._excluded)
 
-    def _take(self, transform: Transform, spared: Collection[Tensor]) -> None:
+    def _take(self, transform: Transform, excluded: Collection[Tensor]) -> None:
         """Step with a transform, which a gradient passes before those already there."""
-        self._transforms = (transform, *self._transforms)
-        self._spared_by = {**self._spared_by, transform: spared}
+        self._attachments = (Attachment(transform, excluded), *self._attachments)
 
     @property
     def _nearest(self) -> Wrapper:
@@ -104,7 +103,7 @@ class TransformWrapper(Wrapper):
                 "it a number"
             )
         names = group.get("param_names", ())
-        self._spared.update(p for p, name in zip(group["params"], names, strict=False) if self.spares(name))
+        self._excluded.update(p for p, name in zip(group["params"], names, strict=False) if self.spares(name))
 
     def explain(self) -> Explanation:
         """As a wrapper's, but what is left alone has other wrappers only."""
@@ -151,7 +150,7 @@ class TransformWrapper(Wrapper):
                 check_dense(p, self.method.name)
                 if p.numel():
                     host, fixed = splits[step]
-                    mine = replace(settings, transforms=acting(self._transforms, self._spared_by, p))
+                    mine = replace(settings, transforms=transforms_for(self._attachments, p))
                     around = self._surroundings((mine, fixed), host, numbers[step], real(p).shape)
                     key = id(group), id(around), step, p.dtype, p.grad.dtype, p.device
                     part = parts.setdefault(key, _Part(around, host, state, [], []))
@@ -160,12 +159,20 @@ class TransformWrapper(Wrapper):
         return list(parts.values())
 
     @property
+    def _transforms(self) -> tuple[Transform, ...]:
+        return tuple(attachment.transform for attachment in self._attachments)
+
+    @property
     def _reading(self) -> Reading | None:
         """How to read the innermost optimizer, if a transform acts on what it divides by."""
         return reading_of(type(self.innermost)) if any(map(_acts_inside, self._transforms)) else None
 
     def _surroundings(
-        self, key: tuple[Settings, Hashable], host: Mapping[str, float], options: Mapping[str, Any], shape: torch.Size
+        self,
+        key: tuple[CompositionSettings, Hashable],
+        host: Mapping[str, float],
+        options: Mapping[str, Any],
+        shape: torch.Size,
     ) -> _Surroundings:
         known = self._graphs.setdefault(key, [])
         for around in known:
@@ -175,7 +182,7 @@ class TransformWrapper(Wrapper):
         return known[-1]
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("_transforms", "_spared_by", "_spared")
+        kept = ("_attachments", "_excluded")
         return super().__getstate__() | {name: getattr(self, name) for name in kept} | {"_graphs": {}}
 
 
@@ -197,7 +204,7 @@ class _Surroundings:
 
 
 def _surroundings(
-    settings: Settings,
+    settings: CompositionSettings,
     host: Mapping[str, float],
     options: Mapping[str, Any],
     shape: Sequence[int],
@@ -206,7 +213,7 @@ def _surroundings(
     trace = Trace(host, shape)
     p, g = (trace.input(name, Level.ELEMENT) for name in "pg")
     # the base's decay is the base's affair, and it turns the sign of the gradient itself
-    p, g, _ = entering(p, g, replace(settings, decay=None), scalars(options, trace))
+    p, g, _ = enter(p, g, replace(settings, decay=None), scalars(options, trace))
     if settings.maximize:
         g = g.args[0] if g.op == "neg" else -g
     changed = {name: v for name, v in {"p": p, "gradient": g}.items() if v.op != "input"}
@@ -214,7 +221,7 @@ def _surroundings(
     later = Trace(host, shape)
     old, new_p, g = (later.input(name, Level.ELEMENT) for name in ("old", "p", "g"))
     numbers = scalars(options, later)
-    start = decayed(old, settings, numbers)
+    start = decay(old, settings, numbers)
     later.offers = offers_of(settings)
     if reading is not None:
         reading(later, options)
@@ -222,18 +229,17 @@ def _surroundings(
     for divided, wanted in later.offers.denominators:
         if wanted is not divided:
             moved = start - update_of(start, moved) * (divided / wanted)
-    kept = transformed(start, moved, -g if settings.maximize else g, settings, numbers, later.offers)
+    kept = transform_update(start, moved, -g if settings.maximize else g, settings, numbers, later.offers)
     return _Surroundings(_graph(changed, trace), _graph({} if kept is new_p else {"p": kept}, later))
 
 
 def _acts_inside(transform: Transform) -> bool:
     """Whether a transform acts on what the method names in its rule, rather than on what goes in or comes out."""
-    kind = type(transform)
-    return kind.denominator is not Transform.denominator or kind.decayed is not Transform.decayed
+    return transform.overrides("denominator", "decay")
 
 
 def _graph(outputs: Mapping[str, Value], trace: Trace) -> Graph:
-    return Graph(outputs, {}, trace, dict.fromkeys(outputs, Home(Level.ELEMENT)))
+    return Graph(outputs, {}, trace, dict.fromkeys(outputs, Extent(Level.ELEMENT)))
 
 
 def _acts(graph: Graph) -> bool:
@@ -299,12 +305,12 @@ def _steps_done(params: Sequence[Tensor], state: Mapping[Tensor, Mapping[str, An
 
 def _of_group(
     inner: Optimizer, group: Mapping[str, Any], transforms: tuple[Transform, ...], reading: Reading | None = None
-) -> tuple[Settings, dict[str, Any]]:
+) -> tuple[CompositionSettings, dict[str, Any]]:
     """What the composition needs of a group, and the options that transforms see."""
     if isinstance(inner, RuleOptimizer):
         return inner.method.settings(group, transforms), {name: group[name] for name in inner.hypers}
     decays = group.get("decoupled_weight_decay", isinstance(inner, torch.optim.AdamW))
-    settings = Settings(
+    settings = CompositionSettings(
         "decoupled" if decays else None,
         fixed_decay=False,
         maximize=bool(group.get("maximize", False)),

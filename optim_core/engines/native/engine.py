@@ -13,7 +13,7 @@ from optim_core.engines.host import Compute, function
 from optim_core.engines.lowering import Program, total_program, update_program
 from optim_core.engines.native.kernel import Kernel, Pass, Table
 from optim_core.engines.native.source import DTYPES
-from optim_core.rules.graph import Home
+from optim_core.rules.graph import Extent
 from optim_core.rules.values import Value
 
 
@@ -98,7 +98,7 @@ def _table(bucket: Bucket, program: Program) -> Table:
     return table
 
 
-def obstacle(buffers: Mapping[str, Tensor], homes: Mapping[str, Home], real: torch.dtype) -> str | None:
+def obstacle(buffers: Mapping[str, Tensor], homes: Mapping[str, Extent], real: torch.dtype) -> str | None:
     """Why the engine does not take a parameter, or None if it does.
 
     Args:

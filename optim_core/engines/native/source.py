@@ -24,8 +24,9 @@ from optim_core.engines.lowering import (
     loop_values,
     reads,
 )
+from optim_core.rules.arithmetic import SIGNS
 from optim_core.rules.graph import is_local
-from optim_core.rules.values import SIGNS, Level, Value
+from optim_core.rules.values import Level, Value
 
 #: How the numbers of a buffer are stored.
 _STORED = {torch.float64: "f64", torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}

@@ -14,7 +14,7 @@ from optim_core.engines.lowering import Program, total_program, update_program
 from optim_core.engines.shared import SharedRun
 from optim_core.engines.triton.kernel import Addresses, Kernel, Table, interpreting, upload
 from optim_core.engines.triton.source import DTYPES
-from optim_core.rules.graph import Home
+from optim_core.rules.graph import Extent
 
 
 class TritonError(Exception):
@@ -98,7 +98,7 @@ def _addresses(bucket: Bucket, name: str, table: Table) -> Addresses:
     return kept
 
 
-def obstacle(buffers: Mapping[str, Tensor], homes: Mapping[str, Home], real: torch.dtype) -> str | None:
+def obstacle(buffers: Mapping[str, Tensor], homes: Mapping[str, Extent], real: torch.dtype) -> str | None:
     """Why the engine does not take a parameter, or None if it does.
 
     Args:

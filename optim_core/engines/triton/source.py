@@ -23,8 +23,9 @@ from optim_core.engines.lowering import (
     loop_values,
     reads,
 )
+from optim_core.rules.arithmetic import SIGNS
 from optim_core.rules.graph import is_local, order
-from optim_core.rules.values import SIGNS, Level, Value
+from optim_core.rules.values import Level, Value
 
 #: Elements that a kernel works on at a time.
 TILE = 1 << 10
@@ -97,7 +98,7 @@ def stochastic_bfloat16(x, draw):
 
 @triton.jit
 def uniform(place, seed, salt):
-    """optim_core.rules.values.uniform"""
+    """optim_core.rules.arithmetic.uniform"""
     low = 0xFFFFFFFF
     x = (place * 0x9E3779B9 + salt.to(tl.int64) * 0x85EBCA6B + seed.to(tl.int64) * 0xC2B2AE35) & low
     x = ((x ^ (x >> 16)) * 0x7FEB352D) & low

@@ -22,10 +22,11 @@ class Average(Transform):
     """ema = b ema + (1 - b) p."""
 
     keeps = ("ema",)
+    numbers = ("ema_decay",)
 
-    def keep(self, new_p: Value, kept: Sequence[Value], options: Mapping[str, Any]) -> Sequence[Value]:
+    def keep(self, new_p: Value, old: Sequence[Value], options: Mapping[str, Any]) -> Sequence[Value]:
         """The average after the step."""
-        return [lerp(new_p, kept[0], options["ema_decay"])]
+        return [lerp(new_p, old[0], options["ema_decay"])]
 
 
 class EMA(Wrapper):

@@ -22,7 +22,7 @@ class StableDecay(Transform):
     #: whether that step size goes by a second moment: then every parameter takes part in its mean
     by_moment: bool
 
-    def decayed(self, p: Value, options: Mapping[str, Any], offers: Offers) -> Value:
+    def decay(self, p: Value, options: Mapping[str, Any], offers: Offers) -> Value:
         """p (1 - lr weight_decay gain / r), r the root of the mean of the second moment, if there is one."""
         factor: Value = options["lr"] * self.weight_decay
         if offers.gain is not None:

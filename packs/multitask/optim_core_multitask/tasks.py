@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from optim_core.errors import ClosureError, WrapperConflict
-from optim_core.optimizers import RuleOptimizer, call_closure
+from optim_core.errors import ClosureError
+from optim_core.optimizers import call_closure
 from optim_core.wrapping import Wrapper
 
 
@@ -21,35 +21,14 @@ class MultiTask(Wrapper):
     ``scaler.step(optimizer)`` and ``scaler.update()``. Subclasses have :meth:`merge`.
     """
 
-    _merged = False  # whether backward() has run since collect() began
+    _merged = False  # True once backward() has run since collect() began
 
-    def on_wrap(self) -> None:
-        """Refuse a base that needs more than gradients, and another wrapper that merges them.
-
-        Raises:
-            WrapperConflict: the base differentiates the gradients, which are merged without a graph; or goes by the
-                loss, and a merged gradient is that of none; or the tasks are merged further inside.
-        """
-        super().on_wrap()
-        inner = self.innermost
-        name, base = self.method.name, type(inner).__name__
-        if self.differentiates:
-            raise WrapperConflict(
-                f"{name} cannot go around {base}, which differentiates the gradient of one loss; use a first-order "
-                "method such as adamw"
-            )
-        if isinstance(inner, RuleOptimizer) and inner.needs_loss:
-            raise WrapperConflict(
-                f"{name} cannot go around {base}, whose step size follows from the loss of its gradient: a gradient "
-                f"merged of several is that of no loss. Add the losses up and leave {name} out, or use a method that "
-                "goes by gradients alone, such as adamw"
-            )
-        for other in self.inside:
-            if isinstance(other, MultiTask):
-                raise WrapperConflict(
-                    f"{name} and {other.method.name} each make one gradient of the losses, so that one of them would "
-                    "have no effect: choose one"
-                )
+    needs = ("multi_loss",)
+    refuses: ClassVar[Mapping[Any, str]] = {
+        "create_graph": "differentiates the gradient of one loss; use a first-order method such as adamw",
+        "loss": "goes by the loss of its gradient: a gradient merged of several is that of no loss. Add the losses up "
+        "and leave this wrapper out, or use a method that goes by gradients alone, such as adamw",
+    }
 
     def merge(self, losses: Sequence[Tensor], scale: Tensor | None) -> None:
         """Leave one gradient in each parameter, that of the losses times the scale, if there is one."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from optim_core.errors import WrapperConflict
 from optim_core.methods import compute_dtype, hyper, total_dtype
 from optim_core.optimizers import Explanation, RuleOptimizer, check_dense, parameters
 from optim_core.wrapping import Wrapper
+
+_ONE_CALL = (
+    "so one call has to see all micro-batches: without this wrapper, let the closure of minimize() yield the loss of "
+    "each, divided by their number"
+)
 
 
 class Accumulate(Wrapper):
@@ -68,47 +73,32 @@ class Accumulate(Wrapper):
     steps: int = hyper(4, "micro-batches in a step of the base", ge=1)
     reduction: str = hyper("mean", "how their gradients are put together", choices=("mean", "sum"))
 
+    accumulates: ClassVar[bool] = True
+    refuses: ClassVar[Mapping[Any, str]] = {
+        "closure": f"evaluates the loss more than once a step, {_ONE_CALL}",
+        "create_graph": f"differentiates the gradients, {_ONE_CALL}",
+    }
+
     _loss: Any = None
-    closing = False
+    _flushing = False
 
     def on_wrap(self) -> None:
-        """Begin a window.
-
-        Raises:
-            WrapperConflict: a step of the base needs more than gradients that have been added up.
-        """
+        """Begin a window."""
         super().on_wrap()
         self._begin()
-        inside, name = self.innermost, type(self.innermost).__name__
-        remedy = (
-            "so one call has to see all micro-batches: without this wrapper, let the closure of minimize() yield the "
-            "loss of each, divided by their number"
-        )
-        if getattr(inside, "needs_closure", False):
-            raise WrapperConflict(
-                f"Accumulate cannot go around {name}, which evaluates the loss twice a step, {remedy}"
-            )
-        if self.differentiates:
-            raise WrapperConflict(f"Accumulate cannot go around {name}, which differentiates the gradients, {remedy}")
-        if self.needs_closure:
-            raise WrapperConflict(
-                f"Accumulate cannot go around {' + '.join(self.layers[:-1])}, which evaluates a step's loss more than "
-                f"once, {remedy}; or put Accumulate inside, so that each micro-batch is evaluated twice by itself"
-            )
 
     def _begin(self) -> None:
         self.memory = {}
         self.counters = {"taken": 0, "losses": 0}
 
-    @property
-    def accumulator(self) -> Accumulate:
-        """This wrapper."""
-        return self
-
-    @property
-    def pending(self) -> bool:
-        """Whether a window is open."""
-        return self.counters["taken"] > 0
+    @contextmanager
+    def flushing(self) -> Iterator[bool]:
+        """For the time of a ``with``, :meth:`prepare` makes a step of the window as it is; True if it has begun."""
+        self._flushing = self.counters["taken"] > 0
+        try:
+            yield self._flushing
+        finally:
+            self._flushing = False
 
     # taking in ----------------------------------------------------------------------------------------------
     def collect(self, run: Callable[[], Any]) -> Any:
@@ -119,7 +109,7 @@ class Accumulate(Wrapper):
 
     def prepare(self, overflow: bool | None) -> bool:
         """Take the gradients in; there is a step if that was the last micro-batch of a window."""
-        if self.closing:
+        if self._flushing:
             return super().prepare(overflow)
         loss, self._loss = self._loss, None
         params = [p for p in parameters(self) if p.grad is not None]

@@ -37,10 +37,10 @@ class AGC(TransformWrapper):
 
     It acts on the gradient of the loss alone: the base's weight decay comes after it. Ports disagree about the unit: in
     torch's layout it is dimension 0, also for linear layers; for 1-d convolutions Ranger21 has a norm for each output
-    and tap. The paper leaves the final classifier unclipped: ``exclude=["head"]`` spares ``head.weight``, ``head.bias``
-    and whatever else there is below ``head``; the base needs names for that (``model.named_parameters()``,
-    ``create_optimizer``). Tensors that are zero, such as fresh biases, move slowly at first: their gradient's norm is
-    held to ``clip_factor * eps``.
+    and tap. The paper leaves the final classifier unclipped: ``exclude=["head"]`` excludes ``head.weight``,
+    ``head.bias`` and whatever else there is below ``head``; for that the base needs names
+    (``model.named_parameters()``, ``create_optimizer``). Tensors that are zero, such as fresh biases, move slowly at
+    first: their gradient's norm is held to ``clip_factor * eps``.
 
     Example:
         >>> import torch
@@ -83,8 +83,8 @@ class AGC(TransformWrapper):
                 )
         super().on_wrap()
 
-    def spares(self, name: str) -> bool:
-        """Whether it is excluded."""
+    def excludes(self, name: str) -> bool:
+        """Return True for what ``exclude`` names, and for what lies below it."""
         return any(_below(name, part) for part in self.exclude)
 
     def transform(self) -> Transform:

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from optim_core.errors import NotTraining
 from optim_core.methods import compute_dtype, hyper
-from optim_core.optimizers import RuleOptimizer, parameters
+from optim_core.optimizers import parameters
 from optim_core.rules import Transform, Value, lerp
-from optim_core.wrapping import TransformWrapper, Wrapper
+from optim_core.wrapping import Wrapper
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,7 @@ class EMA(Wrapper):
         """Compose with the rule, if nothing between changes the weights after it."""
         super().on_wrap()
         self.counters |= {"steps": 0, "averaged": 0}
-        inner = self.base
-        while isinstance(inner, TransformWrapper):
-            inner = inner.base
-        self._composed = False
-        if isinstance(inner, RuleOptimizer) and inner.method.rule is not None:
-            self._composed = True
-            inner.add_transform(Average(), self)
+        self._composed = self.base_steps.compose(Average(), self)
 
     def numbers(self) -> Mapping[str, float]:
         """b of this step."""

@@ -25,7 +25,7 @@ from optim_core.rules.options import scalars, split
 from optim_core.rules.transform import acting
 from optim_core.wrapping.torch_rule import TorchRule, torch_rule_of
 
-#: From a group and transforms to what the composition needs of them, and the options that the transforms see.
+#: From a group and transforms to the settings for the composition, and the options that the transforms see.
 SettingsOf: TypeAlias = Callable[[Mapping[str, Any], tuple[Transform, ...]], tuple[Settings, dict[str, Any]]]
 
 
@@ -206,7 +206,7 @@ def _overrides(transform: Transform, method: str) -> bool:
     return getattr(type(transform), method) is not getattr(Transform, method)
 
 
-#: What a part has itself; other buffers are states of the optimizer.
+#: Buffers that a part has itself; others are states of the optimizer.
 _OWN = frozenset({"p", "g", "old"})
 
 

@@ -52,10 +52,10 @@ def check_inside(wrapper: Shared) -> None:
                 f"{name} is there already, around {type(wrapper.innermost).__name__}: "
                 f"{' + '.join(wrapper.layers[:-1])}; leave the second one out"
             )
-        for need in wrapper.needs:
-            if need in _ONCE and need in other.needs:
-                raise WrapperConflict(f"{name} and {other.method.name} {_ONCE[need]}: choose one")
-    needs = steps_of(wrapper.innermost).needs
+        for need, reason in _ONCE.items():
+            if need in wrapper.needs & other.needs:
+                raise WrapperConflict(f"{name} and {other.method.name} {reason}: choose one")
+    needs = steps_of(wrapper.innermost).needs_in_force()
     for need, reason in wrapper.refuses.items():
         if need in needs:
             raise WrapperConflict(f"{name} cannot go around {type(wrapper.innermost).__name__}, which {reason}")

@@ -23,7 +23,7 @@ _LATE = 1_000_000
 
 
 def offered(cls: type[Optimizer], options: Mapping[str, Any]) -> Offers:
-    """What a method names with such options, in the long run and while lr is not 0; empty if it has no rule.
+    """Return what a method names with such options, in the long run and while lr is not 0; nothing without a rule.
 
     Args:
         cls: its class.
@@ -58,7 +58,7 @@ def _named_by(torch_rule: TorchRule, options: Mapping[str, Any]) -> Offers:
 
 
 def require(wrapper: Wrapper, group: Mapping[str, Any], what: str, has: Callable[[Offers], bool]) -> Offers:
-    """What the method inside a wrapper names for a group.
+    """Return what the method inside a wrapper names for a group.
 
     Args:
         wrapper: the wrapper.
@@ -72,7 +72,7 @@ def require(wrapper: Wrapper, group: Mapping[str, Any], what: str, has: Callable
     inner = type(wrapper.innermost)
     offers = offered(inner, group)
     if not has(offers):
-        names = ", ".join(name for name, theirs in _all() if has(theirs))
+        names = ", ".join(name for name, others in _all() if has(others))
         raise NotOffered(
             f"{wrapper.method.name} needs {what}, which {inner.__name__} does not have, or not with these options. "
             f"Methods that have one: {names or 'none is installed'}"
@@ -86,7 +86,7 @@ def _all() -> Iterator[tuple[str, Offers]]:
         try:
             cls = load(entry.spec)
             yield entry.spec.name, offered(cls, cls.resolve({n: h.default for n, h in cls.hypers.items()}, frozenset()))
-        except OptimCoreError:  # it cannot be loaded, or has no defaults to go by: no advice to give
+        except OptimCoreError:  # it cannot be loaded, or has no defaults to go by
             continue
     for name, cls in vars(torch.optim).items():
         if inspect.isclass(cls) and issubclass(cls, Optimizer) and torch_rule_of(cls):

@@ -32,11 +32,11 @@ class Shared(Optimizer):
     _set_up: bool
 
     method: ClassVar[Method]
-    #: What a step of this wrapper needs besides gradients, in the words of ``optim_core.catalog.NEEDS``.
-    needs: ClassVar[tuple[Need, ...]] = ()
-    #: Needs that nothing inside this wrapper may have: what comes after "which" in the refusal, with a remedy.
+    #: The needs of a step of this wrapper, as in its spec; some of them only one wrapper of a chain can have.
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    #: Needs that nothing inside may have, each with the text after "which" in the refusal: the reason and a remedy.
     refuses: ClassVar[Mapping[Need, str]] = {}
-    #: True if it takes several calls for a step.
+    #: True if several calls make one step.
     accumulates: ClassVar[bool] = False
 
     def __init__(self, base: Optimizer, base_steps: Steps) -> None:
@@ -89,6 +89,10 @@ class Shared(Optimizer):
         """The names of the wrappers around the innermost optimizer, from the inside to this one."""
         return tuple(wrapper.method.name for wrapper in reversed((self, *self.inside)))
 
+    def needs_in_force(self) -> frozenset[Need]:
+        """The needs of a step of this wrapper and of all inside it, with the options in force."""
+        return self.needs | self.base_steps.needs_in_force()
+
     @property
     def needs_graph(self) -> bool:
         """True if the next step differentiates the gradients."""
@@ -97,7 +101,7 @@ class Shared(Optimizer):
     @property
     def needs_closure(self) -> bool:
         """True if a step evaluates the loss itself, so that ``step()`` alone is not possible."""
-        return self.base_steps.needs_closure
+        return "closure" in self.needs or self.base_steps.needs_closure
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """As the base's."""

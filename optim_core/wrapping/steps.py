@@ -36,6 +36,9 @@ GRADIENTS_READY = GradientsReady.GRADIENTS_READY
 class Steps(Protocol):
     """An optimizer as the wrapper around it drives it; a wrapper is one itself."""
 
+    def needs_in_force(self) -> frozenset[Need]:
+        """The needs of a step, with the options in force."""
+
     @property
     def needs_graph(self) -> bool:
         """True if the next step differentiates the gradients."""
@@ -92,9 +95,8 @@ class PlainSteps:
         self.optimizer = optimizer
         self.around: Around | None = None
 
-    @property
-    def needs(self) -> frozenset[Need]:
-        """What a step needs besides gradients, with the options in force."""
+    def needs_in_force(self) -> frozenset[Need]:
+        """The needs of a step, with the options in force."""
         return frozenset()
 
     @property
@@ -157,7 +159,7 @@ class PlainSteps:
         return False
 
     def settings(self, group: Mapping[str, Any], transforms: tuple[Transform, ...]) -> tuple[Settings, dict[str, Any]]:
-        """What the composition needs of a group, and the options that transforms see."""
+        """The settings of a group for the composition, and the options that transforms see."""
         decays = group.get("decoupled_weight_decay", isinstance(self.optimizer, torch.optim.AdamW))
         settings = Settings(
             "decoupled" if decays else None,
@@ -178,9 +180,8 @@ class RuleSteps(PlainSteps):
 
     optimizer: RuleOptimizer
 
-    @property
-    def needs(self) -> frozenset[Need]:
-        """What a step needs besides gradients, with the options in force."""
+    def needs_in_force(self) -> frozenset[Need]:
+        """The needs of a step, with the options in force."""
         cls = type(self.optimizer)
         needs: dict[Need, bool] = {
             "closure": self.needs_closure,
@@ -238,7 +239,7 @@ class RuleSteps(PlainSteps):
         return True
 
     def settings(self, group: Mapping[str, Any], transforms: tuple[Transform, ...]) -> tuple[Settings, dict[str, Any]]:
-        """What the composition needs of a group, and the options that transforms see."""
+        """The settings of a group for the composition, and the options that transforms see."""
         optimizer = self.optimizer
         return optimizer.method.settings(group, transforms), {name: group[name] for name in optimizer.hypers}
 

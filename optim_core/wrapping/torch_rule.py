@@ -23,7 +23,7 @@ from optim_core.rules.options import scalars
 
 @dataclass(frozen=True)
 class TorchRule:
-    """What one of torch's optimizers names.
+    """The names that one of torch's optimizers would give in its rule.
 
     Attributes:
         names: called as ``names(*states, **options)``; ``step``, if it takes one, is the parameter's.
@@ -58,8 +58,8 @@ class TorchRule:
             options: numbers and options as they are, by name, with ``step`` if :attr:`takes_step`.
         """
         states = [trace.input(name, Level.ELEMENT) for name in self.states]
-        taken = (*self.options, "step") if self.takes_step else self.options
-        self.names(*states, **scalars({name: options[name] for name in taken}, trace))
+        asked = (*self.options, "step") if self.takes_step else self.options
+        self.names(*states, **scalars({name: options[name] for name in asked}, trace))
 
 
 def _adam(

@@ -73,7 +73,7 @@ class TransformWrapper(Wrapper):
         return self.base_steps.compose(transform, keeper)
 
     def explain(self) -> Explanation:
-        """What is in force for each parameter; this wrapper is missing where it is excluded."""
+        """As every wrapper does, but without this one where a parameter is excluded."""
         rows = super().explain()
         return Explanation(
             tuple(replace(row, wrappers=row.wrappers[:-1]) if self.excludes(row.name) else row for row in rows)

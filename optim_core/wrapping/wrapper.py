@@ -228,7 +228,7 @@ class Wrapper(_Declared):
         return ready
 
     def explain(self) -> Explanation:
-        """What is in force for each parameter, and why; print it."""
+        """Return what is in force for each parameter, and why; print it to read it."""
         options = ", ".join(f"{name}={value}" for name, value in self.options.items())
         inner = explain(self.base)
         mine = f"{self.method.name}({options})"

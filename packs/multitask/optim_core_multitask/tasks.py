@@ -1,4 +1,4 @@
-"""What the wrappers for several losses have in common."""
+"""MultiTask: the base class of wrappers for several losses."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from optim_core.wrapping import Wrapper
 
 
 class MultiTask(Wrapper):
-    """Base of the wrappers that make one gradient of several losses: ``minimize(closure)`` takes a list of them.
+    """Base of the wrappers that make one gradient of several losses; ``minimize(closure)`` takes a list of them.
 
     By hand: ``optimizer.backward(losses)``, then ``optimizer.step()``. It replaces the gradients that are there, so
     nothing accumulates over several calls. With ``torch.amp.GradScaler``: ``optimizer.backward(losses, scaler)``, then
-    ``scaler.step(optimizer)`` and ``scaler.update()``. Subclasses have :meth:`merge`.
+    ``scaler.step(optimizer)`` and ``scaler.update()``. Subclasses define :meth:`merge`.
     """
 
     _merged = False  # True once backward() has run since collect() began
 
-    needs = ("multi_loss",)
+    needs = frozenset({"multi_loss"})
     refuses: ClassVar[Mapping[Any, str]] = {
         "create_graph": "differentiates the gradient of one loss; use a first-order method such as adamw",
         "loss": "goes by the loss of its gradient: a gradient merged of several is that of no loss. Add the losses up "
@@ -61,7 +61,7 @@ class MultiTask(Wrapper):
         """Evaluate the losses and leave the merged gradient.
 
         Raises:
-            ClosureError: the closure returned something else than several 0-d losses.
+            ClosureError: the closure returned something other than several 0-d losses.
         """
         losses = call_closure(self, closure)
         self.backward(losses)

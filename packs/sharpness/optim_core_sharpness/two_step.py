@@ -56,7 +56,7 @@ class SharpnessAware(Wrapper):
 
     model: nn.Module | None = None
     arguments: ClassVar[tuple[str, ...]] = ("model",)
-    needs = ("closure",)
+    needs = frozenset({"closure"})
     refuses: ClassVar[Mapping[Any, str]] = {
         "create_graph": "differentiates the gradients after the weights have moved back; use a first-order method such "
         "as adamw"

@@ -25,7 +25,7 @@ class Accumulate(Wrapper):
     """Steps once for several micro-batches, with the mean (or sum) of their gradients.
 
     Each ``step()``, and each ``minimize(closure)``, takes in the gradients at hand, and leaves None in their place, so
-    that nothing is counted twice whether or not the loop calls ``zero_grad()``. Every n-th one steps the base::
+    that nothing is counted twice, whether or not the loop calls ``zero_grad()``. Every n-th call steps the base::
 
         for x, y in micro_batches:
             optimizer.minimize(lambda: loss_function(model(x), y))      # or zero_grad(), backward(), step()
@@ -39,14 +39,14 @@ class Accumulate(Wrapper):
 
     * A parameter without gradient in some micro-batches counts as 0 there; without any in all of them it is not
       stepped. One that joins by ``add_param_group`` in mid-window likewise.
-    * ``flush()``, of the outermost wrapper, steps with the mean of the micro-batches that are there, be they fewer
-      than n, and says whether there were any.
+    * ``flush()``, of the outermost wrapper, steps with the mean of the micro-batches so far, even if there are fewer
+      than n, and returns whether there were any.
     * GradScaler: gradients are taken in unscaled, so its factor may change in mid-window. A micro-batch with inf or nan
       is left out, does not count, and the window goes on.
     * Methods that use the loss (ALI-G) get its mean or sum over the window, if every micro-batch came with a closure.
       Sophia-G's estimate is of the first micro-batch of a window: ``bs`` counts the labels of that one.
-    * Memory: one tensor a parameter, float32 for parameters of lower precision, from the first micro-batch of a window
-      to its step. It is part of the state dict, so that training resumes in mid-window.
+    * Memory: one tensor per parameter, float32 for parameters of lower precision, from the first micro-batch of a
+      window to its step. It is part of the state dict, so that training resumes in mid-window.
 
     Methods that evaluate a step's loss more than once or differentiate its gradients (SAM inside this wrapper, ASGD,
     AdaHessian) have to see all micro-batches in one call. They do without this wrapper: let the closure of ``minimize``
@@ -71,7 +71,7 @@ class Accumulate(Wrapper):
     """
 
     steps: int = hyper(4, "micro-batches in a step of the base", ge=1)
-    reduction: str = hyper("mean", "how their gradients are put together", choices=("mean", "sum"))
+    reduction: str = hyper("mean", "how their gradients are merged", choices=("mean", "sum"))
 
     accumulates: ClassVar[bool] = True
     refuses: ClassVar[Mapping[Any, str]] = {
@@ -102,7 +102,7 @@ class Accumulate(Wrapper):
 
     # taking in ----------------------------------------------------------------------------------------------
     def collect(self, run: Callable[[], Any]) -> Any:
-        """Gradients of one micro-batch, and its loss."""
+        """Leave the gradients of one micro-batch, and remember its loss."""
         self._loss = None  # an evaluation that fails leaves none
         self._loss = super().collect(run)
         return self._loss
@@ -147,16 +147,16 @@ class Accumulate(Wrapper):
 
     # stepping -----------------------------------------------------------------------------------------------
     def apply(self) -> None:
-        """The base's step, with the gradients of the window; those are kept if it fails."""
+        """Step the base with the gradients of the window, which stays as it is if that fails."""
         number = self.counters["taken"] if self.options["reduction"] == "mean" else 1
         own = [(p, p.grad) for p in parameters(self)]
-        held = {p: mine["sum"] for p, mine in self.memory.items() if "sum" in mine}
-        sums = list(held.values())
+        window = {p: mine["sum"] for p, mine in self.memory.items() if "sum" in mine}
+        sums = list(window.values())
         if sums:
             torch._foreach_div_(sums, number)
         try:
             for p, _ in own:
-                p.grad = held[p].to(p.dtype) if p in held else None
+                p.grad = window[p].to(p.dtype) if p in window else None
             self._hand_on_loss(number)
             super().apply()
         except BaseException:
@@ -169,7 +169,7 @@ class Accumulate(Wrapper):
         self._begin()
 
     def _hand_on_loss(self, number: int) -> None:
-        """Give a method that uses the loss that of the window; none, if some micro-batch came without."""
+        """Give a method that uses the loss that of the window; None if a micro-batch came without one."""
         inside, losses = self.innermost, self.counters["losses"]
         if losses and isinstance(inside, RuleOptimizer):
             loss = self.memory[parameters(self)[0]]["loss"] / number if losses == self.counters["taken"] else None
@@ -177,7 +177,7 @@ class Accumulate(Wrapper):
 
     # showing ------------------------------------------------------------------------------------------------
     def explain(self) -> Explanation:
-        """What is in force for each parameter, the buffer counted as state."""
+        """As every wrapper does; the buffer counts as state."""
         rows = zip(super().explain(), parameters(self), strict=True)
         return Explanation(
             tuple(replace(row, state_bytes=row.state_bytes + p.numel() * _dtype(p).itemsize) for row, p in rows)

@@ -62,7 +62,7 @@ class AGC(TransformWrapper):
     eps: float = hyper(1e-3, "lower bound of the norm of the weights", ge=0)
 
     def on_wrap(self) -> None:
-        """See that the names are there.
+        """Check that the names in ``exclude`` exist.
 
         Raises:
             InvalidOption: parameters have no names, or none of them is one that is excluded.
@@ -78,7 +78,7 @@ class AGC(TransformWrapper):
             if not any(_below(name, part) for name in names):
                 parts = {".".join(words[: k + 1]) for words in (n.split(".") for n in names) for k in range(len(words))}
                 raise InvalidOption(
-                    f"AGC: exclude names {part!r}, but no parameter is called so, nor lies below it."
+                    f"AGC: exclude names {part!r}, but no parameter has that name or lies below it."
                     f"{did_you_mean(part, parts)}"
                 )
         super().on_wrap()

@@ -44,7 +44,7 @@ from optim_core.rules.compose import Buffer, Settings, compose
 from optim_core.rules.graph import Graph
 from optim_core.rules.values import HOST_OPERATIONS
 from optim_core.wrapping.offerings import offered
-from optim_core.wrapping.torch_rule import torch_rule_of
+from optim_core.wrapping.torch_rules import torch_rule_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 

@@ -23,7 +23,7 @@ from optim_core.rules.compose import Settings, decayed, entering, offers_of, tra
 from optim_core.rules.graph import Graph, Home
 from optim_core.rules.options import scalars, split
 from optim_core.rules.transform import acting
-from optim_core.wrapping.torch_rule import TorchRule, torch_rule_of
+from optim_core.wrapping.torch_rules import TorchRule, torch_rule_of
 
 #: From a group and transforms to the settings for the composition, and the options that the transforms see.
 SettingsOf: TypeAlias = Callable[[Mapping[str, Any], tuple[Transform, ...]], tuple[Settings, dict[str, Any]]]

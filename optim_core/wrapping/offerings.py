@@ -15,7 +15,7 @@ from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.rules.offers import Offers
 from optim_core.rules.options import GIVEN, split
 from optim_core.rules.values import Trace
-from optim_core.wrapping.torch_rule import TorchRule, torch_rule_of
+from optim_core.wrapping.torch_rules import TorchRule, torch_rule_of
 from optim_core.wrapping.wrapper import Wrapper
 
 #: A step by which warm-ups are over and averages are full: a rule may do without its denominator at first.

@@ -175,7 +175,7 @@ def _is_pair(choice: object) -> bool:
     return isinstance(choice[0], str) and isinstance(choice[1], Mapping)
 
 
-def _told_by(model: nn.Module | None, wrapper: Callable[..., Optimizer]) -> dict[str, Any]:
+def _arguments_of(wrapper: Callable[..., Optimizer], model: nn.Module | None) -> dict[str, Any]:
     """The arguments of a wrapper that follow from the model."""
     if model is None:
         return {}
@@ -188,8 +188,8 @@ def _wrap(optimizer: Optimizer, choice: WrapperChoice, model: nn.Module | None) 
     if not callable(choice):
         name, options = (choice, {}) if isinstance(choice, str) else choice
         cls = get_wrapper(name)
-        return cls(optimizer, **_told_by(model, cls) | dict(options))
+        return cls(optimizer, **_arguments_of(cls, model) | dict(options))
     wrapped = choice(optimizer)
     if not isinstance(wrapped, Optimizer):
-        raise InvalidOption(f"{choice!r} in wrappers returned {wrapped!r}, no optimizer")
+        raise InvalidOption(f"{choice!r} in wrappers returned {wrapped!r}, which is not an optimizer")
     return wrapped

@@ -53,6 +53,10 @@ def run(optimizer: Any, params: list[Parameter], micro_batches: range, value: An
         optimizer.minimize(lambda t=t: value(params, t))
 
 
+def accumulator(optimizer: Any) -> Any:
+    return next(wrapper for wrapper in (optimizer, *optimizer.inside) if wrapper.accumulates)
+
+
 def both(params: list[Parameter], t: int) -> Tensor:
     """The loss of two micro-batches, as one batch."""
     return (loss(params, 2 * t) + loss(params, 2 * t + 1)) / 2
@@ -359,7 +363,7 @@ def test_flush_steps_with_what_is_there(outer: tuple[Any, ...]) -> None:
     assert not optimizer.flush()
     assert all(p.grad is g for p, g in zip(params, left, strict=True))
     run(twin, others, range(4))
-    twin.accumulator.options["steps"] = 2
+    accumulator(twin).options["steps"] = 2
     run(twin, others, range(4, 6))
     assert equal(params, others)
     assert not optim_core.get_wrapper("lookahead")(momentum(PROBLEM.parameters())).flush()
@@ -379,7 +383,7 @@ def test_gradients_at_the_average_are_refused_before_they_are_taken_in() -> None
     for base, outer in ((momentum, (("ema", {}),)), ("schedulefreesgd", ())):
         (params, optimizer), (others, twin) = (built(base, accumulate(2), *outer) for _ in range(2))
         run(optimizer, params, range(3))
-        keeper = optimizer.accumulator
+        keeper = accumulator(optimizer)
         before = copy.deepcopy(keeper.memory[params[0]]["sum"])
         optimizer.eval()
         loss(params, 0).backward()
@@ -475,10 +479,14 @@ def test_sparse_gradients_are_refused_before_anything_is_taken_in() -> None:
 def test_conflicts_name_what_is_inside_and_the_remedy() -> None:
     remedy = r"let the closure of minimize\(\) yield the loss of each, divided by their number"
     for chain, text in {
-        ("asgd",): rf"ASGD, which evaluates the loss twice a step.*{remedy}",
+        ("asgd",): rf"ASGD, which evaluates the loss more than once.*{remedy}",
         ("adahessian",): rf"AdaHessian, which differentiates the gradients.*{remedy}",
-        ("asgd", "lookahead"): rf"ASGD, which evaluates the loss twice a step.*{remedy}",
-        ("sgd", "sam", "lookahead"): rf"SAM \+ Lookahead, which evaluates a step's loss.*{remedy}; or put Accumulate",
+        ("asgd", "lookahead"): rf"ASGD, which evaluates the loss more than once.*{remedy}",
+        (
+            "sgd",
+            "sam",
+            "lookahead",
+        ): rf"SAM, which evaluates the loss more than once.*{remedy}; or put Accumulate",
     }.items():
         with pytest.raises(WrapperConflict, match=f"Accumulate cannot go around {text}"):
             built(*chain, accumulate())

@@ -44,7 +44,7 @@ from optim_core.rules.arithmetic import HOST_OPERATIONS
 from optim_core.rules.compose import Buffer, CompositionSettings, compose
 from optim_core.rules.graph import Graph
 from optim_core.wrapping.offerings import offered
-from optim_core.wrapping.torch_rules import reading_of
+from optim_core.wrapping.torch_rules import torch_rule_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 
@@ -255,7 +255,7 @@ def forgetful(cls: Any) -> dict[str, Any]:
 def twins() -> Iterator[Any]:
     """Optimizers of torch that can be read, and the options with which a method of that name does the same."""
     for torch_s in vars(torch.optim).values():
-        if not isinstance(torch_s, type) or not reading_of(torch_s):
+        if not isinstance(torch_s, type) or not torch_rule_of(torch_s):
             continue
         ours = next((cls for name, cls in RULES.items() if normalise(name) == normalise(torch_s.__name__)), None)
         if ours is None:
@@ -300,7 +300,7 @@ WRAPPERS = [
 
 
 def test_torch_s_optimizers_have_twins() -> None:
-    readable = {cls.__name__ for cls in vars(torch.optim).values() if isinstance(cls, type) and reading_of(cls)}
+    readable = {cls.__name__ for cls in vars(torch.optim).values() if isinstance(cls, type) and torch_rule_of(cls)}
     assert {twin.values[0].__name__ for twin in TWINS} == readable
     assert len(TWINS) >= 2 * len(readable)
 

@@ -25,8 +25,7 @@ from optim_core.rules.arithmetic import REDUCTIONS
 from optim_core.rules.compose import Buffer, compose
 from optim_core.rules.graph import Graph
 from optim_core.rules.options import scalars, split
-from optim_core.wrapping import transform_wrapper as transforming
-from optim_core.wrapping.transform_wrapper import TransformWrapper
+from optim_core.wrapping import TransformWrapper
 
 NAMES = [
     spec.name
@@ -311,7 +310,7 @@ def test_methods_on_stacks_of_matrices(cls: Any, name: str, monkeypatch: pytest.
             and optimizer.innermost.method.settings(optimizer.param_groups[0], ()).decay == "l2"
         ):
             break
-        monkeypatch.setattr(transforming, "_sums", lambda *_: True)  # as if there were a total: on copies
+        monkeypatch.setattr("optim_core.wrapping.steps.sums", lambda *_: True)  # as if there were a total: on copies
     assert all(bool(p.isfinite().all()) for p in ends[0])
     assert any(not torch.equal(p, q) for p, q in zip(ends[0], parameters(), strict=True))
     for x, y in zip(ends[-1], ends[0], strict=True):  # roots of matrices magnify what rounding leaves

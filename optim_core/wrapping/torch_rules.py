@@ -1,8 +1,9 @@
 """What torch's own optimizers divide by, as it follows from their options and from the state that they keep.
 
-A reading is written like a rule: it takes states by position and options by name, and names what it finds with the
-words of :mod:`optim_core.rules.offers`. It is traced for what comes after the optimizer's step. What torch divides by
-and then keeps (Adadelta, RMSprop's momentum) cannot be changed from outside, so no reading calls that a denominator.
+A TorchRule is written like a rule: it takes states by position and options by name, and names what an optimizer divides
+by with the words of :mod:`optim_core.rules.offers`. It is traced for what comes after the optimizer's step. What torch
+divides by and then keeps (Adadelta, RMSprop's momentum) cannot be changed from outside, so it is not called a
+denominator.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from optim_core.rules.options import scalars
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How to read one optimizer of torch.
+class TorchRule:
+    """The names that one of torch's optimizers would give in its rule.
 
     Attributes:
-        read: called as ``read(*states, **options)``.
+        names: called as ``names(*states, **options)``; ``step``, if it takes one, is the parameter's.
     """
 
-    read: Callable[..., None]
+    names: Callable[..., None]
 
     @cached_property
     def states(self) -> tuple[str, ...]:
@@ -37,28 +38,28 @@ class Reading:
 
     @cached_property
     def options(self) -> tuple[str, ...]:
-        """The names of the options that it takes; ``step`` is that of the parameter, and no option."""
+        """The names of the options that it takes, without ``step``."""
         return tuple(q.name for q in self._parameters if q.kind is q.KEYWORD_ONLY and q.name != "step")
 
     @cached_property
-    def counts(self) -> bool:
-        """Whether it depends on the step."""
-        return "step" in inspect.signature(self.read).parameters
+    def takes_step(self) -> bool:
+        """True if it depends on the number of the step."""
+        return "step" in inspect.signature(self.names).parameters
 
     @property
     def _parameters(self) -> list[inspect.Parameter]:
-        return list(inspect.signature(self.read).parameters.values())
+        return list(inspect.signature(self.names).parameters.values())
 
     def __call__(self, trace: Trace, options: Mapping[str, Any]) -> None:
         """Name on a trace what the optimizer has divided by.
 
         Args:
             trace: the trace.
-            options: numbers and options as they are, by name, ``step`` among them where it is asked for.
+            options: numbers and options as they are, by name, with ``step`` if :attr:`takes_step`.
         """
         states = [trace.input(name, Level.ELEMENT) for name in self.states]
-        names = (*self.options, "step") if self.counts else self.options
-        self.read(*states, **scalars({name: options[name] for name in names}, trace))
+        asked = (*self.options, "step") if self.takes_step else self.options
+        self.names(*states, **scalars({name: options[name] for name in asked}, trace))
 
 
 def _adam(
@@ -106,17 +107,17 @@ def _sgd(*, lr: Value, momentum: Value, dampening: Value) -> None:
     gain(lr, (1 - dampening) / (1 - momentum) if momentum else 1.0)
 
 
-_READINGS: Mapping[type[Optimizer], Reading] = {
-    torch.optim.Adam: Reading(_adam),  # and AdamW, which is one
-    torch.optim.NAdam: Reading(_nadam),
-    torch.optim.RAdam: Reading(_radam),
-    torch.optim.Adamax: Reading(_adamax),
-    torch.optim.Adagrad: Reading(_adagrad),
-    torch.optim.RMSprop: Reading(_rmsprop),
-    torch.optim.SGD: Reading(_sgd),
+_TORCH_RULES: Mapping[type[Optimizer], TorchRule] = {
+    torch.optim.Adam: TorchRule(_adam),  # and AdamW, which is one
+    torch.optim.NAdam: TorchRule(_nadam),
+    torch.optim.RAdam: TorchRule(_radam),
+    torch.optim.Adamax: TorchRule(_adamax),
+    torch.optim.Adagrad: TorchRule(_adagrad),
+    torch.optim.RMSprop: TorchRule(_rmsprop),
+    torch.optim.SGD: TorchRule(_sgd),
 }
 
 
-def reading_of(cls: type[Optimizer]) -> Reading | None:
-    """How to read an optimizer of this class, or None."""
-    return next((_READINGS[base] for base in cls.__mro__ if base in _READINGS), None)
+def torch_rule_of(cls: type[Optimizer]) -> TorchRule | None:
+    """The rule of a class of torch's, or of one derived from it; None for any other."""
+    return next((_TORCH_RULES[base] for base in cls.__mro__ if base in _TORCH_RULES), None)

@@ -4,50 +4,26 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
-from optim_core.errors import CheckpointMismatch, ClosureError, InvalidOption, OptimCoreError, WrapperConflict
+from optim_core.errors import ClosureError, InvalidOption
 from optim_core.methods.declarations import Hyper, required
-from optim_core.methods.formula import Formula, ParameterSet
 from optim_core.methods.method import Method, read_class
-from optim_core.optimizers import checkpoint, closures
 from optim_core.optimizers.explanation import Explanation, explain
 from optim_core.optimizers.gradients import parameters
-from optim_core.optimizers.optimizer import RuleOptimizer
-
-
-class _Kept(Optimizer):
-    """What a wrapper keeps; declared apart from its options, which type checkers take for the constructor's."""
-
-    options: dict[str, Any]
-    memory: dict[Tensor, dict[str, Tensor]]
-    counters: dict[str, int]
-    stepped: bool
-    _set_up: bool
-    _stepping: Wrapper | None
-
-
-class Accumulator(Protocol):
-    """A wrapper that takes several calls for a step."""
-
-    method: ClassVar[Method]
-    #: Whether :meth:`Wrapper.prepare` is to make a step of the calls that there are.
-    closing: bool
-
-    @property
-    def pending(self) -> bool:
-        """Whether some calls wait for their step."""
+from optim_core.wrapping import conflicts
+from optim_core.wrapping.saved import Saved
+from optim_core.wrapping.steps import GRADIENTS_READY, GradientsReady, Steps, steps_of
 
 
 @typing.dataclass_transform(field_specifiers=(required,))
-class _Declared(_Kept):
+class _Declared(Saved):
     """Tells type checkers that a subclass's constructor follows from its annotated options."""
 
 
@@ -65,8 +41,10 @@ class Wrapper(_Declared):
     each calling the inherited one for what lies inside. What they keep between steps goes into ``memory`` (a dict
     for each parameter, of tensors of its shape or single numbers) and ``counters``, and so into checkpoints.
 
-    ``stepped`` tells whether the last call of ``step`` or ``minimize`` has been a step: not where GradScaler has found
-    inf or nan, nor where gradients wait for more of them. No wrapper counts such a call, nor should a scheduler::
+    What it does not go with is declared: :attr:`needs` and :attr:`refuses`.
+
+    ``stepped`` tells whether the last call of ``step`` or ``minimize`` was a step. It was not if GradScaler found inf
+    or nan, or if gradients wait for more of them. No wrapper counts such a call, nor should a scheduler::
 
         if optimizer.stepped:
             scheduler.step()
@@ -83,7 +61,7 @@ class Wrapper(_Declared):
 
     method: ClassVar[Method]
     hypers: ClassVar[Mapping[str, Hyper]]
-    #: Arguments of the constructor that are no options, such as a model: they become attributes, belong to no
+    #: Arguments of the constructor that are not options, such as a model: they become attributes, belong to no
     #: checkpoint, and are required unless the class has an attribute of that name.
     arguments: ClassVar[tuple[str, ...]] = ()
 
@@ -105,28 +83,19 @@ class Wrapper(_Declared):
     if not typing.TYPE_CHECKING:  # type checkers derive the constructor from the declarations
 
         def __init__(self, base, **options):
-            others = {name: options.pop(name) for name in self.arguments if name in options}
-            given = self.method.check(options)
-            if not isinstance(base, Optimizer):
-                raise WrapperConflict(
-                    f"{self.method.name} goes around an optimizer, not {type(base).__name__}: build that first, such "
-                    f"as {self.method.name}(torch.optim.SGD(model.parameters(), lr=0.1))"
-                )
-            _refuse_closure_in_step(base, self.method.name)
-            _refuse_twice(base, self.method.name)
+            arguments = {name: options.pop(name) for name in self.arguments if name in options}
+            options = {name: h.default for name, h in self.hypers.items()} | self.method.check(options)
+            conflicts.check_base(base, self.method.name)
             for name in self.arguments:
-                if name not in others and not hasattr(type(self), name):
+                if name not in arguments and not hasattr(type(self), name):
                     raise InvalidOption(f"{self.method.name} needs {name}=...: see its documentation")
-            vars(self).update(others)
-            self.base = base
-            self.options = {name: h.default for name, h in self.hypers.items()} | given
+            vars(self).update(arguments)
+            self.options = options
             self.memory = {}
             self.counters = {}
             self.stepped = False
-            self._set_up = False
-            self._stepping = None
-            super().__init__(base.param_groups, base.defaults)
-            self._set_up = True
+            super().__init__(base, _steps_of(base))
+            conflicts.check_inside(self)
             self.on_wrap()
 
     @classmethod
@@ -139,114 +108,6 @@ class Wrapper(_Declared):
         for group in self.param_groups:
             self.on_group(group)
 
-    def on_group(self, group: dict[str, Any]) -> None:
-        """Called for each group, while its parameters have their first values."""
-        del group
-
-    # what is shared -----------------------------------------------------------------------------------------
-    # Optimizer.__init__ and load_state_dict assign these; the base's are the only ones there are.
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        """The base's groups, the very same objects."""
-        return self.base.param_groups
-
-    @param_groups.setter
-    def param_groups(self, value: object) -> None:
-        del value
-
-    @property
-    def state(self) -> Any:
-        """The base's state."""
-        return self.base.state
-
-    @state.setter
-    def state(self, value: object) -> None:
-        del value
-
-    @property
-    def defaults(self) -> dict[str, Any]:
-        """The base's defaults."""
-        return self.base.defaults
-
-    @defaults.setter
-    def defaults(self, value: object) -> None:
-        del value
-
-    @cached_property
-    def innermost(self) -> Optimizer:
-        """The optimizer at the core of all wrappers."""
-        return self.base.innermost if isinstance(self.base, Wrapper) else self.base
-
-    @property
-    def inside(self) -> Iterator[Wrapper]:
-        """The wrappers inside of this one, from the outside in."""
-        if isinstance(self.base, Wrapper):
-            yield self.base
-            yield from self.base.inside
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The names of the wrappers around the innermost optimizer, from the inside to this one."""
-        return (*(self.base.layers if isinstance(self.base, Wrapper) else ()), self.method.name)
-
-    @property
-    def needs_graph(self) -> bool:
-        """Whether the next step differentiates the gradients."""
-        return bool(getattr(self.base, "needs_graph", False))
-
-    @property
-    def needs_closure(self) -> bool:
-        """Whether a step evaluates the loss itself, so that ``step()`` alone cannot do it."""
-        return bool(getattr(self.base, "needs_closure", False))
-
-    @property
-    def differentiates(self) -> bool:
-        """Whether the innermost method differentiates the gradients in some steps."""
-        inside = type(self.innermost)
-        return issubclass(inside, RuleOptimizer) and inside.needs_graph is not RuleOptimizer.needs_graph
-
-    @property
-    def accumulator(self) -> Accumulator | None:
-        """The wrapper here or inside that takes several calls for a step, if there is one."""
-        return self.base.accumulator if isinstance(self.base, Wrapper) else None
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """As the base's."""
-        self.base.zero_grad(set_to_none)
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group to the base, which may make several of it; all or none of them are there in the end."""
-        if self._set_up:
-            before = len(self.param_groups)
-            try:
-                self.base.add_param_group(param_group)
-                for group in self.param_groups[before:]:
-                    self.on_group(group)
-            except OptimCoreError:
-                del self.param_groups[before:]
-                raise
-
-    def train(self) -> None:
-        """Have the parameters hold the base's training point, where it has one of its own (schedule-free methods)."""
-        self._turn("train")
-
-    def eval(self) -> None:
-        """Have the parameters hold the base's point for evaluation, where it has one of its own."""
-        self._turn("eval")
-
-    def _turn(self, mode: str) -> None:
-        turn = getattr(self.base, mode, None)
-        if turn is not None:
-            turn()
-
-    def calculate(self, formula: Formula, shares: Sequence[ParameterSet]) -> None:
-        """Run a formula with the engine that the innermost optimizer asks for."""
-        inner = self.innermost
-        if isinstance(inner, RuleOptimizer):
-            formula(shares, engine=inner.engine, foreach=inner.foreach)
-        else:
-            formula(shares)
-
     # stepping -----------------------------------------------------------------------------------------------
     def collect(self, run: Callable[[], Any]) -> Any:
         """Leave the gradients of a step in the parameters.
@@ -257,16 +118,11 @@ class Wrapper(_Declared):
         Returns:
             The loss at the weights before the step.
         """
-        return self.base.collect(run) if isinstance(self.base, (Wrapper, RuleOptimizer)) else run()
+        return self.base_steps.collect(run)
 
     def evaluate(self, closure: Callable[[], Any]) -> Any:
         """Zero gradients, evaluate the closure once, and leave gradients at the present weights."""
-        if isinstance(self.base, (Wrapper, RuleOptimizer)):
-            return self.base.evaluate(closure)
-        return closures.evaluate(self.base, closure)
-
-    #: GradScaler calls step() after an overflow too, instead of unscaling gradients and leaving it out.
-    _step_supports_amp_scaling = True
+        return self.base_steps.evaluate(closure)
 
     def prepare(self, overflow: bool | None) -> bool:
         """Decide whether the gradients at hand make a step; called once for each, the outermost wrapper first.
@@ -275,21 +131,14 @@ class Wrapper(_Declared):
             overflow: whether GradScaler has found inf or nan; None without one. Gradients are unscaled already.
 
         Returns:
-            Whether :meth:`apply` comes next. If not, no wrapper counts the call.
+            True if :meth:`apply` comes next. If not, no wrapper counts the call.
         """
         self.stepped = False
-        return self.base.prepare(overflow) if isinstance(self.base, (Wrapper, RuleOptimizer)) else not overflow
+        return self.base_steps.prepare(overflow)
 
     def apply(self) -> None:
         """Update the parameters from the gradients that :meth:`collect` has left."""
-        if isinstance(self.base, Wrapper):
-            self.base.step(GRADIENTS_READY)
-        else:
-            (self._stepping or self).step_innermost()
-
-    def step_innermost(self) -> None:
-        """Let the innermost optimizer step; a wrapper anywhere around it may take this over (TransformWrapper does)."""
-        self.innermost.step()
+        self.base_steps.step(GRADIENTS_READY)
 
     def minimize(self, closure: Callable[[], Any]) -> Any:
         """Do everything for one step.
@@ -308,12 +157,13 @@ class Wrapper(_Declared):
         # by way of step(), which hooks and schedulers watch
         return self.step(lambda: self.evaluate(closure))
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def step(self, closure: Callable[[], Any] | GradientsReady | None = None) -> Any:
         """Update the parameters from their gradients.
 
         Args:
             closure: zeroes gradients, evaluates and calls backward, as for every torch optimizer; called as often
-                as the wrapper needs it.
+                as the wrapper needs it. ``GRADIENTS_READY`` from a wrapper around this one, which has called
+                :meth:`prepare`.
 
         Returns:
             The closure's first result, or None.
@@ -321,52 +171,40 @@ class Wrapper(_Declared):
         Raises:
             ClosureError: a closure is needed and missing, or given where GradScaler drives.
         """
-        if closure is GRADIENTS_READY:  # a wrapper outside of this one has prepared the step
-            with torch.no_grad():
-                self.apply()
-            self.stepped = True
-            return None
-        found_inf: Tensor | None = getattr(self, "found_inf", None)  # GradScaler sets it for the time of the call
-        if closure is not None and found_inf is not None:
+        loss = None
+        self.stepped = False
+        if closure is not GRADIENTS_READY:
+            found_inf: Tensor | None = getattr(self, "found_inf", None)  # GradScaler sets it for the time of the call
+            self._check_closure(closure, scaled=found_inf is not None)
+            if closure is not None:
+                with torch.set_grad_enabled(True):
+                    loss = self.collect(closure)
+            with torch.set_grad_enabled(False):
+                self._unscale()
+                if not self.prepare(None if found_inf is None else bool(found_inf)):
+                    return loss
+        with torch.set_grad_enabled(False):
+            self.apply()
+        self.stepped = True
+        return loss
+
+    def _check_closure(self, closure: Callable[[], Any] | None, *, scaled: bool) -> None:
+        if closure is not None and scaled:
             raise ClosureError(
                 f"{self.method.name}: GradScaler takes no closures: call backward() on the scaled loss, then "
                 "scaler.step(optimizer)"
             )
         if closure is None and self.needs_closure:
+            last = [wrapper for wrapper in (self, *self.inside) if wrapper.needs_closure][-1]
+            evaluator = last.base if last.base_steps.needs_closure else last
             raise ClosureError(
-                f"{_evaluator(self)} evaluates the loss more than once a step: use optimizer.minimize(closure), or "
-                "step(closure) with a closure that zeroes the gradients, computes the loss and calls backward"
+                f"{type(evaluator).__name__} evaluates the loss more than once a step: use "
+                "optimizer.minimize(closure), or step(closure) with a closure that zeroes the gradients, computes the "
+                "loss and calls backward"
             )
-        loss = None
-        self.stepped = False
-        if closure is not None:
-            with torch.set_grad_enabled(True):
-                loss = self.collect(closure)
-        with torch.set_grad_enabled(False):
-            self._unscale()
-            if self.prepare(None if found_inf is None else bool(found_inf)):
-                self.apply()
-                self.stepped = True
-        return loss
 
-    def flush(self) -> bool:
-        """Step with the gradients that wait for more of them (gradient accumulation).
-
-        Returns:
-            Whether there were any.
-        """
-        accumulator = self.accumulator
-        if accumulator is None or not accumulator.pending:
-            return False
-        accumulator.closing = True
-        try:
-            with torch.no_grad():
-                ready = self.prepare(None)
-        finally:
-            accumulator.closing = False
-        if ready:
-            self.step(GRADIENTS_READY)
-        return ready
+    #: GradScaler calls step() after an overflow too, instead of unscaling gradients and leaving it out.
+    _step_supports_amp_scaling = True
 
     def _unscale(self) -> None:
         """Divide by the factor of a GradScaler that has left this to the step."""
@@ -377,102 +215,32 @@ class Wrapper(_Declared):
             if p.grad is not None:
                 p.grad.div_(scale.to(p.grad.device))
 
+    def flush(self) -> bool:
+        """Step with the gradients that wait for more of them (gradient accumulation).
+
+        Returns:
+            True if there were any.
+        """
+        with self.flushing() as waiting, torch.no_grad():
+            ready = waiting and self.prepare(None)
+        if ready:
+            self.step(GRADIENTS_READY)
+        return ready
+
     def explain(self) -> Explanation:
-        """What is in force for each parameter, and why; print it."""
+        """Return what is in force for each parameter, and why; print it to read it."""
         options = ", ".join(f"{name}={value}" for name, value in self.options.items())
         inner = explain(self.base)
         mine = f"{self.method.name}({options})"
         return Explanation(tuple(replace(row, wrappers=(*row.wrappers, mine)) for row in inner))
 
-    # saving -------------------------------------------------------------------------------------------------
-    def state_dict(self) -> dict[str, Any]:
-        """The base's state dict, and under ``wrappers`` what each wrapper keeps, the innermost first."""
-        for prepare in self._optimizer_state_dict_pre_hooks.values():
-            prepare(self)
-        saved = self.base.state_dict()
-        index = {p: k for k, p in enumerate(parameters(self))}
-        mine = {index[p]: dict(kept) for p, kept in self.memory.items() if p in index}
-        entry = {"name": self.method.name, "memory": mine, "counters": dict(self.counters)}
-        saved = saved | {"wrappers": [*saved.get("wrappers", []), entry]}
-        for change in self._optimizer_state_dict_post_hooks.values():
-            saved = change(self, saved) or saved
-        return saved
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a state, the base's and the wrapper's own.
-
-        Raises:
-            CheckpointMismatch: it was saved without this wrapper, or from another model or method; nothing is
-                changed then.
-        """
-        for change in self._optimizer_load_state_dict_pre_hooks.values():
-            state_dict = change(self, state_dict) or state_dict
-        *inside, entry = self._saved_layers(state_dict)
-        inner = {k: v for k, v in state_dict.items() if k != "wrappers"} | ({"wrappers": inside} if inside else {})
-        own = checkpoint.matched({**state_dict, "state": entry["memory"]}, self.param_groups, self.method.name)
-        kept = dict(zip(parameters(self), checkpoint.in_order(own), strict=True))
-        self._check_shapes(kept)
-        if not isinstance(self.base, (Wrapper, RuleOptimizer)):
-            inner = checkpoint.matched(inner, self.param_groups, type(self.base).__name__)  # torch ignores names
-        self.base.load_state_dict(inner)
-        self.memory = {
-            p: {name: x.to(p.device, copy=True) for name, x in mine.items()} for p, mine in kept.items() if mine
-        }
-        self.counters = dict(entry["counters"])
-        for finish in self._optimizer_load_state_dict_post_hooks.values():
-            finish(self)
-
-    def _saved_layers(self, state_dict: Mapping[str, Any]) -> list[dict[str, Any]]:
-        saved = list(state_dict.get("wrappers", []))
-        names = [entry["name"] for entry in saved]
-        if names != list(self.layers):
-            raise CheckpointMismatch(
-                f"the checkpoint was saved with the wrappers {', '.join(names) or 'none'} (the innermost first), this "
-                f"optimizer has {', '.join(self.layers)}: build it with the same wrappers in the same order"
-            )
-        return saved
-
-    def _check_shapes(self, kept: Mapping[Tensor, Mapping[str, Tensor]]) -> None:
-        for p, mine in kept.items():
-            for name, x in mine.items():
-                if x.ndim and x.shape != p.shape:
-                    raise CheckpointMismatch(
-                        f"{self.method.name}: {name} in the checkpoint has shape {tuple(x.shape)}, its parameter "
-                        f"{tuple(p.shape)}: the checkpoint belongs to another model, or to another order of it"
-                    )
-
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("base", "options", "memory", "counters", "stepped", "_set_up", "_stepping", *self.arguments)
-        return {name: self.__dict__[name] for name in kept if name in self.__dict__}
+        return super().__getstate__() | {n: vars(self)[n] for n in self.arguments if n in vars(self)}
 
     def __repr__(self) -> str:
         options = "".join(f"{name}={value!r}, " for name, value in self.options.items())
         return f"{self.method.name}({options}base={self.base!r})"
 
 
-def GRADIENTS_READY() -> None:  # noqa: N802 - a constant, which step() takes in the place of a closure
-    """In the place of a closure: the gradients are there already, so a wrapper steps without collecting them."""
-
-
-def _evaluator(optimizer: Optimizer) -> str:
-    """The innermost one that needs a closure."""
-    while isinstance(optimizer, Wrapper) and getattr(optimizer.base, "needs_closure", False):
-        optimizer = optimizer.base
-    return type(optimizer).__name__
-
-
-def _refuse_twice(base: Optimizer, owner: str) -> None:
-    if isinstance(base, Wrapper) and owner in base.layers:
-        raise WrapperConflict(
-            f"{owner} is there already, around {type(base.innermost).__name__}: {' + '.join(base.layers)}; leave the "
-            "second one out"
-        )
-
-
-def _refuse_closure_in_step(base: Optimizer, owner: str) -> None:
-    closure = inspect.signature(base.step).parameters.get("closure")
-    if closure is not None and closure.default is inspect.Parameter.empty:
-        raise WrapperConflict(
-            f"{owner} cannot go around {type(base).__name__}, which evaluates the loss inside its own step; use "
-            f"{type(base).__name__} alone, with optim_core.minimize(optimizer, closure)"
-        )
+def _steps_of(base: Optimizer) -> Steps:
+    return base if isinstance(base, Wrapper) else steps_of(base)

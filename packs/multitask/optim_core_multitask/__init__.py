@@ -8,7 +8,9 @@ from optim_core.catalog import exports
 
 if TYPE_CHECKING:
     from optim_core_multitask.pcgrad import PCGrad
-    from optim_core_multitask.rotograd import RotateOnly, RotoGrad, RotoGradNorm
+    from optim_core_multitask.rotate_only import RotateOnly
+    from optim_core_multitask.rotograd import RotoGrad
+    from optim_core_multitask.rotograd_norm import RotoGradNorm
 
 __all__ = [
     "PCGrad",

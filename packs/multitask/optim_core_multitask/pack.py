@@ -1,4 +1,4 @@
-"""What the pack brings: specs only, no torch."""
+"""The manifest of the pack: specs only, no torch."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def optim_core_wrappers() -> list[WrapperSpec]:
         ),
         WrapperSpec(
             name="rotate_only",
-            target="optim_core_multitask.rotograd:RotateOnly",
+            target="optim_core_multitask.rotate_only:RotateOnly",
             summary="Rotates the shared representation for each task, so that their gradients agree.",
             license="Apache-2.0",
             paper=Paper(
@@ -55,7 +55,7 @@ def optim_core_wrappers() -> list[WrapperSpec]:
         ),
         WrapperSpec(
             name="rotograd_norm",
-            target="optim_core_multitask.rotograd:RotoGradNorm",
+            target="optim_core_multitask.rotograd_norm:RotoGradNorm",
             summary="Rotates the shared representation for each task, and learns weights of the tasks.",
             license="Apache-2.0",
             paper=Paper(

@@ -73,7 +73,7 @@ class PCGrad(MultiTask):
                 real(p.grad).copy_(functools.reduce(torch.add, [w * g[k] for w, g in zip(here, filled, strict=True)]))
 
     def _weights(self, products: Tensor) -> Tensor:
-        """How much of each gradient is in the sum of all projected ones, from the products of every two: [tasks].
+        """The weight of each gradient in the sum of all projected ones, from the products of every two: [tasks].
 
         Projections only add multiples of gradients to each other, so the vectors themselves need not be touched.
         """
@@ -101,12 +101,12 @@ def _filled(params: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> lis
 
 
 def _products(vectors: Sequence[Sequence[Tensor]]) -> Tensor:
-    """The scalar products of every two: [tasks, tasks]."""
+    """The scalar products of every two gradients: [tasks, tasks]."""
     device = vectors[0][0].device
     dtype = total_dtype(device)
-    found = torch.empty(len(vectors), len(vectors), dtype=dtype, device=device)
+    products = torch.empty(len(vectors), len(vectors), dtype=dtype, device=device)
     for i, a in enumerate(vectors):
         for j, b in enumerate(vectors[: i + 1]):
             parts = [full_tensor((x * y).sum(dtype=dtype)).to(device) for x, y in zip(a, b, strict=True)]
-            found[i, j] = found[j, i] = torch.stack(parts).sum()
-    return found
+            products[i, j] = products[j, i] = torch.stack(parts).sum()
+    return products

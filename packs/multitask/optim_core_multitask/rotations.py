@@ -11,12 +11,12 @@ from optim_core.errors import InvalidOption
 
 
 class Pass(NamedTuple):
-    """What a pass through the rotations leaves for the optimizer.
+    """A pass through the rotations, kept for the optimizer.
 
     Attributes:
         z: the shared representation, with its graph.
         copies: a detached copy of it for each task.
-        rotated: what each task got.
+        rotated: the representation that each task got.
     """
 
     z: Tensor
@@ -74,7 +74,7 @@ class Rotations(nn.Module):
         return self.start @ torch.matrix_exp(lower - lower.mT)
 
     def forward(self, z: Tensor) -> list[Tensor]:
-        """Rotate."""
+        """Return z rotated for each task."""
         matrices = self.matrices().detach()
         if not (self._taken and self.training and torch.is_grad_enabled()):
             return [rotated(z, r) for r in matrices]
@@ -86,11 +86,11 @@ class Rotations(nn.Module):
         return results
 
     def take_over(self) -> None:
-        """From now on gradients end here; an optimizer sends them on."""
+        """Let gradients end here from now on; an optimizer sends them on."""
         self._taken = True
 
     def last_pass(self) -> Pass | None:
-        """The last pass in training mode, given away once."""
+        """Return the last pass in training mode, once; None after that."""
         last, self._last = self._last, None
         return last
 
@@ -99,7 +99,7 @@ class Rotations(nn.Module):
 
 
 def rotated(z: Tensor, matrix: Tensor) -> Tensor:
-    """The first features of z, as many as the matrix has rows, rotated; the others as they are."""
+    """Return z with its first features rotated, as many as the matrix has rows."""
     size = len(matrix)
     first = torch.einsum("ij,bj...->bi...", matrix.to(z.dtype), z[:, :size])
     return first if z.shape[1] == size else torch.cat([first, z[:, size:]], dim=1)

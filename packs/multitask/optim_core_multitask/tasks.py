@@ -1,55 +1,35 @@
-"""What the wrappers for several losses have in common."""
+"""MultiTask: the base class of wrappers for several losses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from optim_core.errors import ClosureError, WrapperConflict
-from optim_core.optimizers import RuleOptimizer, call_closure
+from optim_core.catalog import Need
+from optim_core.errors import ClosureError
+from optim_core.optimizers import call_closure
 from optim_core.wrapping import Wrapper
 
 
 class MultiTask(Wrapper):
-    """Base of the wrappers that make one gradient of several losses: ``minimize(closure)`` takes a list of them.
+    """Base of the wrappers that make one gradient of several losses; ``minimize(closure)`` takes a list of them.
 
     By hand: ``optimizer.backward(losses)``, then ``optimizer.step()``. It replaces the gradients that are there, so
     nothing accumulates over several calls. With ``torch.amp.GradScaler``: ``optimizer.backward(losses, scaler)``, then
-    ``scaler.step(optimizer)`` and ``scaler.update()``. Subclasses have :meth:`merge`.
+    ``scaler.step(optimizer)`` and ``scaler.update()``. Subclasses define :meth:`merge`.
     """
 
-    _merged = False  # whether backward() has run since collect() began
+    _merged = False  # True once backward() has run since collect() began
 
-    def on_wrap(self) -> None:
-        """Refuse a base that needs more than gradients, and another wrapper that merges them.
-
-        Raises:
-            WrapperConflict: the base differentiates the gradients, which are merged without a graph; or goes by the
-                loss, and a merged gradient is that of none; or the tasks are merged further inside.
-        """
-        super().on_wrap()
-        inner = self.innermost
-        name, base = self.method.name, type(inner).__name__
-        if self.differentiates:
-            raise WrapperConflict(
-                f"{name} cannot go around {base}, which differentiates the gradient of one loss; use a first-order "
-                "method such as adamw"
-            )
-        if isinstance(inner, RuleOptimizer) and inner.needs_loss:
-            raise WrapperConflict(
-                f"{name} cannot go around {base}, whose step size follows from the loss of its gradient: a gradient "
-                f"merged of several is that of no loss. Add the losses up and leave {name} out, or use a method that "
-                "goes by gradients alone, such as adamw"
-            )
-        for other in self.inside:
-            if isinstance(other, MultiTask):
-                raise WrapperConflict(
-                    f"{name} and {other.method.name} each make one gradient of the losses, so that one of them would "
-                    "have no effect: choose one"
-                )
+    needs = frozenset({"multi_loss"})
+    refuses: ClassVar[Mapping[Need, str]] = {
+        "create_graph": "differentiates the gradient of one loss; use a first-order method such as adamw",
+        "loss": "goes by the loss of its gradient: a gradient merged of several is that of no loss. Add the losses up "
+        "and leave this wrapper out, or use a method that goes by gradients alone, such as adamw",
+    }
 
     def merge(self, losses: Sequence[Tensor], scale: Tensor | None) -> None:
         """Leave one gradient in each parameter, that of the losses times the scale, if there is one."""
@@ -82,7 +62,7 @@ class MultiTask(Wrapper):
         """Evaluate the losses and leave the merged gradient.
 
         Raises:
-            ClosureError: the closure returned something else than several 0-d losses.
+            ClosureError: the closure returned something other than several 0-d losses.
         """
         losses = call_closure(self, closure)
         self.backward(losses)

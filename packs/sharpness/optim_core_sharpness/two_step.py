@@ -9,11 +9,12 @@ from typing import Any, ClassVar, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from optim_core.errors import ClosureError, WrapperConflict
+from optim_core.catalog import Need
+from optim_core.errors import ClosureError
 from optim_core.methods import Column, Formula
 from optim_core.optimizers import parameters
 from optim_core.rules import Value, sqrt, square, total, where
-from optim_core.wrapping import GRADIENTS_READY, Wrapper
+from optim_core.wrapping import GRADIENTS_READY, GradientsReady, Wrapper
 from optim_core_sharpness.batch_norm import RunningStatistics
 from optim_core_sharpness.crowd import Crowd, Options, Part
 
@@ -56,27 +57,16 @@ class SharpnessAware(Wrapper):
 
     model: nn.Module | None = None
     arguments: ClassVar[tuple[str, ...]] = ("model",)
+    needs = frozenset({"closure"})
+    refuses: ClassVar[Mapping[Need, str]] = {
+        "create_graph": "differentiates the gradients after the weights have moved back; use a first-order method such "
+        "as adamw"
+    }
 
     def on_wrap(self) -> None:
-        """Start at home.
-
-        Raises:
-            WrapperConflict: the base differentiates the gradients, whose graph ends with the excursion; or there is
-                another excursion further inside.
-        """
+        """Start at home."""
         super().on_wrap()
         self._settle()
-        if self.differentiates:
-            raise WrapperConflict(
-                f"{self.method.name} cannot go around {type(self.innermost).__name__}, which differentiates the "
-                "gradients after the weights have moved back; use a first-order method such as adamw"
-            )
-        for other in self.inside:
-            if isinstance(other, SharpnessAware):
-                raise WrapperConflict(
-                    f"{self.method.name} and {other.method.name} both move the weights for an evaluation elsewhere, "
-                    "each where the other expects them to stay: choose one"
-                )
 
     def _settle(self) -> None:
         self._away = False
@@ -174,7 +164,7 @@ class SharpnessAware(Wrapper):
             raise ClosureError(f"{self.method.name}.second_step() comes after first_step() and a second backward()")
         self.step()
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def step(self, closure: Callable[[], Any] | GradientsReady | None = None) -> Any:
         """Evaluate twice and step; after :meth:`first_step`, without a closure, as :meth:`second_step`.
 
         Args:

@@ -55,7 +55,7 @@ class WSAM(SharpnessAware):
                 beside it.
         """
         super().on_wrap()
-        accumulator = self.accumulator
+        accumulator = next((wrapper for wrapper in self.inside if wrapper.accumulates), None)
         if self.options["decouple"] and accumulator is not None:
             raise WrapperConflict(
                 f"WSAM: decouple=True applies the sharpness of each call, but {accumulator.method.name} inside "

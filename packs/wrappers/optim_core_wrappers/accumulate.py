@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from optim_core.errors import WrapperConflict
+from optim_core.catalog import Need
 from optim_core.methods import compute_dtype, hyper, total_dtype
 from optim_core.optimizers import Explanation, RuleOptimizer, check_dense, parameters
 from optim_core.wrapping import Wrapper
+
+_ONE_CALL = (
+    "so one call has to see all micro-batches: without this wrapper, let the closure of minimize() yield the loss of "
+    "each, divided by their number"
+)
 
 
 class Accumulate(Wrapper):
     """Steps once for several micro-batches, with the mean (or sum) of their gradients.
 
     Each ``step()``, and each ``minimize(closure)``, takes in the gradients at hand, and leaves None in their place, so
-    that nothing is counted twice whether or not the loop calls ``zero_grad()``. Every n-th one steps the base::
+    that nothing is counted twice, whether or not the loop calls ``zero_grad()``. Every n-th call steps the base::
 
         for x, y in micro_batches:
             optimizer.minimize(lambda: loss_function(model(x), y))      # or zero_grad(), backward(), step()
@@ -34,14 +40,14 @@ class Accumulate(Wrapper):
 
     * A parameter without gradient in some micro-batches counts as 0 there; without any in all of them it is not
       stepped. One that joins by ``add_param_group`` in mid-window likewise.
-    * ``flush()``, of the outermost wrapper, steps with the mean of the micro-batches that are there, be they fewer
-      than n, and says whether there were any.
+    * ``flush()``, of the outermost wrapper, steps with the mean of the micro-batches so far, even if there are fewer
+      than n, and returns whether there were any.
     * GradScaler: gradients are taken in unscaled, so its factor may change in mid-window. A micro-batch with inf or nan
       is left out, does not count, and the window goes on.
     * Methods that use the loss (ALI-G) get its mean or sum over the window, if every micro-batch came with a closure.
       Sophia-G's estimate is of the first micro-batch of a window: ``bs`` counts the labels of that one.
-    * Memory: one tensor a parameter, float32 for parameters of lower precision, from the first micro-batch of a window
-      to its step. It is part of the state dict, so that training resumes in mid-window.
+    * Memory: one tensor per parameter, float32 for parameters of lower precision, from the first micro-batch of a
+      window to its step. It is part of the state dict, so that training resumes in mid-window.
 
     Methods that evaluate a step's loss more than once or differentiate its gradients (SAM inside this wrapper, ASGD,
     AdaHessian) have to see all micro-batches in one call. They do without this wrapper: let the closure of ``minimize``
@@ -66,60 +72,45 @@ class Accumulate(Wrapper):
     """
 
     steps: int = hyper(4, "micro-batches in a step of the base", ge=1)
-    reduction: str = hyper("mean", "how their gradients are put together", choices=("mean", "sum"))
+    reduction: str = hyper("mean", "how their gradients are merged", choices=("mean", "sum"))
+
+    accumulates: ClassVar[bool] = True
+    refuses: ClassVar[Mapping[Need, str]] = {
+        "closure": f"evaluates the loss more than once a step, {_ONE_CALL}",
+        "create_graph": f"differentiates the gradients, {_ONE_CALL}",
+    }
 
     _loss: Any = None
-    closing = False
+    _flushing = False
 
     def on_wrap(self) -> None:
-        """Begin a window.
-
-        Raises:
-            WrapperConflict: a step of the base needs more than gradients that have been added up.
-        """
+        """Begin a window."""
         super().on_wrap()
         self._begin()
-        inside, name = self.innermost, type(self.innermost).__name__
-        remedy = (
-            "so one call has to see all micro-batches: without this wrapper, let the closure of minimize() yield the "
-            "loss of each, divided by their number"
-        )
-        if getattr(inside, "needs_closure", False):
-            raise WrapperConflict(
-                f"Accumulate cannot go around {name}, which evaluates the loss twice a step, {remedy}"
-            )
-        if self.differentiates:
-            raise WrapperConflict(f"Accumulate cannot go around {name}, which differentiates the gradients, {remedy}")
-        if self.needs_closure:
-            raise WrapperConflict(
-                f"Accumulate cannot go around {' + '.join(self.layers[:-1])}, which evaluates a step's loss more than "
-                f"once, {remedy}; or put Accumulate inside, so that each micro-batch is evaluated twice by itself"
-            )
 
     def _begin(self) -> None:
         self.memory = {}
         self.counters = {"taken": 0, "losses": 0}
 
-    @property
-    def accumulator(self) -> Accumulate:
-        """This wrapper."""
-        return self
-
-    @property
-    def pending(self) -> bool:
-        """Whether a window is open."""
-        return self.counters["taken"] > 0
+    @contextmanager
+    def flushing(self) -> Iterator[bool]:
+        """For the time of a ``with``, :meth:`prepare` makes a step of the window as it is; True if it has begun."""
+        self._flushing = self.counters["taken"] > 0
+        try:
+            yield self._flushing
+        finally:
+            self._flushing = False
 
     # taking in ----------------------------------------------------------------------------------------------
     def collect(self, run: Callable[[], Any]) -> Any:
-        """Gradients of one micro-batch, and its loss."""
+        """Leave the gradients of one micro-batch, and remember its loss."""
         self._loss = None  # an evaluation that fails leaves none
         self._loss = super().collect(run)
         return self._loss
 
     def prepare(self, overflow: bool | None) -> bool:
         """Take the gradients in; there is a step if that was the last micro-batch of a window."""
-        if self.closing:
+        if self._flushing:
             return super().prepare(overflow)
         loss, self._loss = self._loss, None
         params = [p for p in parameters(self) if p.grad is not None]
@@ -157,16 +148,16 @@ class Accumulate(Wrapper):
 
     # stepping -----------------------------------------------------------------------------------------------
     def apply(self) -> None:
-        """The base's step, with the gradients of the window; those are kept if it fails."""
+        """Step the base with the gradients of the window, which stays as it is if that fails."""
         number = self.counters["taken"] if self.options["reduction"] == "mean" else 1
         own = [(p, p.grad) for p in parameters(self)]
-        held = {p: mine["sum"] for p, mine in self.memory.items() if "sum" in mine}
-        sums = list(held.values())
+        window = {p: mine["sum"] for p, mine in self.memory.items() if "sum" in mine}
+        sums = list(window.values())
         if sums:
             torch._foreach_div_(sums, number)
         try:
             for p, _ in own:
-                p.grad = held[p].to(p.dtype) if p in held else None
+                p.grad = window[p].to(p.dtype) if p in window else None
             self._hand_on_loss(number)
             super().apply()
         except BaseException:
@@ -179,7 +170,7 @@ class Accumulate(Wrapper):
         self._begin()
 
     def _hand_on_loss(self, number: int) -> None:
-        """Give a method that uses the loss that of the window; none, if some micro-batch came without."""
+        """Give a method that uses the loss that of the window; None if a micro-batch came without one."""
         inside, losses = self.innermost, self.counters["losses"]
         if losses and isinstance(inside, RuleOptimizer):
             loss = self.memory[parameters(self)[0]]["loss"] / number if losses == self.counters["taken"] else None
@@ -187,7 +178,7 @@ class Accumulate(Wrapper):
 
     # showing ------------------------------------------------------------------------------------------------
     def explain(self) -> Explanation:
-        """What is in force for each parameter, the buffer counted as state."""
+        """As every wrapper does; the buffer counts as state."""
         rows = zip(super().explain(), parameters(self), strict=True)
         return Explanation(
             tuple(replace(row, state_bytes=row.state_bytes + p.numel() * _dtype(p).itemsize) for row, p in rows)

@@ -37,10 +37,10 @@ class AGC(TransformWrapper):
 
     It acts on the gradient of the loss alone: the base's weight decay comes after it. Ports disagree about the unit: in
     torch's layout it is dimension 0, also for linear layers; for 1-d convolutions Ranger21 has a norm for each output
-    and tap. The paper leaves the final classifier unclipped: ``exclude=["head"]`` spares ``head.weight``, ``head.bias``
-    and whatever else there is below ``head``; the base needs names for that (``model.named_parameters()``,
-    ``create_optimizer``). Tensors that are zero, such as fresh biases, move slowly at first: their gradient's norm is
-    held to ``clip_factor * eps``.
+    and tap. The paper leaves the final classifier unclipped: ``exclude=["head"]`` excludes ``head.weight``,
+    ``head.bias`` and whatever else there is below ``head``; for that the base needs names
+    (``model.named_parameters()``, ``create_optimizer``). Tensors that are zero, such as fresh biases, move slowly at
+    first: their gradient's norm is held to ``clip_factor * eps``.
 
     Example:
         >>> import torch
@@ -62,7 +62,7 @@ class AGC(TransformWrapper):
     eps: float = hyper(1e-3, "lower bound of the norm of the weights", ge=0)
 
     def on_wrap(self) -> None:
-        """See that the names are there.
+        """Check that the names in ``exclude`` exist.
 
         Raises:
             InvalidOption: parameters have no names, or none of them is one that is excluded.
@@ -78,13 +78,13 @@ class AGC(TransformWrapper):
             if not any(_below(name, part) for name in names):
                 parts = {".".join(words[: k + 1]) for words in (n.split(".") for n in names) for k in range(len(words))}
                 raise InvalidOption(
-                    f"AGC: exclude names {part!r}, but no parameter is called so, nor lies below it."
+                    f"AGC: exclude names {part!r}, but no parameter has that name or lies below it."
                     f"{did_you_mean(part, parts)}"
                 )
         super().on_wrap()
 
-    def spares(self, name: str) -> bool:
-        """Whether it is excluded."""
+    def excludes(self, name: str) -> bool:
+        """Return True for what ``exclude`` names, and for what lies below it."""
         return any(_below(name, part) for part in self.exclude)
 
     def transform(self) -> Transform:

@@ -15,7 +15,7 @@ from optim_core.wrapping import TransformWrapper
 
 @dataclass(frozen=True)
 class Agreement(Transform):
-    """Those elements of the update alone that go down the gradient, scaled by their share."""
+    """The elements of the update that go down the gradient, scaled by their share; zero elsewhere."""
 
     mask_floor: float
 
@@ -43,8 +43,8 @@ class Cautious(TransformWrapper):
         mask = 1 where u g > 0, else 0
         p = p - u mask / max(mean(mask), mask_floor)          (the mean over the tensor)
 
-    The base's state is kept unmasked, and decoupled weight decay is never masked. An L2 term of the base is no part of
-    g, but of u. Where g is zero, and where nothing agrees, nothing moves. The authors' first release scaled by
+    The base's state is kept unmasked, and decoupled weight decay is never masked. An L2 term of the base is part
+    of u, not of g. Where g is zero, and where nothing agrees, nothing moves. The authors' first release scaled by
     numel / (sum(mask) + 1), which halves the step of single numbers; this is what they do now. ``eps_mode="hf"`` is for
     their AdamW: there eps is added to the root before the bias correction (with their default, eps=1e-6).
 
@@ -70,7 +70,7 @@ class Cautious(TransformWrapper):
         """Refuse to change an eps that is not there.
 
         Raises:
-            WrapperConflict: the base is no Adam of optim-core.
+            WrapperConflict: the base is not an Adam of optim-core.
         """
         inner = self.innermost
         known = inner.method.keywords if isinstance(inner, RuleOptimizer) and inner.method.rule else ()

@@ -12,7 +12,7 @@ from optim_core.wrapping import TransformWrapper
 
 @dataclass(frozen=True)
 class Clip(Transform):
-    """The gradient within bounds: each element, then the norm of all together."""
+    """Bounds for each element of the gradient, then for the norm of all of it."""
 
     max_norm: float | None
     clip_value: float | None
@@ -28,7 +28,7 @@ class Clip(Transform):
 
 
 class GradientClipping(TransformWrapper):
-    """Keeps gradients within bounds: every element, the norm of all of them together, or both in this order.
+    """Keeps gradients within bounds: every element, the norm of all gradients, or both in this order.
 
     ::
 
@@ -38,7 +38,7 @@ class GradientClipping(TransformWrapper):
     The norm is over all parameters of all groups. Unlike torch's functions it leaves ``p.grad`` alone, and it acts
     inside the step, when GradScaler has unscaled the gradients already. The base's weight decay comes after it. With
     gradient accumulation or several workers it sees what the step sees: the sum or mean. A norm that is not finite
-    makes the step so, as in torch. Of complex numbers ``clip_value`` bounds real and imaginary part.
+    makes the step so, as in torch. For complex numbers ``clip_value`` bounds the real and the imaginary part.
 
     Example:
         >>> import torch

@@ -22,13 +22,13 @@ class Decay(Transform):
 
     def gradient(self, g: Value, p: Value) -> Value:
         """g + weight_decay p, for L2."""
-        return g if self.decoupled or self._spared(p) else g + self.weight_decay * p
+        return g if self.decoupled or self._leaves_alone(p) else g + self.weight_decay * p
 
     def parameter(self, p: Value, options: Mapping[str, Any]) -> Value:
         """p (1 - lr weight_decay), if decoupled."""
-        return p * (1 - options["lr"] * self.weight_decay) if self.decoupled and not self._spared(p) else p
+        return p * (1 - options["lr"] * self.weight_decay) if self.decoupled and not self._leaves_alone(p) else p
 
-    def _spared(self, p: Value) -> bool:
+    def _leaves_alone(self, p: Value) -> bool:
         return self.weight_decay == 0 or (self.matrices_only and p.ndim <= 1)
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from optim_core.errors import NotTraining
 from optim_core.methods import compute_dtype, hyper
-from optim_core.optimizers import RuleOptimizer, parameters
+from optim_core.optimizers import parameters
 from optim_core.rules import Transform, Value, lerp
-from optim_core.wrapping import TransformWrapper, Wrapper
+from optim_core.wrapping import Wrapper
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,7 @@ class EMA(Wrapper):
         """Compose with the rule, if nothing between changes the weights after it."""
         super().on_wrap()
         self.counters |= {"steps": 0, "averaged": 0}
-        inner = self.base
-        while isinstance(inner, TransformWrapper):
-            inner = inner.base
-        self._composed = False
-        if isinstance(inner, RuleOptimizer) and inner.method.rule is not None:
-            self._composed = True
-            inner.add_transform(Average(), self)
+        self._composed = self.base_steps.compose(Average(), self)
 
     def numbers(self) -> Mapping[str, float]:
         """b of this step."""
@@ -92,7 +86,7 @@ class EMA(Wrapper):
         return {"ema_decay": float(max(min(grown, self.options["decay"]), self.options["min_decay"]))}
 
     def prepare(self, overflow: bool | None) -> bool:
-        """With gradients at the weights only."""
+        """Refuse gradients that were taken at the average."""
         if self.counters["averaged"]:
             raise NotTraining(
                 "EMA: step() after eval(): the parameters hold the average, and the gradients are not those of the "
@@ -103,24 +97,24 @@ class EMA(Wrapper):
     def apply(self) -> None:
         """A step of the base, and of the average."""
         super().apply()
-        kept = self.numbers()["ema_decay"]
+        decay = self.numbers()["ema_decay"]
         self.counters["steps"] += 1
         for p in parameters(self):
             if p.grad is None or not self._composed or not p.numel():
-                self._follow(p, kept)
+                self._follow(p, decay)
 
-    def _follow(self, p: Tensor, kept: float) -> None:
+    def _follow(self, p: Tensor, decay: float) -> None:
         memory = self.memory.setdefault(p, {})
         now = p.detach().to(p.dtype if p.is_complex() else compute_dtype(p))
         if "ema" in memory:
-            memory["ema"].lerp_(now, 1 - kept)
+            memory["ema"].lerp_(now, 1 - decay)
         else:
             memory["ema"] = now.clone()
 
     # evaluating ---------------------------------------------------------------------------------------------
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Have the parameters hold the average, for the time of a ``with``."""
+        """Have the parameters hold the average for the time of a ``with``."""
         before = self.counters["averaged"]
         self.eval()
         try:

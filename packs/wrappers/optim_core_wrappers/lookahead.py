@@ -12,7 +12,7 @@ from optim_core.wrapping import Wrapper
 
 
 class Lookahead(Wrapper):
-    r"""Every k steps of the base, moves slow weights a part of the way to the fast ones, and restarts from there.
+    r"""Every k steps of the base, moves slow weights part of the way to the fast ones, and restarts from there.
 
     .. math:: \phi \leftarrow \phi + \alpha (\theta_k - \phi), \qquad \theta \leftarrow \phi
 
@@ -40,7 +40,7 @@ class Lookahead(Wrapper):
     )
 
     def on_wrap(self) -> None:
-        """Refuse to treat a momentum that is not there.
+        """Refuse to change a momentum that the base does not keep.
 
         Raises:
             WrapperConflict: the base keeps no ``momentum_buffer``.
@@ -48,8 +48,10 @@ class Lookahead(Wrapper):
         super().on_wrap()
         self.counters["steps"] = 0
         treatment, inner = self.options["pullback_momentum"], self.innermost
-        kept = "momentum_buffer" in inner.states if isinstance(inner, RuleOptimizer) else "momentum" in inner.defaults
-        if treatment != "none" and not kept:
+        keeps_one = (
+            "momentum_buffer" in inner.states if isinstance(inner, RuleOptimizer) else "momentum" in inner.defaults
+        )
+        if treatment != "none" and not keeps_one:
             raise WrapperConflict(
                 f"Lookahead: pullback_momentum={treatment!r} acts on a momentum_buffer, which {type(inner).__name__} "
                 "does not keep: leave it at 'none'"

@@ -1,4 +1,4 @@
-"""What the pack brings: specs only, no torch."""
+"""The manifest of the pack: specs only, no torch."""
 
 from __future__ import annotations
 

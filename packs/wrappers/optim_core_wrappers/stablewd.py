@@ -19,7 +19,7 @@ class StableDecay(Transform):
     """A pull towards zero in proportion to the step size that is in force on the whole."""
 
     weight_decay: float
-    #: whether that step size goes by a second moment: then every parameter takes part in its mean
+    #: True if that step size goes by a second moment: then every parameter takes part in its mean
     by_moment: bool
 
     def decay(self, p: Value, options: Mapping[str, Any], offers: Offers) -> Value:
@@ -47,7 +47,7 @@ class StableWeightDecay(TransformWrapper):
     and alike for any method that names its second moment or its gain, which is what steady gradients are multiplied by
     in the long run. The mean is over all elements of all parameters that have a gradient in this step, in whatever
     group, which takes a pass over memory; r = 0 means no decay, and there is no eps in it. With ``amsgrad`` v is the
-    largest so far. The decay is taken off together with the update: a method whose update depends on p, such as LAMB,
+    largest so far. The decay is subtracted together with the update: a method whose update depends on p, such as LAMB,
     sees it as it was before. Steps that are not divided by the second moment, like RAdam's first ones, do not decay.
     The base's own weight decay must be 0. SGD ignores ``dampening`` where there is no momentum, and so does its decay;
     the authors' factor is 1 - dampening there.
@@ -78,7 +78,7 @@ class StableWeightDecay(TransformWrapper):
         return True
 
     def on_group(self, group: dict[str, Any]) -> None:
-        """Refuse what cannot decay by its step size, or decays already.
+        """Refuse groups that cannot decay by their step size, or decay already.
 
         Raises:
             NotOffered: naming methods that can.

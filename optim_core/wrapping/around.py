@@ -1,0 +1,267 @@
+"""Transforms around the step of an optimizer whose rule they cannot join: on copies, right before and right after it.
+
+Before the step each transform sees the gradients and parameters, and the optimizer steps with what it makes of them.
+After the step it sees what the optimizer has subtracted from each parameter. The user's ``p.grad`` is put back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer
+
+from optim_core.engines.bucket import Bucket
+from optim_core.engines.run import run
+from optim_core.engines.tensors import compute_dtype, real
+from optim_core.optimizers.gradients import check_dense
+from optim_core.rules import Level, Trace, Transform, Value
+from optim_core.rules.compose import CompositionSettings, decay, enter, offers_of, transform_update, update_of
+from optim_core.rules.graph import Extent, Graph
+from optim_core.rules.options import scalars, split
+from optim_core.rules.transform import Attachment, transforms_for
+from optim_core.wrapping.torch_rules import TorchRule, torch_rule_of
+
+#: From a group and transforms to the settings for the composition, and the options that the transforms see.
+SettingsOf: TypeAlias = Callable[[Mapping[str, Any], tuple[Transform, ...]], tuple[CompositionSettings, dict[str, Any]]]
+
+
+class Around:
+    """An optimizer with transforms around its step.
+
+    Args:
+        optimizer: what steps.
+        settings_of: tells how its groups decay, and which of their options transforms see.
+    """
+
+    def __init__(self, optimizer: Optimizer, settings_of: SettingsOf) -> None:
+        self.optimizer = optimizer
+        self.settings_of = settings_of
+        self.attachments: tuple[Attachment, ...] = ()
+        self._owner = ""
+        self._passes: dict[Hashable, list[Passes]] = {}
+
+    def add(self, transform: Transform, excluded: Collection[Tensor], owner: str) -> None:
+        """Add a transform, which a gradient passes before those already there.
+
+        Args:
+            transform: the transform.
+            excluded: parameters that it leaves alone; more may join later, together with their group.
+            owner: the wrapper that it belongs to, for messages.
+        """
+        self.attachments = (Attachment(transform, excluded), *self.attachments)
+        self._owner = self._owner or owner
+
+    def step(self) -> None:
+        """Step with transformed gradients.
+
+        Raises:
+            SparseGradient: before anything is changed.
+        """
+        parts = self._parts()
+        for part in parts:
+            if "gradient" in part.passes.before.outputs:
+                part.transformed = [torch.empty_like(p) for p in part.params]
+        run([part.before() for part in parts if _does_anything(part.passes.before)], {})
+        followed = [part for part in parts if _does_anything(part.passes.after)]
+        for part in followed:
+            part.old = [p.detach().clone() for p in part.params]
+        try:
+            for part in parts:
+                part.set_gradients(part.transformed or part.gradients)
+            self.optimizer.step()
+        finally:
+            for part in parts:
+                part.set_gradients(part.gradients)
+        run([part.after() for part in followed], {})
+
+    def _parts(self) -> Sequence[Part]:
+        """The parameters that have a gradient: those together that share graphs and numbers."""
+        parts: dict[Hashable, Part] = {}
+        state, rule = self.optimizer.state, self._rule
+        for group in self.optimizer.param_groups:
+            settings, options = self._settings(group, rule)
+            present = [p for p in group["params"] if p.grad is not None]
+            counts = rule is not None and rule.takes_step
+            steps = [n + 1 for n in _steps_done(present, state)] if counts else [0] * len(present)
+            numbers = {n: options | ({"step": n} if counts else {}) for n in set(steps)}
+            splits = {n: split(numbers[n]) for n in numbers}
+            for p, step in zip(present, steps, strict=True):
+                check_dense(p, self._owner)
+                if p.numel():
+                    host, fixed = splits[step]
+                    mine = replace(settings, transforms=transforms_for(self.attachments, p))
+                    passes = self._passes_for((mine, fixed), host, numbers[step], real(p).shape)
+                    key = id(group), id(passes), step, p.dtype, p.grad.dtype, p.device
+                    part = parts.setdefault(key, Part(passes, host, state, [], []))
+                    part.params.append(p)
+                    part.gradients.append(p.grad)
+        return list(parts.values())
+
+    @property
+    def transforms(self) -> tuple[Transform, ...]:
+        """The transforms, in the order in which a gradient passes."""
+        return tuple(attachment.transform for attachment in self.attachments)
+
+    @property
+    def _rule(self) -> TorchRule | None:
+        """The optimizer's, if a transform acts on what it divides by."""
+        return torch_rule_of(type(self.optimizer)) if any(map(acts_inside, self.transforms)) else None
+
+    def _settings(self, group: Mapping[str, Any], rule: TorchRule | None) -> tuple[CompositionSettings, dict[str, Any]]:
+        settings, options = self.settings_of(group, self.transforms)
+        names = () if rule is None else rule.options
+        return settings, options | {name: group[name] for name in names if group.get(name) is not None}
+
+    def _passes_for(
+        self,
+        key: tuple[CompositionSettings, Hashable],
+        host: Mapping[str, float],
+        options: Mapping[str, Any],
+        shape: torch.Size,
+    ) -> Passes:
+        known = self._passes.setdefault(key, [])
+        for passes in known:
+            if passes.fit(host, shape):
+                return passes
+        settings = key[0]
+        known.append(
+            Passes(before(settings, host, options, shape), after(settings, host, options, shape, rule=self._rule))
+        )
+        return known[-1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_passes": {}}
+
+
+@dataclass(frozen=True, eq=False)
+class Passes:
+    """The work on copies before a step, and after it: see :func:`before` and :func:`after`."""
+
+    before: Graph
+    after: Graph
+
+    def fit(self, host: Mapping[str, float], shape: Sequence[int]) -> bool:
+        """Return True if both graphs hold for such numbers and such a shape."""
+        return all(g.trace.holds(host) and g.trace.fits(shape) for g in (self.before, self.after))
+
+
+def before(
+    settings: CompositionSettings, host: Mapping[str, float], options: Mapping[str, Any], shape: Sequence[int]
+) -> Graph:
+    """The graph that turns ``p`` and ``g`` into the ``p`` and ``gradient`` with which the optimizer steps."""
+    trace = Trace(host, shape)
+    p, g = (trace.input(name, Level.ELEMENT) for name in "pg")
+    # the optimizer adds its own decay, and turns the sign of the gradient itself
+    p, g, _ = enter(p, g, replace(settings, decay=None), scalars(options, trace))
+    if settings.maximize:
+        g = g.args[0] if g.op == "neg" else -g
+    return _graph({name: v for name, v in {"p": p, "gradient": g}.items() if v.op != "input"}, trace)
+
+
+def after(
+    settings: CompositionSettings,
+    host: Mapping[str, float],
+    options: Mapping[str, Any],
+    shape: Sequence[int],
+    *,
+    rule: TorchRule | None = None,
+) -> Graph:
+    """The graph that turns the ``p`` that the optimizer has left into the final one.
+
+    It takes the gradient ``g`` of that step and the parameter before it, ``old``; with a rule also states of the
+    optimizer, as they are after the step.
+    """
+    trace = Trace(host, shape)
+    old, p, g = (trace.input(name, Level.ELEMENT) for name in ("old", "p", "g"))
+    numbers = scalars(options, trace)
+    start = decay(old, settings, numbers)
+    trace.offers = offers_of(settings)
+    if rule is not None:
+        rule(trace, options)
+    moved = p
+    for divided, wanted in trace.offers.denominators:
+        if wanted is not divided:
+            moved = start - update_of(start, moved) * (divided / wanted)
+    new_p = transform_update(start, moved, -g if settings.maximize else g, settings, numbers, trace.offers)
+    return _graph({} if new_p is p else {"p": new_p}, trace)
+
+
+def _graph(outputs: Mapping[str, Value], trace: Trace) -> Graph:
+    return Graph(outputs, {}, trace, dict.fromkeys(outputs, Extent(Level.ELEMENT)))
+
+
+def _does_anything(graph: Graph) -> bool:
+    """A graph without outputs that sums counts as well, since other parameters may need its sum."""
+    return bool(graph.outputs or graph.trace.totals)
+
+
+def sums(settings: CompositionSettings, options: Mapping[str, Any]) -> bool:
+    """Return True if the transforms in ``settings`` sum over all parameters."""
+    host = split(options)[0]
+    graphs = (make(settings, host, options, (2, 2)) for make in (before, after))
+    return any(graph.trace.totals for graph in graphs)
+
+
+def acts_inside(transform: Transform) -> bool:
+    """Return True if a transform acts on what a method names in its rule, not on what goes in or comes out."""
+    return transform.overrides("denominator", "decay")
+
+
+#: Buffers that a part has itself; others are states of the optimizer.
+_OWN = frozenset({"p", "g", "old"})
+
+
+@dataclass(eq=False)
+class Part:
+    """Parameters that share graphs and numbers, on their way through a step.
+
+    Attributes:
+        passes: the graphs.
+        host: the numbers behind their HOST inputs.
+        state: the optimizer's.
+        params, gradients: the parameters and their own gradients.
+        transformed: the gradients with which the optimizer steps, if others.
+        old: the parameters before its step, if they are needed after it.
+    """
+
+    passes: Passes
+    host: Mapping[str, float]
+    state: Mapping[Tensor, Mapping[str, Any]]
+    params: list[Tensor]
+    gradients: list[Tensor]
+    transformed: list[Tensor] = field(default_factory=list)
+    old: list[Tensor] = field(default_factory=list)
+
+    def before(self) -> Bucket:
+        """The work before the optimizer's step."""
+        return self._bucket(self.passes.before, g=self.gradients, gradient=self.transformed)
+
+    def after(self) -> Bucket:
+        """The work after it."""
+        graph = self.passes.after
+        states = {name: [self.state[p][name] for p in self.params] for name in graph.buffers if name not in _OWN}
+        return self._bucket(graph, g=self.transformed or self.gradients, old=self.old, **states)
+
+    def set_gradients(self, gradients: Sequence[Tensor]) -> None:
+        """Put gradients into the parameters."""
+        for p, g in zip(self.params, gradients, strict=True):
+            p.grad = g
+
+    def _bucket(self, graph: Graph, **buffers: Sequence[Tensor]) -> Bucket:
+        views = {name: [real(x.detach()) for x in tensors] for name, tensors in {"p": self.params, **buffers}.items()}
+        return Bucket(graph, self.host, views, compute_dtype(views["p"][0]))
+
+
+def _steps_done(params: Sequence[Tensor], state: Mapping[Tensor, Mapping[str, Any]]) -> list[int]:
+    """How many steps each parameter has had; counts on a device are fetched together."""
+    counts = [state[p].get("step", 0) if p in state else 0 for p in params]
+    tensors = {i: count for i, count in enumerate(counts) if isinstance(count, Tensor)}
+    fetched: dict[int, float] = {}
+    for device in {x.device for x in tensors.values()}:
+        here = [i for i, x in tensors.items() if x.device == device]
+        fetched |= zip(here, torch.stack([tensors[i].reshape(()) for i in here]).tolist(), strict=True)
+    return [int(fetched.get(i, count)) for i, count in enumerate(counts)]

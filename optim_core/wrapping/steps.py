@@ -1,0 +1,258 @@
+"""What a wrapper asks of the optimizer inside it, and how optimizers that are not wrappers do it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer
+
+from optim_core.catalog.needs import Need
+from optim_core.methods.formula import Formula, ParameterSet
+from optim_core.optimizers import checkpoint, closures
+from optim_core.optimizers.optimizer import RuleOptimizer
+from optim_core.rules import Transform
+from optim_core.rules.compose import CompositionSettings
+from optim_core.rules.transform import Keeper
+from optim_core.wrapping.around import Around, acts_inside, sums
+
+
+class GradientsReady(enum.Enum):
+    """The type of :data:`GRADIENTS_READY`."""
+
+    GRADIENTS_READY = enum.auto()
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+#: In the place of a closure: the gradients are prepared, so that a wrapper steps without collecting them.
+GRADIENTS_READY = GradientsReady.GRADIENTS_READY
+
+
+class Steps(Protocol):
+    """An optimizer as the wrapper around it drives it; a wrapper is one itself."""
+
+    def needs_in_force(self) -> frozenset[Need]:
+        """The needs of a step, with the options in force."""
+
+    @property
+    def needs_graph(self) -> bool:
+        """True if the next step differentiates the gradients."""
+
+    @property
+    def needs_closure(self) -> bool:
+        """True if a step evaluates the loss itself, so that ``step()`` alone is not possible."""
+
+    def collect(self, run: Callable[[], Any]) -> Any:
+        """Leave the gradients of a step in the parameters; see :meth:`Wrapper.collect`."""
+
+    def evaluate(self, closure: Callable[[], Any]) -> Any:
+        """Zero gradients, evaluate the closure once, and leave gradients at the present weights."""
+
+    def prepare(self, overflow: bool | None) -> bool:
+        """Decide whether the gradients at hand make a step; see :meth:`Wrapper.prepare`."""
+
+    def step(self, closure: GradientsReady, /) -> Any:
+        """Step with the gradients that are there."""
+
+    def flushing(self) -> AbstractContextManager[bool]:
+        """For the time of a ``with``, have :meth:`prepare` decide about gradients that wait for more of them.
+
+        The ``with`` yields True if there are any.
+        """
+
+    def train(self) -> None:
+        """Have the parameters hold the training point."""
+
+    def eval(self) -> None:
+        """Have the parameters hold the point for evaluation."""
+
+    def calculate(self, formula: Formula, shares: Sequence[ParameterSet]) -> None:
+        """Run a formula."""
+
+    def add_transform(self, transform: Transform, *, excluded: Collection[Tensor], owner: str) -> None:
+        """Let a transform act on each step, before those already there; see :meth:`Around.add`."""
+
+    def compose(self, transform: Transform, keeper: Keeper) -> bool:
+        """Compose a transform that keeps tensors with the rule; False if something here acts after the rule."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state."""
+
+
+class PlainSteps:
+    """The steps of an optimizer that knows nothing of this library: torch's, or anybody's.
+
+    Args:
+        optimizer: the optimizer.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.around: Around | None = None
+
+    def needs_in_force(self) -> frozenset[Need]:
+        """The needs of a step, with the options in force."""
+        return frozenset()
+
+    @property
+    def needs_graph(self) -> bool:
+        """False."""
+        return False
+
+    @property
+    def needs_closure(self) -> bool:
+        """False; what cannot step without a closure is refused."""
+        return False
+
+    def collect(self, run: Callable[[], Any]) -> Any:
+        """Call ``run`` once."""
+        return run()
+
+    def evaluate(self, closure: Callable[[], Any]) -> Any:
+        """Zero gradients, evaluate the closure once, and leave gradients at the present weights."""
+        return closures.evaluate(self.optimizer, closure)
+
+    def prepare(self, overflow: bool | None) -> bool:
+        """Return False after an overflow."""
+        return not overflow
+
+    def step(self, closure: GradientsReady, /) -> None:
+        """Step with the gradients that are there, with transforms around it if there are any."""
+        del closure
+        (self.around or self.optimizer).step()
+
+    @contextmanager
+    def flushing(self) -> Iterator[bool]:
+        """No gradients wait here."""
+        yield False
+
+    def train(self) -> None:
+        """Call the optimizer's own ``train``, if it has one (schedule-free methods)."""
+        self._turn("train")
+
+    def eval(self) -> None:
+        """Call the optimizer's own ``eval``, if it has one (schedule-free methods)."""
+        self._turn("eval")
+
+    def _turn(self, mode: str) -> None:
+        turn = getattr(self.optimizer, mode, None)
+        if turn is not None:
+            turn()
+
+    def calculate(self, formula: Formula, shares: Sequence[ParameterSet]) -> None:
+        """Run a formula with the engine of its own choice."""
+        formula(shares)
+
+    def add_transform(self, transform: Transform, *, excluded: Collection[Tensor], owner: str) -> None:
+        """Put a transform around the step."""
+        self.around = self.around or Around(self.optimizer, self.settings)
+        self.around.add(transform, excluded, owner)
+
+    def compose(self, transform: Transform, keeper: Keeper) -> bool:
+        """Return False: there is no rule."""
+        del transform, keeper
+        return False
+
+    def settings(
+        self, group: Mapping[str, Any], transforms: tuple[Transform, ...]
+    ) -> tuple[CompositionSettings, dict[str, Any]]:
+        """The settings of a group for the composition, and the options that transforms see."""
+        decays = group.get("decoupled_weight_decay", isinstance(self.optimizer, torch.optim.AdamW))
+        settings = CompositionSettings(
+            "decoupled" if decays else None,
+            fixed_decay=False,
+            maximize=bool(group.get("maximize", False)),
+            transforms=transforms,
+        )
+        return settings, {name: group[name] for name in ("lr", "weight_decay") if group.get(name) is not None}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state, by names if both sides know them; torch itself goes by order alone."""
+        optimizer = self.optimizer
+        optimizer.load_state_dict(checkpoint.matched(state_dict, optimizer.param_groups, type(optimizer).__name__))
+
+
+class RuleSteps(PlainSteps):
+    """The steps of a RuleOptimizer, which has most of them itself."""
+
+    optimizer: RuleOptimizer
+
+    def needs_in_force(self) -> frozenset[Need]:
+        """The needs of a step, with the options in force."""
+        cls = type(self.optimizer)
+        needs: dict[Need, bool] = {
+            "closure": self.needs_closure,
+            "create_graph": cls.needs_graph is not RuleOptimizer.needs_graph,
+            "loss": cls.needs_loss,
+        }
+        return frozenset(need for need, present in needs.items() if present)
+
+    @property
+    def needs_graph(self) -> bool:
+        """As the optimizer says."""
+        return self.optimizer.needs_graph
+
+    @property
+    def needs_closure(self) -> bool:
+        """As the optimizer says, if it says so."""
+        return bool(getattr(self.optimizer, "needs_closure", False))
+
+    def collect(self, run: Callable[[], Any]) -> Any:
+        """The method's own, which may evaluate at several points."""
+        return self.optimizer.collect(run)
+
+    def evaluate(self, closure: Callable[[], Any]) -> Any:
+        """The method's own, with a graph where it needs one."""
+        return self.optimizer.evaluate(closure)
+
+    def prepare(self, overflow: bool | None) -> bool:
+        """The method's own."""
+        return self.optimizer.prepare(overflow)
+
+    def calculate(self, formula: Formula, shares: Sequence[ParameterSet]) -> None:
+        """Run a formula with the engine that the optimizer asks for."""
+        formula(shares, engine=self.optimizer.engine, foreach=self.optimizer.foreach)
+
+    def add_transform(self, transform: Transform, *, excluded: Collection[Tensor], owner: str) -> None:
+        """Compose a transform with the rule.
+
+        One that sums over all parameters does not go with functions of stacks, which see some of them at a time: it
+        works around the step, and so do those that come before it. What acts on names in the rule cannot.
+        """
+        composes = acts_inside(transform) or not (self.around or (self._sums(transform) and self.optimizer.stacks()))
+        if composes:
+            self.optimizer.add_transform(transform, excluded=excluded)
+        else:
+            super().add_transform(transform, excluded=excluded, owner=owner)
+
+    def _sums(self, transform: Transform) -> bool:
+        return sums(*self.settings(self.optimizer.param_groups[0], (transform,)))
+
+    def compose(self, transform: Transform, keeper: Keeper) -> bool:
+        """Compose a transform that keeps tensors with the rule, if there is one."""
+        if self.optimizer.method.rule is None:
+            return False
+        self.optimizer.add_transform(transform, keeper)
+        return True
+
+    def settings(
+        self, group: Mapping[str, Any], transforms: tuple[Transform, ...]
+    ) -> tuple[CompositionSettings, dict[str, Any]]:
+        """The settings of a group for the composition, and the options that transforms see."""
+        optimizer = self.optimizer
+        return optimizer.method.settings(group, transforms), {name: group[name] for name in optimizer.hypers}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state; the optimizer matches it itself."""
+        self.optimizer.load_state_dict(state_dict)
+
+
+def steps_of(optimizer: Optimizer) -> PlainSteps:
+    """The steps of an optimizer that is not a wrapper."""
+    return RuleSteps(optimizer) if isinstance(optimizer, RuleOptimizer) else PlainSteps(optimizer)

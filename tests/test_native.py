@@ -21,7 +21,7 @@ from torch.nn import Parameter
 
 import optim_core
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.engines import choice as engines
+from optim_core.engines import native
 from optim_core.engines.native import compiler, kernel
 from optim_core.errors import EngineUnavailable, InvalidOption
 from optim_core.rules import Value, maximum, mean, norm, sample, square, total
@@ -408,10 +408,10 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
     make = optim_core.get("adamw")
     with pytest.raises(InvalidOption, match="AdamW: engine='fast' is not one of 'auto', 'eager', 'native'"):
         make(parameters(), engine="fast")
-    with pytest.raises(InvalidOption, match="foreach=True is a way of the eager engine; engine='native' has none"):
+    with pytest.raises(InvalidOption, match="foreach=True is for the eager engine; engine='native' has no such mode"):
         make(parameters(), engine="native", foreach=True)
     optimizer = make(parameters(), foreach=True)
-    with pytest.raises(InvalidOption, match="foreach=True is a way of the eager engine"):
+    with pytest.raises(InvalidOption, match="foreach=True is for the eager engine"):
         optimizer.engine = "native"
     assert optimizer.engine == "auto"
 
@@ -428,7 +428,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "cache"
     monkeypatch.setenv("OPTIM_CORE_CACHE", str(folder))
     monkeypatch.setattr(compiler, "_loaded", {})
-    monkeypatch.setattr(engines.COMPILED["native"], "failure", None)
+    monkeypatch.setattr(native.ENGINE, "failure", None)
     compiler._say_once.cache_clear()
     yield folder
     compiler._say_once.cache_clear()
@@ -471,7 +471,7 @@ def test_a_broken_compiler(
     walk(lambda ps: optim_core.get("adamw")(ps, engine="eager"), theirs)
     close(mine, theirs)
     assert [record.getMessage() for record in caplog.records] == [
-        f"update rules run by the eager engine, which is slower: {engines.COMPILED['native'].failure}"
+        f"update rules run by the eager engine, which is slower: {native.ENGINE.failure}"
     ]
     assert why in optimizer.explain().rows[0].engine
 

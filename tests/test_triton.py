@@ -191,7 +191,7 @@ def test_an_optimizer_with_states_on_every_level(*, changed: bool) -> None:
 @needs_triton
 def test_one_launch_a_sweep_whatever_the_number_of_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
     launches: Counter[str] = Counter()
-    module = kernel._module
+    module = kernel.module
 
     class Counted:
         def __init__(self, name: str, function: Any) -> None:
@@ -201,7 +201,7 @@ def test_one_launch_a_sweep_whatever_the_number_of_tensors(monkeypatch: pytest.M
             launches[self.name] += grid[0] > 0
             return self.function[grid]
 
-    monkeypatch.setattr(kernel, "_module", lambda text: {n: Counted(n, f) for n, f in module(text).items()})
+    monkeypatch.setattr(kernel, "module", lambda text: {n: Counted(n, f) for n, f in module(text).items()})
     trace = Trace({})
     p, g = (trace.input(name, Level.ELEMENT) for name in "pg")
     for count in (1, 30):
@@ -230,13 +230,13 @@ def ask(params: list[Parameter]) -> None:
 
 
 def test_without_triton_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_missing", lambda: "Triton cannot be imported (No module): pip install triton")
+    monkeypatch.setattr(engine, "import_problem", lambda: "Triton cannot be imported (No module): pip install triton")
     with pytest.raises(EngineUnavailable, match=r"engine='triton' \(asked for\) .* pip install triton; engine='auto'"):
         ask([Parameter(torch.ones(3))])
 
 
 def test_a_cpu_without_the_interpreter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_missing", lambda: None)
+    monkeypatch.setattr(engine, "import_problem", lambda: None)
     monkeypatch.setattr(engine, "interpreting", lambda: False)
     w = Parameter(torch.ones(3))
     with pytest.raises(EngineUnavailable, match="p is on cpu, and Triton works on CUDA devices only"):
@@ -245,7 +245,7 @@ def test_a_cpu_without_the_interpreter_is_refused(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_gpu_with_the_interpreter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_missing", lambda: None)
+    monkeypatch.setattr(engine, "import_problem", lambda: None)
     monkeypatch.setattr(engine, "interpreting", lambda: True)
     reason = engine.obstacle({"p": torch.ones(3, device="meta")}, {"p": HOMES["p"]}, torch.float32)
     assert reason == "p is on meta, and Triton's interpreter (TRITON_INTERPRET) works on a CPU only"
@@ -274,7 +274,7 @@ def assembled(text: str, align: int, columns: int) -> dict[str, str]:
     from triton.compiler import ASTSource
 
     found = {}
-    for name, function in kernel._module(text).items():
+    for name, function in kernel.module(text).items():
         if name.startswith(("stage", "sweep")):
             kinds = {"ALIGN": align, "ROWS": TILE // columns, "COLS": columns}
             doubles = dict.fromkeys(("scalars", "partials", "values"), "*fp64")

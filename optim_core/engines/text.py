@@ -1,0 +1,145 @@
+"""Graphs and programs as text, to be read: what `optim-core show NAME --stages` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+
+from optim_core.engines.lowering import Loop, Output, Program, Sweep, is_accumulated, total_program, update_program
+from optim_core.engines.native.source import own_source as c_text
+from optim_core.engines.triton.source import own_source as triton_text
+from optim_core.rules.calls import stages
+from optim_core.rules.graph import Graph
+from optim_core.rules.values import SIGNS, Value
+
+
+def stages_text(graph: Graph) -> str:
+    """A rule's graph, and all that becomes of it: programs, C and Triton, computed in float32.
+
+    A graph with calls of functions of stacks is cut at them; each part is shown.
+    """
+    parts = [("Graph", graph_text(graph))]
+    for segment in stages(graph):
+        name = segment.call.function.__name__
+        if segment.before is not None:
+            parts += _parts(f"Before {name}", segment.before)
+        results = ", ".join(map(_name, segment.call.results))
+        arguments = ", ".join("None" if x is None else _name(x) for x in segment.call.tensors)
+        parts.append(("Call", f"{results} = {name}({arguments})"))
+    for pass_totals in graph.passes:
+        names = ", ".join(_name(graph.trace.totals[i]) for i in pass_totals)
+        parts += _parts(f"Totals {names}", graph, total_program(graph, pass_totals))
+    parts += _parts("Update", graph)
+    return "\n\n".join(f"# {title}\n{text}" for title, text in parts)
+
+
+def _parts(title: str, graph: Graph, program: Program | None = None) -> Iterator[tuple[str, str]]:
+    program = update_program(graph) if program is None else program
+    dtypes = dict.fromkeys(("p", *graph.buffers), torch.float32)
+    yield f"{title}: sweeps and stages", program_text(program)
+    yield f"{title}: C", c_text(program, dtypes, torch.float32)
+    yield f"{title}: Triton", triton_text(program, dtypes)
+
+
+# graphs ------------------------------------------------------------------------------------------------------------
+def graph_text(graph: Graph) -> str:
+    """A graph, a line per value: its name, its level, and how it is computed.
+
+    Example:
+        >>> from optim_core.rules.graph import Home
+        >>> from optim_core.rules.values import Level, Trace
+        >>> trace = Trace({"lr": 0.1})
+        >>> p, g, lr = trace.input("p", Level.ELEMENT), trace.input("g", Level.ELEMENT), trace.input("lr", Level.HOST)
+        >>> print(graph_text(Graph({"p": p - lr * g if lr > 0 else p}, {}, trace, {"p": Home(Level.ELEMENT)})))
+        v0  ELEMENT  p
+        v1  ELEMENT  g
+        v2  HOST     lr
+        v5  ELEMENT  v2 * v1
+        v6  ELEMENT  v0 - v5
+        p becomes v6
+        holds while bool(gt(lr, 0.0)) is True
+    """
+    values = [v for v in graph.values if v.op != "constant"]
+    name_width = max((len(_name(v)) for v in values), default=0)
+    lines = [f"{_name(v):<{name_width}}  {v.level.name:<7}  {_definition(v)}" for v in values]
+    outputs = {**graph.outputs, **graph.whole, **graph.own}
+    lines += [f"{name} becomes {_name(v)}" for name, v in outputs.items()]
+    lines += [f"holds while {g.kind.__name__}({g.value!r}) is {g.outcome!r}" for g in graph.trace.guards]
+    return "\n".join(lines)
+
+
+def _definition(value: Value) -> str:
+    if value.op == "input":
+        every = f", every {value.every}th element" if value.every > 1 else ""
+        return f"{value.name}{every}"
+    operands = [_name(a) for a in value.args]
+    if value.op in _SIGNS:
+        return _SIGNS[value.op].format(*operands)
+    return f"{value.op}({', '.join(operands)})"
+
+
+_SIGNS = {**SIGNS, "div": "{} / {}", "neg": "-{}"}
+
+
+def _name(value: Value) -> str:
+    return repr(value.number) if value.op == "constant" else f"v{value.index}"
+
+
+# programs ----------------------------------------------------------------------------------------------------------
+def program_text(program: Program) -> str:
+    """What a program does, stage by stage and sweep by sweep; :mod:`optim_core.engines.lowering` has an example."""
+    return "\n".join(_program_lines(program))
+
+
+def _program_lines(program: Program) -> Iterator[str]:
+    for k, values in enumerate(program.stages):
+        if k:
+            yield f"sweep {k}, over all elements"
+            yield from _indented(_sweep_lines(program.sweeps[k - 1]))
+        yield f"stage {k}, for each tensor"
+        lines = [f"{_equation(v)}{f', accumulated in sweep {k}' if is_accumulated(v) else ''}" for v in values]
+        lines += map(_write, program.stage_outputs(k))
+        yield from _indented(lines or ["nothing"])
+    for total in program.totals:
+        yield f"add up {_equation(total)}, over all tensors"
+
+
+def _sweep_lines(sweep: Sweep) -> Iterator[str]:
+    if not sweep.rows:
+        for loop in sweep.loops:
+            yield from _loop_lines(loop)
+        return
+    yield "for each row"
+    lines: list[str] = []
+    for step in sweep.rows:
+        lines += _loop_lines(step.loop) if step.loop else []
+        lines += map(_equation, step.values)
+    for loop in sweep.loops:
+        lines += _loop_lines(loop)
+    lines += (_accumulation(r) for r in sweep.row_reductions)
+    lines += map(_write, sweep.row_outputs)
+    yield from _indented(lines)
+
+
+def _loop_lines(loop: Loop) -> Iterator[str]:
+    yield "for each element" if loop.every == 1 else f"for every {loop.every}th element"
+    yield from _indented(map(_equation, loop.values))
+    yield from _indented(_accumulation(r) for r in loop.reductions)
+    yield from _indented(map(_write, loop.outputs))
+
+
+def _equation(value: Value) -> str:
+    return f"{_name(value)} = {_definition(value)}"
+
+
+def _accumulation(reduction: Value) -> str:
+    return f"accumulate {_definition(reduction)} for {_name(reduction)}"
+
+
+def _write(out: Output) -> str:
+    return f"write {_name(out.value)} to {out.name}"
+
+
+def _indented(lines: Iterable[str]) -> Iterator[str]:
+    return (f"    {line}" for line in lines)

@@ -47,12 +47,20 @@ def _shape(context: click.Context, parameter: click.Parameter, text: str) -> Sha
 )
 @click.option("--steps", type=click.IntRange(min=2), default=100, show_default=True, help="Of a schedule to draw.")
 @click.option("--set", "changes", metavar="OPTION=VALUE", multiple=True, help="Of a schedule to draw; may be repeated.")
+@click.option(
+    "--stages", is_flag=True, help="What the compiler makes of an optimizer's rule, from graph to C and Triton."
+)
 @click.option("--json", "as_json", is_flag=True, help="The spec, for machines.")
-def show(*, name: str, parameters: float, shape: Shape, steps: int, changes: tuple[str, ...], as_json: bool) -> None:
+def show(
+    *, name: str, parameters: float, shape: Shape, steps: int, changes: tuple[str, ...], stages: bool, as_json: bool
+) -> None:
     """Show what NAME is: paper, licences, needs, options; an optimizer's memory; a schedule, drawn."""
     entry = registry().entry(name)
     options = _changes(entry, changes)
     model = reference_model(round(parameters), shape)
+    if stages:
+        _print_stages(entry)
+        return
     if as_json:
         shapes = [shape for shape, count in model.items() for _ in range(count)]
         print_json({**entry_dict(entry), "state_bytes": _bytes(entry, model), "state_of": shapes})
@@ -132,6 +140,26 @@ def _options(found: Any) -> Iterator[tuple[str, str, str, str]]:
         choices = " or ".join(map(repr, hyper.choices or ()))
         search = "; worth trying: {:g} to {:g}".format(*hyper.search) if hyper.search else ""
         yield hyper.name, repr(hyper.default), bounds or choices, hyper.doc + search
+
+
+def _print_stages(entry: Entry) -> None:
+    """What becomes of the rule for a matrix, at the default options, when warm-ups are over."""
+    found = _loaded(entry)
+    if found is None:
+        return
+    rule = getattr(getattr(found, "method", None), "rule", None)
+    if rule is None or not isinstance(entry.spec, OptimizerSpec):
+        raise click.UsageError(f"--stages is for an optimizer with a rule, which {entry.spec.name!r} is not")
+    from optim_core.engines.text import stages_text
+
+    options = found.resolve({name: hyper.default for name, hyper in found.hypers.items()}, frozenset())
+    numbers: dict[str, Any] = {"lr": float(options.get("lr") or 1.0), "step": _LATE, "first": 0.0, "whole_step": _LATE}
+    numbers |= {"largest_lr": numbers["lr"], "grad_scale": None, "rounding_seed": None}
+    click.echo(stages_text(found.method.traced(options | numbers, (2, 2), extras=frozenset(found.method.extras))))
+
+
+#: A step by which averages are full and warm-ups over.
+_LATE = 1_000_000
 
 
 def _print_memory(entry: Entry, model: Mapping[Shape, int]) -> None:

@@ -3,7 +3,7 @@
 A *program* is one pass over the parameters: one that computes totals, or the one that writes. It is a row of *sweeps*,
 each of which reads all elements of a tensor, and of *stages*, which compute what a tensor has one number of::
 
-    stage 0    sweep 1    stage 1    sweep 2    ...    sweep n    stage n
+    stage 0    sweep 0    stage 1    sweep 1    ...    sweep n - 1    stage n
 
 A norm of the whole tensor is known only when all elements have been read. So what needs it waits for the next stage
 or sweep, and a norm of something that depends on another norm costs one more sweep. A later sweep computes anew what an
@@ -25,18 +25,18 @@ Example:
     >>> print(program_text(update_program(Graph({"p": new}, {}, trace, {"p": Home(Level.ELEMENT)}))))
     stage 0, for each tensor
         nothing
-    sweep 1, over all elements
+    sweep 0, over all elements
         for each element
             v0 = p
             v1 = g
             accumulate norm(v0) for v3
             accumulate norm(v1) for v4
     stage 1, for each tensor
-        v3 = norm(v0), accumulated in sweep 1
-        v4 = norm(v1), accumulated in sweep 1
+        v3 = norm(v0), accumulated in sweep 0
+        v4 = norm(v1), accumulated in sweep 0
         v5 = v3 / v4
         v6 = v2 * v5
-    sweep 2, over all elements
+    sweep 1, over all elements
         for each element
             v0 = p
             v1 = g
@@ -263,10 +263,9 @@ def _program(outputs: Sequence[Output], totals: tuple[Value, ...]) -> Program:
 
 
 def tensor_stages(values: Sequence[Value]) -> dict[int, int]:
-    """By index, the number of sweeps that must come before each value: that of the stage it is computed in.
+    """By index, how many sweeps must come before each value: the number of the stage, or the sweep, that computes it.
 
-    A value of elements or rows is computed in the sweep that follows. In the example above these are 0 for p and g, 1
-    for the norms and their ratio, 1 for the new p.
+    In the example above these are 0 for p and g, 1 for their norms, 1 for the new p.
     """
     return _depths(values, _needs_sweep)
 
@@ -275,13 +274,12 @@ def _sweeps(
     values: Sequence[Value], stage: Mapping[int, int], outputs: Sequence[Output], totals: Sequence[Value]
 ) -> tuple[Sweep, ...]:
     """The sweeps: each reduction as early as it can be, all outputs in the last one."""
-    number = {r: stage[r.index] for r in values if _needs_sweep(r)}
+    number = {r: stage[r.index] - 1 for r in values if _needs_sweep(r)}
     # a total of numbers that tensors have is added up without a sweep
-    number |= {t: stage[t.args[0].index] + 1 for t in totals if t.args[0].level is not Level.TENSOR}
-    writing = [stage.get(out.value.index, 0) + 1 for out in outputs]
-    last = max([0, *number.values(), *writing])
-    reductions = (tuple(r for r, k in number.items() if k == n) for n in range(1, last + 1))
-    return tuple(_sweep(some, tuple(outputs) if n == last else ()) for n, some in enumerate(reductions, 1))
+    number |= {t: stage[t.args[0].index] for t in totals if t.args[0].level is not Level.TENSOR}
+    last = max([*number.values(), *(stage.get(out.value.index, 0) for out in outputs)], default=-1)
+    reductions = (tuple(r for r, k in number.items() if k == n) for n in range(last + 1))
+    return tuple(_sweep(some, tuple(outputs) if n == last else ()) for n, some in enumerate(reductions))
 
 
 def _sweep(reductions: tuple[Value, ...], outputs: tuple[Output, ...]) -> Sweep:

@@ -95,10 +95,10 @@ def program_text(program: Program) -> str:
 def _program_lines(program: Program) -> Iterator[str]:
     for k, values in enumerate(program.stages):
         if k:
-            yield f"sweep {k}, over all elements"
+            yield f"sweep {k - 1}, over all elements"
             yield from _indented(_sweep_lines(program.sweeps[k - 1]))
         yield f"stage {k}, for each tensor"
-        lines = [f"{_equation(v)}{f', accumulated in sweep {k}' if is_accumulated(v) else ''}" for v in values]
+        lines = [f"{_equation(v)}{f', accumulated in sweep {k - 1}' if is_accumulated(v) else ''}" for v in values]
         lines += map(_write, program.stage_outputs(k))
         yield from _indented(lines or ["nothing"])
     for total in program.totals:

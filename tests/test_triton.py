@@ -38,11 +38,11 @@ PRECISIONS = {
 
 
 def compare(recipe: Recipe, shapes: Any, dtype: torch.dtype, **gradient: torch.dtype) -> None:
-    real, tolerance = PRECISIONS[dtype]
+    compute_dtype, tolerance = PRECISIONS[dtype]
     graph = recipe.graph()
-    buffers = tensors(shapes, {"p": dtype, "g": dtype, "states": real, **gradient}, seed=len(recipe.words))
-    wanted = stepped(graph, buffers, real, "eager")
-    assert_alike(stepped(graph, buffers, real, "triton"), wanted, tolerance)
+    buffers = tensors(shapes, {"p": dtype, "g": dtype, "states": compute_dtype, **gradient}, seed=len(recipe.words))
+    wanted = stepped(graph, buffers, compute_dtype, "eager")
+    assert_alike(stepped(graph, buffers, compute_dtype, "triton"), wanted, tolerance)
 
 
 # random graphs --------------------------------------------------------------------------------------------------
@@ -78,27 +78,27 @@ def test_gradients_of_another_type() -> None:
 OPERATIONS = sorted(HOST_OPERATIONS.keys() - {"mod", "uniform", "stochastic_bfloat16"})
 
 
-def on_special(make: Any, count: int, real: torch.dtype, runs: str) -> Tensor:
+def on_special(make: Any, count: int, compute_dtype: torch.dtype, runs: str) -> Tensor:
     """What an expression of up to three inputs is for every combination of special values."""
     trace = Trace({})
     inputs = [trace.input(name, Level.ELEMENT) for name in ("p", "g", "a")[:count]]
     made = trace.number(make(*inputs))
     graph = Graph({"b": made}, {}, trace, {"b": Home(Level.ELEMENT)})
-    columns = torch.cartesian_prod(*[torch.tensor(SPECIAL, dtype=real)] * count).reshape(-1, count).unbind(1)
+    columns = torch.cartesian_prod(*[torch.tensor(SPECIAL, dtype=compute_dtype)] * count).reshape(-1, count).unbind(1)
     buffers = {name: [x.clone()] for name, x in zip(("p", "g", "a"), columns, strict=False)}
     buffers["b"] = [torch.zeros_like(buffers["p"][0])]
-    used = stepped(graph, buffers, real, runs)
+    used = stepped(graph, buffers, compute_dtype, runs)
     return used["b"][0]
 
 
 @needs_triton
-@pytest.mark.parametrize("real", [torch.float32, torch.float64])
+@pytest.mark.parametrize("compute_dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("op", OPERATIONS)
-def test_an_operation_on_special_values(op: str, real: torch.dtype) -> None:
+def test_an_operation_on_special_values(op: str, compute_dtype: torch.dtype) -> None:
     def make(*x: Value) -> Value:
         return x[0].trace.apply(op, *x)
 
-    got, wanted = (on_special(make, ARGUMENTS.get(op, 2), real, runs) for runs in ("triton", "eager"))
+    got, wanted = (on_special(make, ARGUMENTS.get(op, 2), compute_dtype, runs) for runs in ("triton", "eager"))
     torch.testing.assert_close(got, wanted, equal_nan=True)
     assert torch.equal(got.isnan() | (got != 0) | ~got.signbit(), wanted.isnan() | (wanted != 0) | ~wanted.signbit())
 
@@ -294,10 +294,10 @@ def assembled(text: str, align: int, columns: int) -> dict[str, str]:
 
 
 def texts(graph: Graph, dtype: torch.dtype) -> list[str]:
-    real = PRECISIONS[dtype][0]
-    dtypes = {name: dtype if name in ("p", "g") else real for name in graph.buffers}
+    compute_dtype = PRECISIONS[dtype][0]
+    dtypes = {name: dtype if name in ("p", "g") else compute_dtype for name in graph.buffers}
     programs = [total_program(graph, (i,)) for i in range(len(graph.trace.totals))] + [update_program(graph)]
-    return [source(program, dtypes, real, interpreted=False) for program in programs]
+    return [source(program, dtypes, compute_dtype, interpreted=False) for program in programs]
 
 
 @needs_compiler
@@ -338,12 +338,12 @@ def test_what_is_compiled_is_exact_and_loads_16_bytes_at_a_time() -> None:
 @settings(max_examples=30, deadline=None)
 @given(RECIPES, SHAPES, st.sampled_from(list(PRECISIONS)))
 def test_random_graphs_on_a_gpu(recipe: Recipe, shapes: Any, dtype: torch.dtype) -> None:
-    real, tolerance = PRECISIONS[dtype]
+    compute_dtype, tolerance = PRECISIONS[dtype]
     graph = recipe.graph()
-    buffers = tensors(shapes, {"p": dtype, "g": dtype, "states": real}, seed=len(recipe.words))
+    buffers = tensors(shapes, {"p": dtype, "g": dtype, "states": compute_dtype}, seed=len(recipe.words))
     buffers = {name: [x.cuda() for x in several] for name, several in buffers.items()}
-    wanted = stepped(graph, buffers, real, "eager")
-    assert_alike(stepped(graph, buffers, real, "triton"), wanted, tolerance)
+    wanted = stepped(graph, buffers, compute_dtype, "eager")
+    assert_alike(stepped(graph, buffers, compute_dtype, "triton"), wanted, tolerance)
 
 
 @needs_gpu

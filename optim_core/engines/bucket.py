@@ -1,4 +1,4 @@
-"""What an engine works on, and what it does with it in a step."""
+"""A bucket, which is what an engine works on, and a run, which is what the engine makes of it in a step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which engine runs a bucket, and why."""
+"""The choice of the engine that runs a bucket, and the reason for it."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def prepare(bucket: Bucket, engine: str, elements: int) -> Bucket:
     Args:
         bucket: what is to be run.
         engine: the engine asked for, or ``"auto"``.
-        elements: the number of elements in all buckets of the step together.
+        elements: the number of elements in all buckets of the step.
 
     Returns:
         The bucket, or one of the same tensors for the eager engine where the bucket's own cannot run it.
@@ -160,7 +160,7 @@ def _left_to_eager(bucket: Bucket, reason: str) -> Bucket:
 
 
 def _apart(bucket: Bucket, written: Sequence[Tensor]) -> bool:
-    """Whether no parameter's input is another one's output (its own may be: it is read first)."""
+    """True if no parameter's input is another one's output (its own may be: it is read first)."""
     owner = {x.data_ptr(): i % len(bucket.buffers["p"]) for i, x in enumerate(written)}
     read = [name for name in bucket.buffers if name not in bucket.graph.outputs]
     pairs = ((i, x) for name in read for i, x in enumerate(bucket.buffers[name]))

@@ -20,7 +20,7 @@ def obstacle(
     device: str,
     elsewhere: str = "",
 ) -> str | None:
-    """Why a parameter cannot be worked on as plain memory, or None if it can.
+    """The reason why a parameter cannot be worked on as plain memory, or None if it can.
 
     Args:
         buffers: the parameter's tensors, by buffer name.
@@ -61,13 +61,13 @@ def _of_layout(buffers: Mapping[str, Tensor], homes: Mapping[str, Home]) -> Iter
         elif not x.is_contiguous():
             yield f"{name} is not contiguous"
     if any(home.every > 1 for home in kinds) and not p.is_contiguous():
-        yield "its elements are sampled, and not in order in memory"
+        yield "its elements are sampled, and they are not in order in memory"
     if any(home.level is Level.ROW for home in kinds) and p.ndim > 1 and p.stride(0) * p.shape[0] != p.numel():
-        yield "its rows are not each in one piece in memory"
+        yield "its rows are not contiguous in memory"
 
 
 def _is_dense(x: Tensor) -> bool:
-    """Whether the elements fill a piece of memory, each once, in whatever order."""
+    """True if the elements fill a piece of memory, each once, in whatever order."""
     if x.is_contiguous():
         return True
     expected = 1
@@ -79,7 +79,7 @@ def _is_dense(x: Tensor) -> bool:
 
 
 def overlap(tensors: Iterable[Tensor]) -> bool:
-    """Whether any two of the tensors, each of them dense, share memory."""
+    """True if any two of the tensors, each of them dense, share memory."""
     spans = sorted((x.data_ptr(), x.data_ptr() + x.nbytes) for x in tensors)
     return any(end > start for (_, end), (start, _) in itertools.pairwise(spans))
 

@@ -1,15 +1,17 @@
 """From a graph to loops: what an engine with kernels of its own computes, where, and in how many sweeps.
 
 A *program* is one pass over the parameters: one that computes totals, or the one that writes. It is a row of *sweeps*,
-each of which reads all elements of a tensor, and of *stages*, which compute what a tensor has one number of::
+each of which reads all elements of a tensor, and of *stages*, which compute the values that a tensor has one of::
 
     stage 0    sweep 0    stage 1    sweep 1    ...    sweep n - 1    stage n
 
 A norm of the whole tensor is known only when all elements have been read. So what needs it waits for the next stage
-or sweep, and a norm of something that depends on another norm costs one more sweep. A later sweep computes anew what an
-earlier one has computed: that costs less than to store it. A norm of a row needs no sweep of its own, since a row
-is read again while it is still in a cache: a sweep that knows rows takes them one by one, with one *loop* over the
-row's elements for each such norm that depends on another, and a last one that writes.
+or sweep, and a norm of something that depends on another norm costs one more sweep. A later sweep computes again what
+an earlier one has computed: that costs less than to store it.
+
+A norm of a row needs no sweep of its own, since a row is read again while it is still in a cache. A sweep that knows
+rows takes them one by one: a *loop* over the row's elements for its norms, another one for norms that depend on those,
+and a last one that writes.
 
 Example:
     A step in the direction of the gradient g, lr times as long as the parameter p, takes two sweeps. The first one
@@ -82,7 +84,7 @@ class Loop:
 
     @cached_property
     def values(self) -> list[Value]:
-        """What it computes for each element, operands first."""
+        """The values that it computes for each element, operands first."""
         return order(roots(self.reductions, self.outputs), enter=lambda v: v.level is Level.ELEMENT)
 
 
@@ -122,7 +124,7 @@ class Sweep:
 
     @cached_property
     def roots(self) -> list[Value]:
-        """All that it is there for."""
+        """The values that it must compute."""
         return roots(self.reductions, self.outputs)
 
     @cached_property
@@ -150,7 +152,7 @@ class Sweep:
 
     @cached_property
     def row_outputs(self) -> tuple[Output, ...]:
-        """What is written to buffers on level ROW."""
+        """The outputs on level ROW."""
         return tuple(out for out in self.outputs if out.home.level is Level.ROW)
 
 
@@ -188,11 +190,11 @@ class Program:
 
     @cached_property
     def by_rows(self) -> bool:
-        """Whether any sweep works row by row."""
+        """True if any sweep works row by row."""
         return any(sweep.rows for sweep in self.sweeps)
 
     def stage_outputs(self, stage: int) -> tuple[Output, ...]:
-        """What a stage writes: only the last one does."""
+        """The outputs that a stage writes; only the last one writes any."""
         return self.outputs if stage == len(self.stages) - 1 else ()
 
 
@@ -208,7 +210,7 @@ def sampling(reduction: Value) -> int:
 
 
 def count(reduction: Value, division: str) -> str:
-    """How many numbers a reduction takes together, as text.
+    """The number of operands of a reduction, as text.
 
     Args:
         reduction: the reduction.
@@ -223,12 +225,12 @@ def count(reduction: Value, division: str) -> str:
 
 
 def is_accumulated(value: Value) -> bool:
-    """Whether the value is gathered from many others: a reduction that is more than a count."""
+    """True if the value is accumulated from many others: a reduction that is more than a count."""
     return value.op in REDUCTIONS and value.op != "size"
 
 
 def roots(reductions: Iterable[Value], outputs: Iterable[Output]) -> list[Value]:
-    """What must be computed for some reductions and outputs."""
+    """The values that must be computed for some reductions and outputs."""
     return [*(a for r in reductions for a in r.args), *(out.value for out in outputs)]
 
 
@@ -318,7 +320,7 @@ def _needs_row_loop(value: Value) -> bool:
 # what code must load -----------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Reads:
-    """What the code for some values reads, beside buffers of elements and rows.
+    """All that the code for some values reads, beside buffers of elements and rows.
 
     Attributes:
         coarser: values of tensors, and values that all parameters share; constants apart.
@@ -332,7 +334,7 @@ class Reads:
 
 
 def reads(targets: Iterable[Value], own: Collection[int] = ()) -> Reads:
-    """What the code for some values reads; it computes values of elements and rows, and of a tensor its ``own``."""
+    """All that the code for some values reads; it computes values of elements and rows, and of a tensor its ``own``."""
     inside: set[int] = set()
     coarser: dict[int, Value] = {}
     weights: dict[int, Value] = {}

@@ -1,4 +1,4 @@
-"""What engines make once and use again: for a graph in ``graph.plans``, for a bucket's tensors in ``bucket.tables``."""
+"""Objects that engines make once and use again: for a graph in ``graph.plans``, for tensors in ``bucket.tables``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def once(store: MutableMapping[Any, Any], kind: Callable[..., T], key: Hashable,
     """The object of a kind under a key; made if it is not there.
 
     Args:
-        store: where such objects are kept, those of all engines together.
+        store: the dict that holds such objects, those of all engines.
         kind: the object's class, which keeps the keys of engines apart.
         key: distinguishes objects of that kind.
         make: called to make it.

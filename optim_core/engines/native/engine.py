@@ -1,4 +1,4 @@
-"""Which tensors the native engine takes, and a bucket's way through it."""
+"""The tensors that the native engine takes, and a bucket's way through it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def prepare(bucket: Bucket) -> None:
 
 
 def obstacle(buffers: Mapping[str, Tensor], homes: Mapping[str, Home], compute_dtype: torch.dtype) -> str | None:
-    """Why the engine cannot update a parameter, or None if it can.
+    """The reason why the engine cannot update a parameter, or None if it can.
 
     Args:
         buffers: the parameter's tensors, by buffer name.

@@ -116,7 +116,7 @@ class Pass:
         """Run it.
 
         Args:
-            addresses: for each of :attr:`buffers` where each tensor lies; a list given again is taken for unchanged.
+            addresses: for each of :attr:`buffers` where each tensor lies; the same list must hold the same addresses.
             scalars: the values of the program's scalars.
 
         Returns:
@@ -134,7 +134,7 @@ class Pass:
 
 
 class Table:
-    """How a list of tensors is cut into chunks, tasks and batches; `driver.c` says what it does with them.
+    """A list of tensors, cut into chunks, tasks and batches; `driver.c` explains these.
 
     Args:
         params: the tensors, none of them empty.
@@ -233,7 +233,7 @@ def _address(numbers: array[Any]) -> int:
 
 @cache
 def _parallel() -> int | None:
-    """Where the OpenMP runtime that torch has loaded starts a team; None if it offers no such entry.
+    """The address of the function that starts a team of threads in torch's OpenMP runtime; None if it has none.
 
     The runtime must be torch's own: two of them in one process fight over the cores.
     """

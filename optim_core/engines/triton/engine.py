@@ -1,4 +1,4 @@
-"""Which tensors the Triton engine takes, and a bucket's way through it."""
+"""The tensors that the Triton engine takes, and a bucket's way through it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _addresses(bucket: Bucket, name: str, table: Table) -> Addresses:
 
 
 def obstacle(buffers: Mapping[str, Tensor], homes: Mapping[str, Home], compute_dtype: torch.dtype) -> str | None:
-    """Why the engine cannot update a parameter, or None if it can.
+    """The reason why the engine cannot update a parameter, or None if it can.
 
     Args:
         buffers: the parameter's tensors, by buffer name.
@@ -103,7 +103,7 @@ _DEVICES = {
 
 @cache
 def import_problem() -> str | None:
-    """Why Triton cannot be imported, and what to do; None if it can."""
+    """The reason why Triton cannot be imported, and the remedy; None if it can."""
     try:
         import triton  # noqa: F401
     except ImportError as error:

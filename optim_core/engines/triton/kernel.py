@@ -86,7 +86,7 @@ class Kernel:
 
 
 class Table:
-    """How a list of tensors is cut into chunks, on their device.
+    """A list of tensors, cut into chunks; on their device.
 
     Args:
         params: the tensors, none of them empty.
@@ -115,7 +115,7 @@ class Table:
 
 
 class Addresses:
-    """Where each of a buffer's tensors lies.
+    """The addresses of a buffer's tensors, on the device.
 
     Args:
         on_host: the addresses, in the order of the parameters.
@@ -140,21 +140,21 @@ def _chunk(size: int) -> int:
 
 
 def upload(numbers: Sequence[float], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Numbers on a device, on their way there by the time that a kernel needs them; nobody waits."""
+    """Numbers on a device; they are on their way when this returns, and there before a kernel reads them."""
     on_host = torch.tensor(numbers, dtype=dtype, pin_memory=device.type == "cuda")
     return on_host.to(device, non_blocking=True)
 
 
 @cache
 def interpreting() -> bool:
-    """Whether Triton was imported as an interpreter (TRITON_INTERPRET), which runs kernels on a CPU."""
+    """True if Triton was imported as an interpreter (TRITON_INTERPRET), which runs kernels on a CPU."""
     import triton
 
     return not isinstance(triton.language.zeros, triton.JITFunction)
 
 
 def _at(device: torch.device) -> AbstractContextManager[Any]:
-    """Kernels start on the current device."""
+    """A context in which kernels start on a device."""
     if not interpreting():
         return torch.cuda.device(device)
     from optim_core.engines.triton import interpreted
@@ -164,7 +164,7 @@ def _at(device: torch.device) -> AbstractContextManager[Any]:
 
 @cache
 def module(text: str) -> Mapping[str, Any]:
-    """What a text defines. Triton reads the text of its functions again: Python's cache of source lines has it."""
+    """The functions of a module's text. Triton reads it again, and finds it in Python's cache of source lines."""
     name = f"<optim_core {hashlib.sha256(text.encode()).hexdigest()[:16]}>"
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
     defined: dict[str, Any] = {"__name__": name}

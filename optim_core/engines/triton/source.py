@@ -4,7 +4,7 @@ Results agree with torch's to rounding: division and square root round correctly
 NaN and inf propagate as they do there; sums are in double. Every tensor of a bucket takes part in each launch: a
 kernel looks up in tables which piece of which tensor is its own. In the text, ``v7`` is the graph's value of index 7,
 ``a7`` what a reduction has accumulated, ``b0`` the addresses of a buffer's tensors, ``p0`` that of the tensor at hand,
-``t`` the tensor, ``i`` the elements, ``j`` their positions among sampled ones, ``live`` which of them there are.
+``t`` the tensor, ``i`` the elements, ``j`` their positions among sampled ones, ``live`` the mask of those that exist.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from optim_core.rules.values import SIGNS, Level, Value
 TILE = 1 << 10
 
 _REAL = {torch.float32: "tl.float32", torch.float64: "tl.float64"}
-#: How the numbers of a buffer are stored; those of bfloat16 are taken apart and put together by their bits, since
-#: Triton's interpreter cuts them short.
+#: How the numbers of a buffer are stored. bfloat16 is converted by its bits, since Triton's interpreter would truncate
+#: instead of rounding.
 _STORED = {
     torch.float64: "tl.float64",
     torch.float32: "tl.float32",
@@ -273,7 +273,7 @@ class _Writer:
         yield from _indented(self._body(loop, "live"))
 
     def _body(self, loop: Loop, live: str) -> Iterator[str]:
-        """What a loop computes; ``live`` names the mask, if any."""
+        """The lines of a loop; ``live`` names the mask, if any."""
         for v in loop.values:
             yield self._definition(v, "j" if v.every > 1 else "i", live)
         for r in loop.reductions:
@@ -349,7 +349,7 @@ class _Writer:
         return f"tl.multiple_of(tl.load(b{self.buffer[name]} + t).to(tl.pointer_type({stored})), ALIGN)"
 
     def _place(self, name: str, at: str) -> str:
-        """Where a buffer's numbers are; ``at`` is empty for a tensor's only one."""
+        """The address of a buffer's numbers; ``at`` is empty for a tensor's only one."""
         return f"p{self.buffer[name]} + {at}" if at else self._address(name)
 
     def _load(self, name: str, at: str, live: str) -> str:

@@ -18,7 +18,7 @@ def _unless(obstacle: str | None) -> pytest.MarkDecorator:
 
 
 def _obstacle(device: str) -> str | None:
-    return triton.obstacle({"p": torch.zeros(1, device=device)}, {"p": Extent(Level.ELEMENT)}, torch.float32)
+    return triton.ENGINE.obstacle({"p": torch.zeros(1, device=device)}, {"p": Extent(Level.ELEMENT)}, torch.float32)
 
 
 def _compiler_obstacle() -> str | None:

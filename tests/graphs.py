@@ -145,11 +145,13 @@ def tensors(shapes: Sequence[tuple[int, ...]], dtypes: Mapping[str, torch.dtype]
     return {name: [made(name, shape) for shape in shapes] for name in EXTENTS}
 
 
-def stepped(graph: Graph, buffers: Mapping[str, Sequence[Tensor]], real: torch.dtype, engine: str) -> dict[str, Any]:
+def stepped(
+    graph: Graph, buffers: Mapping[str, Sequence[Tensor]], compute_dtype: torch.dtype, engine: str
+) -> dict[str, Any]:
     """All buffers, and the state of the whole, after a step by an engine; what was given stays as it is."""
     used = {name: copy.deepcopy(buffers[name]) for name in {"p": None, **graph.buffers}}
     whole = {name: torch.tensor(x, dtype=torch.float64) for name, x in WHOLE.items()}
-    run([Bucket(graph, HOST, used, real, engine)], whole)
+    run([Bucket(graph, HOST, used, compute_dtype, engine)], whole)
     return {**used, **{name: [x] for name, x in whole.items()}}
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import os
 import stat
 import subprocess
 import sys
+import typing
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +24,7 @@ from torch.nn import Parameter
 
 import optim_core
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.engines import choice as engines
+from optim_core.engines import choice, native
 from optim_core.engines.native import compiler, kernel
 from optim_core.errors import EngineUnavailable, InvalidOption
 from optim_core.rules import Value, maximum, mean, norm, sample, square, total
@@ -139,11 +142,11 @@ def test_any_shapes_agree_with_eager(shapes: list[tuple[int, ...]], every: int, 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(RECIPES, SHAPES, st.sampled_from([torch.float64, torch.float32, torch.bfloat16, torch.float16]))
 def test_random_graphs_agree_with_eager(recipe: Recipe, shapes: Any, dtype: torch.dtype) -> None:
-    real = torch.float64 if dtype is torch.float64 else torch.float32
+    compute_dtype = torch.float64 if dtype is torch.float64 else torch.float32
     tolerance = {torch.float64: 1e-12, torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 2e-3}[dtype]
-    buffers = tensors(shapes, {"p": dtype, "g": dtype, "states": real}, seed=len(recipe.words))
-    wanted = stepped(recipe.graph(), buffers, real, "eager")
-    assert_alike(stepped(recipe.graph(), buffers, real, "native"), wanted, tolerance)
+    buffers = tensors(shapes, {"p": dtype, "g": dtype, "states": compute_dtype}, seed=len(recipe.words))
+    wanted = stepped(recipe.graph(), buffers, compute_dtype, "eager")
+    assert_alike(stepped(recipe.graph(), buffers, compute_dtype, "native"), wanted, tolerance)
 
 
 def test_results_do_not_depend_on_the_number_of_threads() -> None:
@@ -408,12 +411,19 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
     make = optim_core.get("adamw")
     with pytest.raises(InvalidOption, match="AdamW: engine='fast' is not one of 'auto', 'eager', 'native'"):
         make(parameters(), engine="fast")
-    with pytest.raises(InvalidOption, match="foreach=True is a way of the eager engine; engine='native' has none"):
+    with pytest.raises(InvalidOption, match="foreach=True is for the eager engine; engine='native' has no such mode"):
         make(parameters(), engine="native", foreach=True)
     optimizer = make(parameters(), foreach=True)
-    with pytest.raises(InvalidOption, match="foreach=True is a way of the eager engine"):
+    with pytest.raises(InvalidOption, match="foreach=True is for the eager engine"):
         optimizer.engine = "native"
     assert optimizer.engine == "auto"
+
+
+def test_the_names_of_engines_are_those_of_their_records() -> None:
+    parameters = inspect.signature(optim_core.get("adamw")).parameters
+    assert typing.get_args(parameters["engine"].annotation) == choice.NAMES
+    declared = inspect.get_annotations(RuleOptimizer)["engine"]  # what type checkers read
+    assert declared == f"Literal[{', '.join(map(json.dumps, choice.NAMES))}]"
 
 
 def test_the_engine_can_be_told_before_the_first_step() -> None:
@@ -428,7 +438,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "cache"
     monkeypatch.setenv("OPTIM_CORE_CACHE", str(folder))
     monkeypatch.setattr(compiler, "_loaded", {})
-    monkeypatch.setattr(engines.COMPILED["native"], "failure", None)
+    monkeypatch.setattr(native.ENGINE, "failure", None)
     compiler._say_once.cache_clear()
     yield folder
     compiler._say_once.cache_clear()
@@ -471,7 +481,7 @@ def test_a_broken_compiler(
     walk(lambda ps: optim_core.get("adamw")(ps, engine="eager"), theirs)
     close(mine, theirs)
     assert [record.getMessage() for record in caplog.records] == [
-        f"update rules run by the eager engine, which is slower: {engines.COMPILED['native'].failure}"
+        f"update rules run by the eager engine, which is slower: {native.ENGINE.failure}"
     ]
     assert why in optimizer.explain().rows[0].engine
 
@@ -479,7 +489,7 @@ def test_a_broken_compiler(
 def test_no_compiler(fresh: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     monkeypatch.setenv("CC", "no-such-compiler")
     optimizer = walk(optim_core.get("adamw"), parameters(torch.float32, (100, 100)))
-    assert "CC='no-such-compiler' is no program" in optimizer.explain().rows[0].engine
+    assert "CC='no-such-compiler' is not a program" in optimizer.explain().rows[0].engine
     monkeypatch.delenv("CC")
     monkeypatch.setenv("PATH", str(fresh))
     with pytest.raises(EngineUnavailable, match=r"there is no C compiler \(cc, gcc or clang\)"):
@@ -530,7 +540,7 @@ def test_a_folder_that_cannot_be_used(
     (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setenv("OPTIM_CORE_CACHE", str(tmp_path / "file" / "cache"))
     lion()
-    assert "cannot be used (Not a directory): each process compiles anew" in caplog.records[0].getMessage()
+    assert "cannot be used (Not a directory): each process compiles its own" in caplog.records[0].getMessage()
 
 
 def test_a_full_disk(fresh: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:

@@ -40,11 +40,11 @@ PRECISIONS = {
 
 
 def compare(recipe: Recipe, shapes: Any, dtype: torch.dtype, **gradient: torch.dtype) -> None:
-    real, tolerance = PRECISIONS[dtype]
+    compute_dtype, tolerance = PRECISIONS[dtype]
     graph = recipe.graph()
-    buffers = tensors(shapes, {"p": dtype, "g": dtype, "states": real, **gradient}, seed=len(recipe.words))
-    wanted = stepped(graph, buffers, real, "eager")
-    assert_alike(stepped(graph, buffers, real, "triton"), wanted, tolerance)
+    buffers = tensors(shapes, {"p": dtype, "g": dtype, "states": compute_dtype, **gradient}, seed=len(recipe.words))
+    wanted = stepped(graph, buffers, compute_dtype, "eager")
+    assert_alike(stepped(graph, buffers, compute_dtype, "triton"), wanted, tolerance)
 
 
 # random graphs --------------------------------------------------------------------------------------------------
@@ -80,27 +80,27 @@ def test_gradients_of_another_type() -> None:
 OPERATIONS = sorted(HOST_OPERATIONS.keys() - {"mod", "uniform", "stochastic_bfloat16"})
 
 
-def on_special(make: Any, count: int, real: torch.dtype, runs: str) -> Tensor:
+def on_special(make: Any, count: int, compute_dtype: torch.dtype, runs: str) -> Tensor:
     """What an expression of up to three inputs is for every combination of special values."""
     trace = Trace({})
     inputs = [trace.input(name, Level.ELEMENT) for name in ("p", "g", "a")[:count]]
     made = trace.number(make(*inputs))
     graph = Graph({"b": made}, {}, trace, {"b": Extent(Level.ELEMENT)})
-    columns = torch.cartesian_prod(*[torch.tensor(SPECIAL, dtype=real)] * count).reshape(-1, count).unbind(1)
+    columns = torch.cartesian_prod(*[torch.tensor(SPECIAL, dtype=compute_dtype)] * count).reshape(-1, count).unbind(1)
     buffers = {name: [x.clone()] for name, x in zip(("p", "g", "a"), columns, strict=False)}
     buffers["b"] = [torch.zeros_like(buffers["p"][0])]
-    used = stepped(graph, buffers, real, runs)
+    used = stepped(graph, buffers, compute_dtype, runs)
     return used["b"][0]
 
 
 @needs_triton
-@pytest.mark.parametrize("real", [torch.float32, torch.float64])
+@pytest.mark.parametrize("compute_dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("op", OPERATIONS)
-def test_an_operation_on_special_values(op: str, real: torch.dtype) -> None:
+def test_an_operation_on_special_values(op: str, compute_dtype: torch.dtype) -> None:
     def make(*x: Value) -> Value:
         return x[0].trace.apply(op, *x)
 
-    got, wanted = (on_special(make, ARGUMENTS.get(op, 2), real, runs) for runs in ("triton", "eager"))
+    got, wanted = (on_special(make, ARGUMENTS.get(op, 2), compute_dtype, runs) for runs in ("triton", "eager"))
     torch.testing.assert_close(got, wanted, equal_nan=True)
     assert torch.equal(got.isnan() | (got != 0) | ~got.signbit(), wanted.isnan() | (wanted != 0) | ~wanted.signbit())
 
@@ -193,7 +193,7 @@ def test_an_optimizer_with_states_on_every_level(*, changed: bool) -> None:
 @needs_triton
 def test_one_launch_a_sweep_whatever_the_number_of_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
     launches: Counter[str] = Counter()
-    module = kernel._module
+    module = kernel.module
 
     class Counted:
         def __init__(self, name: str, function: Any) -> None:
@@ -203,7 +203,7 @@ def test_one_launch_a_sweep_whatever_the_number_of_tensors(monkeypatch: pytest.M
             launches[self.name] += grid[0] > 0
             return self.function[grid]
 
-    monkeypatch.setattr(kernel, "_module", lambda text: {n: Counted(n, f) for n, f in module(text).items()})
+    monkeypatch.setattr(kernel, "module", lambda text: {n: Counted(n, f) for n, f in module(text).items()})
     trace = Trace({})
     p, g = (trace.input(name, Level.ELEMENT) for name in "pg")
     for count in (1, 30):
@@ -232,13 +232,13 @@ def ask(params: list[Parameter]) -> None:
 
 
 def test_without_triton_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_missing", lambda: "Triton cannot be imported (No module): pip install triton")
+    monkeypatch.setattr(engine, "import_problem", lambda: "Triton cannot be imported (No module): pip install triton")
     with pytest.raises(EngineUnavailable, match=r"engine='triton' \(asked for\) .* pip install triton; engine='auto'"):
         ask([Parameter(torch.ones(3))])
 
 
 def test_a_cpu_without_the_interpreter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_missing", lambda: None)
+    monkeypatch.setattr(engine, "import_problem", lambda: None)
     monkeypatch.setattr(engine, "interpreting", lambda: False)
     w = Parameter(torch.ones(3))
     with pytest.raises(EngineUnavailable, match="p is on cpu, and Triton works on CUDA devices only"):
@@ -247,7 +247,7 @@ def test_a_cpu_without_the_interpreter_is_refused(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_gpu_with_the_interpreter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "_missing", lambda: None)
+    monkeypatch.setattr(engine, "import_problem", lambda: None)
     monkeypatch.setattr(engine, "interpreting", lambda: True)
     reason = engine.obstacle({"p": torch.ones(3, device="meta")}, {"p": EXTENTS["p"]}, torch.float32)
     assert reason == "p is on meta, and Triton's interpreter (TRITON_INTERPRET) works on a CPU only"
@@ -276,7 +276,7 @@ def assembled(text: str, align: int, columns: int) -> dict[str, str]:
     from triton.compiler import ASTSource
 
     found = {}
-    for name, function in kernel._module(text).items():
+    for name, function in kernel.module(text).items():
         if name.startswith(("stage", "sweep")):
             kinds = {"ALIGN": align, "ROWS": TILE // columns, "COLS": columns}
             doubles = dict.fromkeys(("scalars", "partials", "values"), "*fp64")
@@ -296,10 +296,10 @@ def assembled(text: str, align: int, columns: int) -> dict[str, str]:
 
 
 def texts(graph: Graph, dtype: torch.dtype) -> list[str]:
-    real = PRECISIONS[dtype][0]
-    dtypes = {name: dtype if name in ("p", "g") else real for name in graph.buffers}
+    compute_dtype = PRECISIONS[dtype][0]
+    dtypes = {name: dtype if name in ("p", "g") else compute_dtype for name in graph.buffers}
     programs = [total_program(graph, (i,)) for i in range(len(graph.trace.totals))] + [update_program(graph)]
-    return [source(program, dtypes, real, interpreted=False) for program in programs]
+    return [source(program, dtypes, compute_dtype, interpreted=False) for program in programs]
 
 
 @needs_compiler
@@ -340,12 +340,12 @@ def test_what_is_compiled_is_exact_and_loads_16_bytes_at_a_time() -> None:
 @settings(max_examples=30, deadline=None)
 @given(RECIPES, SHAPES, st.sampled_from(list(PRECISIONS)))
 def test_random_graphs_on_a_gpu(recipe: Recipe, shapes: Any, dtype: torch.dtype) -> None:
-    real, tolerance = PRECISIONS[dtype]
+    compute_dtype, tolerance = PRECISIONS[dtype]
     graph = recipe.graph()
-    buffers = tensors(shapes, {"p": dtype, "g": dtype, "states": real}, seed=len(recipe.words))
+    buffers = tensors(shapes, {"p": dtype, "g": dtype, "states": compute_dtype}, seed=len(recipe.words))
     buffers = {name: [x.cuda() for x in several] for name, several in buffers.items()}
-    wanted = stepped(graph, buffers, real, "eager")
-    assert_alike(stepped(graph, buffers, real, "triton"), wanted, tolerance)
+    wanted = stepped(graph, buffers, compute_dtype, "eager")
+    assert_alike(stepped(graph, buffers, compute_dtype, "triton"), wanted, tolerance)
 
 
 @needs_gpu

@@ -50,12 +50,20 @@ def _shape(context: click.Context, parameter: click.Parameter, text: str) -> Sha
 @click.option(
     "--set", "changes", metavar="OPTION=VALUE", multiple=True, help="Of the schedule to draw; may be repeated."
 )
+@click.option(
+    "--stages", is_flag=True, help="What the compiler makes of an optimizer's rule, from graph to C and Triton."
+)
 @click.option("--json", "as_json", is_flag=True, help="The spec, for machines.")
-def show(*, name: str, parameters: float, shape: Shape, steps: int, changes: tuple[str, ...], as_json: bool) -> None:
+def show(
+    *, name: str, parameters: float, shape: Shape, steps: int, changes: tuple[str, ...], stages: bool, as_json: bool
+) -> None:
     """Show what NAME is: paper, licences, needs, options; an optimizer's memory; a schedule, drawn."""
     entry = registry().entry(name)
     options = _changes(entry, changes)
     model = reference_model(round(parameters), shape)
+    if stages:
+        _print_stages(entry)
+        return
     if as_json:
         shapes = [shape for shape, count in model.items() for _ in range(count)]
         print_json({**entry_dict(entry), "state_bytes": _state_bytes(entry, model), "state_of": shapes})
@@ -135,6 +143,23 @@ def _options(cls: Any) -> Iterator[tuple[str, str, str, str]]:
         choices = " or ".join(map(repr, hyper.choices or ()))
         search = "; worth trying: {:g} to {:g}".format(*hyper.search) if hyper.search else ""
         yield hyper.name, repr(hyper.default), bounds or choices, hyper.doc + search
+
+
+def _print_stages(entry: Entry) -> None:
+    """Print what becomes of the rule for a matrix, at the default options, when warm-ups are over."""
+    cls = _load_or_explain(entry)
+    if cls is None:
+        return
+    rule = getattr(getattr(cls, "method", None), "rule", None)
+    if rule is None or not isinstance(entry.spec, OptimizerSpec):
+        raise click.UsageError(f"--stages is for an optimizer with a rule, which {entry.spec.name!r} is not")
+    from optim_core.engines.text import stages_text
+    from optim_core.rules.options import late_numbers
+
+    options = cls.resolve({name: hyper.default for name, hyper in cls.hypers.items()}, frozenset())
+    lr = float(options.get("lr") or 1.0)
+    settled = options | late_numbers(lr) | {"lr": lr}
+    click.echo(stages_text(cls.method.traced(settled, (2, 2), extras=frozenset(cls.method.extras))))
 
 
 def _print_memory(entry: Entry, model: Mapping[Shape, int]) -> None:

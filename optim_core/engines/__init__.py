@@ -1,1 +1,1 @@
-"""What runs a graph: eager (torch operations), native (C), Triton. Private to the core."""
+"""The engines, which run graphs: eager (torch operations), native (C), Triton. Private to the core."""

@@ -1,140 +1,93 @@
-"""Which engine runs a bucket, and why."""
+"""The choice of the engine that runs a bucket, and the reason for it."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from optim_core.engines import layout as memory
-from optim_core.engines import native, triton
-from optim_core.engines.bucket import Bucket, Run
+from optim_core.engines import eager, layout, native, triton
+from optim_core.engines.bucket import Bucket
+from optim_core.engines.engine import Engine
 from optim_core.errors import EngineUnavailable, InvalidOption
 from optim_core.rules.graph import Extent
 
 logger = logging.getLogger("optim_core")
 
-#: Elements of all parameters below which code of its own does not pay: the eager engine has done before it is loaded.
+#: Every engine; eager takes what the others cannot.
+ENGINES: tuple[Engine, ...] = (eager.ENGINE, native.ENGINE, triton.ENGINE)
+BY_NAME: Mapping[str, Engine] = {engine.name: engine for engine in ENGINES}
+#: The values of the option ``engine``.
+NAMES = ("auto", *BY_NAME)
+
+#: Elements of all parameters together below which compiled code is not worth loading: torch operations finish sooner.
 TINY = 1 << 12
-
-
-@dataclass
-class Compiled:
-    """An engine that compiles code of its own.
-
-    Attributes:
-        name: what it is asked for by.
-        device: the kind of device whose tensors it gets where none is asked for.
-        virtue: why it gets them.
-        obstacle: why it does not take a parameter, given its buffers, their homes and the type to compute in; or None.
-        prepare: has everything compiled that a bucket's next step runs; raises ``error``.
-        error: what that raises.
-        remedy: what helps then.
-        start: puts a bucket on its way through a step, given the states on level WHOLE.
-        failure: why it is out of use in this process, if it is.
-    """
-
-    name: str
-    device: str
-    virtue: str
-    obstacle: Callable[[Mapping[str, Tensor], Mapping[str, Extent], torch.dtype], str | None]
-    prepare: Callable[[Bucket], None]
-    error: type[Exception]
-    remedy: str
-    start: Callable[[Bucket, Mapping[str, Tensor]], Run]
-    failure: str | None = None
-
-
-COMPILED = {
-    engine.name: engine
-    for engine in (
-        Compiled(
-            name="native",
-            device="cpu",
-            virtue="the fastest on a CPU",
-            obstacle=native.obstacle,
-            prepare=native.prepare,
-            error=native.CompilerError,
-            remedy="Set CC to a working C compiler",
-            start=native.NativeRun,
-        ),
-        Compiled(
-            name="triton",
-            device="cuda",
-            virtue="one kernel for all tensors on a GPU",
-            obstacle=triton.obstacle,
-            prepare=triton.prepare,
-            error=triton.TritonError,
-            remedy="See whether Triton works on this machine at all",
-            start=triton.TritonRun,
-        ),
-    )
-}
-ENGINES = ("auto", "eager", *COMPILED)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """An engine, and why that one."""
+    """The name of an engine, and why that one."""
 
     engine: str
     reason: str
 
 
-def checked(engine: object, foreach: object, owner: str) -> None:
-    """Refuse what no engine can be asked for.
+def check_request(engine: object, foreach: object, owner: str) -> None:
+    """Refuse values of the options ``engine`` and ``foreach`` that no engine can honour.
 
     Raises:
-        InvalidOption: with what is possible.
+        InvalidOption: with the values that are possible.
     """
-    if engine not in ENGINES:
-        raise InvalidOption(f"{owner}: engine={engine!r} is not one of {', '.join(map(repr, ENGINES))}")
+    if engine not in NAMES:
+        raise InvalidOption(f"{owner}: engine={engine!r} is not one of {', '.join(map(repr, NAMES))}")
     if foreach not in (None, True, False):
         raise InvalidOption(f"{owner}: foreach={foreach!r} is not one of None, True, False")
-    if foreach is not None and engine not in ("auto", "eager"):
-        raise InvalidOption(f"{owner}: foreach={foreach!r} is a way of the eager engine; engine={engine!r} has none")
+    if foreach is not None and engine not in ("auto", eager.ENGINE.name):
+        raise InvalidOption(f"{owner}: foreach={foreach!r} is for the eager engine; engine={engine!r} has no such mode")
 
 
-def asked_for(engine: str) -> tuple[str, str]:
-    """The engine that an optimizer is to use, and who says so.
+def _requested(engine: str) -> tuple[str, str]:
+    """The name of the engine that an optimizer is to use, and who asks for it.
 
     Raises:
         InvalidOption: the environment variable names no engine.
     """
     if engine != "auto":
         return engine, "asked for"
-    named = os.environ.get("OPTIM_CORE_ENGINE", "auto")
-    if named not in ENGINES:
-        raise InvalidOption(f"OPTIM_CORE_ENGINE={named!r} is not one of {', '.join(map(repr, ENGINES))}")
-    return named, "OPTIM_CORE_ENGINE"
+    from_environment = os.environ.get("OPTIM_CORE_ENGINE", "auto")
+    if from_environment not in NAMES:
+        raise InvalidOption(f"OPTIM_CORE_ENGINE={from_environment!r} is not one of {', '.join(map(repr, NAMES))}")
+    return from_environment, "OPTIM_CORE_ENGINE"
 
 
 def choose(
-    engine: str, foreach: bool | None, tensors: Mapping[str, Tensor], homes: Mapping[str, Extent], real: torch.dtype
+    engine: str,
+    foreach: bool | None,
+    buffers: Mapping[str, Tensor],
+    homes: Mapping[str, Extent],
+    compute_dtype: torch.dtype,
 ) -> Choice:
     """The engine for one parameter.
 
     Args:
         engine, foreach: the optimizer's own.
-        tensors: the parameter's buffers, by name.
+        buffers: the parameter's tensors, by buffer name.
         homes: where each of them lives.
-        real: the type to compute in.
+        compute_dtype: the type to compute in.
 
     Raises:
-        EngineUnavailable: the engine that was asked for cannot take it.
+        EngineUnavailable: the engine that was asked for cannot update it.
     """
-    name, who = asked_for(engine)
-    if name == "eager":
-        return Choice("eager", who)
+    name, who = _requested(engine)
     if name == "auto":
-        return _automatic(foreach, tensors, homes, real)
-    obstacle = COMPILED[name].obstacle(tensors, homes, real)
+        return _automatic(foreach, buffers, homes, compute_dtype)
+    obstacle = BY_NAME[name].obstacle(buffers, homes, compute_dtype)
     if obstacle is not None:
-        shape = tuple(tensors["p"].shape)
+        shape = tuple(buffers["p"].shape)
         raise EngineUnavailable(
             f"engine={name!r} ({who}) cannot update a parameter of shape {shape}: {obstacle}; engine='auto' leaves "
             "such parameters to another engine"
@@ -143,68 +96,71 @@ def choose(
 
 
 def _automatic(
-    foreach: bool | None, tensors: Mapping[str, Tensor], homes: Mapping[str, Extent], real: torch.dtype
+    foreach: bool | None, buffers: Mapping[str, Tensor], homes: Mapping[str, Extent], compute_dtype: torch.dtype
 ) -> Choice:
     if foreach is not None:
-        return Choice("eager", f"foreach={foreach} asked for")
+        return _eagerly(f"foreach={foreach} asked for")
     if torch.compiler.is_compiling():
-        return Choice("eager", "torch.compile traces torch operations")
-    device = tensors["p"].device
-    compiled = next((c for c in COMPILED.values() if c.device == device.type), None)
-    if compiled is None:
-        return Choice("eager", f"it is on {device}")
-    obstacle = compiled.obstacle(tensors, homes, real) or compiled.failure
-    return Choice(compiled.name, compiled.virtue) if obstacle is None else Choice("eager", obstacle)
+        return _eagerly("torch.compile traces torch operations")
+    device = buffers["p"].device
+    preferred = next((engine for engine in ENGINES if device.type in engine.auto_devices), None)
+    if preferred is None:
+        return _eagerly(f"it is on {device}")
+    obstacle = preferred.obstacle(buffers, homes, compute_dtype) or preferred.failure
+    return _eagerly(obstacle) if obstacle else Choice(preferred.name, preferred.auto_reason)
 
 
-def settle(bucket: Bucket, engine: str, elements: int) -> None:
-    """Have the bucket's engine prepare what it needs, or hand the bucket to the eager one.
+def _eagerly(reason: str) -> Choice:
+    return Choice(eager.ENGINE.name, reason)
+
+
+def prepare(bucket: Bucket, engine: str, elements: int) -> Bucket:
+    """Compile what the bucket's next step runs, before anything is written.
 
     Args:
         bucket: what is to be run.
         engine: the engine asked for, or ``"auto"``.
-        elements: how many there are in all buckets of the step together.
+        elements: the number of elements in all buckets of the step.
+
+    Returns:
+        The bucket, or one of the same tensors for the eager engine where the bucket's own cannot run it.
 
     Raises:
         EngineUnavailable: the engine that was asked for cannot run it.
     """
-    compiled = COMPILED.get(bucket.engine)
-    if compiled is None:
-        return
-    asked = asked_for(engine)[0] == compiled.name
+    chosen = BY_NAME[bucket.engine]
+    if chosen is eager.ENGINE:
+        return bucket
+    asked = _requested(engine)[0] == chosen.name
     written = [x for name in bucket.graph.outputs for x in bucket.buffers[name]]
-    if memory.overlap(written) or not _apart(bucket, written):
+    if layout.overlap(written) or not _apart(bucket, written):
         reason = "parameters, gradients or states share memory"
         if asked:
             raise EngineUnavailable(
-                f"engine={compiled.name!r} cannot update these parameters: {reason}; use engine='eager'"
+                f"engine={chosen.name!r} cannot update these parameters: {reason}; use engine='eager'"
             )
-        _hand_over(bucket, reason)
-    elif elements < TINY and not asked:
-        _hand_over(bucket, f"{elements} elements are too few to compile for")
-    else:
-        _compile(bucket, compiled, asked=asked)
-
-
-def _compile(bucket: Bucket, compiled: Compiled, *, asked: bool) -> None:
+        return _left_to_eager(bucket, reason)
+    if elements < TINY and not asked:
+        return _left_to_eager(bucket, f"{elements} elements are too few to compile for")
     try:
-        compiled.prepare(bucket)
-    except compiled.error as error:
+        chosen.prepare(bucket)
+    except chosen.errors as error:
         if asked:
             raise EngineUnavailable(
-                f"engine={compiled.name!r}: {error}. {compiled.remedy}, or use engine='eager'"
+                f"engine={chosen.name!r}: {error}. {chosen.remedy}, or use engine='eager'"
             ) from error
-        compiled.failure = str(error)
+        chosen.failure = str(error)
         logger.warning("update rules run by the eager engine, which is slower: %s", error)
-        _hand_over(bucket, str(error))
+        return _left_to_eager(bucket, chosen.failure)
+    return bucket
 
 
-def _hand_over(bucket: Bucket, reason: str) -> None:
-    bucket.engine, bucket.reason = "eager", reason
+def _left_to_eager(bucket: Bucket, reason: str) -> Bucket:
+    return replace(bucket, engine=eager.ENGINE.name, reason=reason)
 
 
 def _apart(bucket: Bucket, written: Sequence[Tensor]) -> bool:
-    """Whether no parameter's input is another one's output (its own may be: it is read first)."""
+    """True if no parameter's input is another one's output (its own may be: it is read first)."""
     owner = {x.data_ptr(): i % len(bucket.buffers["p"]) for i, x in enumerate(written)}
     read = [name for name in bucket.buffers if name not in bucket.graph.outputs]
     pairs = ((i, x) for name in read for i, x in enumerate(bucket.buffers[name]))

@@ -1,4 +1,4 @@
-"""The numbers that all parameters share, as one Python function: a few operations too cheap to walk a graph for."""
+"""Values that all parameters share, as one Python function: to walk the graph takes longer than to compute them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from optim_core.rules.arithmetic import HOST_OPERATIONS, SIGNS
 from optim_core.rules.graph import is_local, order
 from optim_core.rules.values import Level, Value
 
-#: Takes host numbers by name, states on level WHOLE by name, and totals by position.
+#: From host numbers by name, states on level WHOLE by name, and totals by position.
 Compute: TypeAlias = Callable[[Mapping[str, float], Mapping[str, Any], Mapping[int, float]], list[float]]
 
-#: Operations that Python has a sign for; those whose operands it refuses now and then are calls.
+#: Operations that Python has a sign for. Others, and division, which Python refuses by zero, are calls.
 _EXPRESSIONS = {**SIGNS, "neg": "-{}", "where": "{1} if {0} else {2}"}
 
 

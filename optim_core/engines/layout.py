@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,14 +12,29 @@ from optim_core.rules.graph import Extent
 from optim_core.rules.values import Level
 
 
-def obstacle(buffers: Mapping[str, Tensor], homes: Mapping[str, Extent], dtypes: Collection[torch.dtype]) -> str | None:
-    """Why a parameter cannot be worked on as plain memory, or None if it can.
+def obstacle(
+    buffers: Mapping[str, Tensor],
+    homes: Mapping[str, Extent],
+    compute_dtype: torch.dtype,
+    dtypes: Collection[torch.dtype],
+    device: str,
+    elsewhere: str = "",
+) -> str | None:
+    """The reason why a parameter cannot be worked on as plain memory, or None if it can.
 
     Args:
-        buffers: the parameter's tensors, by name.
+        buffers: the parameter's tensors, by buffer name.
         homes: where each of them lives.
-        dtypes: the types that the engine knows.
+        compute_dtype: the type to compute in; float32 and float64 will do.
+        dtypes: the types that the engine loads and stores.
+        device: the kind of device that it works on.
+        elsewhere: added to what is said of tensors on another device.
     """
+    if compute_dtype not in (torch.float32, torch.float64):
+        return f"it is of {buffers['p'].dtype}"
+    for name, x in buffers.items():
+        if x.device.type != device:
+            return f"{name} is on {x.device}{elsewhere}"
     return next(_of_kind(buffers, dtypes), None) or next(_of_layout(buffers, homes), None)
 
 
@@ -30,7 +45,7 @@ def _of_kind(buffers: Mapping[str, Tensor], dtypes: Collection[torch.dtype]) -> 
         if x.dtype not in dtypes:
             yield f"{name} is of {x.dtype}"
         if x.layout is not torch.strided or x.is_neg() or x.is_conj():
-            yield f"{name} is no plain memory"
+            yield f"{name} is not plain memory"
 
 
 def _of_layout(buffers: Mapping[str, Tensor], homes: Mapping[str, Extent]) -> Iterator[str]:
@@ -46,13 +61,13 @@ def _of_layout(buffers: Mapping[str, Tensor], homes: Mapping[str, Extent]) -> It
         elif not x.is_contiguous():
             yield f"{name} is not contiguous"
     if any(home.every > 1 for home in kinds) and not p.is_contiguous():
-        yield "its elements are sampled, and not in order in memory"
+        yield "its elements are sampled, and they are not in order in memory"
     if any(home.level is Level.ROW for home in kinds) and p.ndim > 1 and p.stride(0) * p.shape[0] != p.numel():
-        yield "its rows are not each in one piece in memory"
+        yield "its rows are not contiguous in memory"
 
 
 def _is_dense(x: Tensor) -> bool:
-    """Whether the elements fill a piece of memory, each once, in whatever order."""
+    """True if the elements fill a piece of memory, each once, in whatever order."""
     if x.is_contiguous():
         return True
     expected = 1
@@ -64,6 +79,39 @@ def _is_dense(x: Tensor) -> bool:
 
 
 def overlap(tensors: Iterable[Tensor]) -> bool:
-    """Whether any two of the tensors share memory; each of them is dense."""
+    """True if any two of the tensors, each of them dense, share memory."""
     spans = sorted((x.data_ptr(), x.data_ptr() + x.nbytes) for x in tensors)
     return any(end > start for (_, end), (start, _) in itertools.pairwise(spans))
+
+
+def sizes_and_widths(params: Sequence[Tensor]) -> tuple[list[int], list[int]]:
+    """The number of elements of each parameter, and of a row of it.
+
+    Example:
+        >>> sizes_and_widths([torch.zeros(3, 4, 5), torch.zeros(7), torch.zeros(())])
+        ([60, 7, 1], [20, 1, 1])
+    """
+    sizes = [p.numel() for p in params]
+    return sizes, [size // p.shape[0] if p.ndim else 1 for size, p in zip(sizes, params, strict=True)]
+
+
+def cut(counts: Sequence[int], limits: Sequence[int]) -> tuple[list[tuple[int, int, int]], list[int]]:
+    """Tensors cut into chunks.
+
+    Args:
+        counts: how many units each tensor has, rows or elements.
+        limits: how many of them a chunk of it has at most.
+
+    Returns:
+        The chunks, as tensor, first unit and the one after the last; and the first chunk of each tensor, and one more.
+
+    Example:
+        >>> cut([5, 2], [3, 3])
+        ([(0, 0, 3), (0, 3, 5), (1, 0, 2)], [0, 2, 3])
+    """
+    chunks: list[tuple[int, int, int]] = []
+    of_tensor = [0]
+    for t, (count, limit) in enumerate(zip(counts, limits, strict=True)):
+        chunks += [(t, start, min(start + limit, count)) for start in range(0, count, limit)]
+        of_tensor.append(len(chunks))
+    return chunks, of_tensor

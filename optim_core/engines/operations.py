@@ -63,20 +63,20 @@ def _uniform(like: Tensor, seed: Tensor, salt: Tensor) -> Tensor:
     return placed_like((((x ^ (x >> 16)) >> 16) / 0x10000).to(like.dtype), like)
 
 
-#: Operations that have no form with `out`.
+#: Operations without an `out` argument.
 _WITHOUT_OUT: dict[str, Callable[..., Tensor]] = {
     "bfloat16": lambda x: x.to(torch.bfloat16).to(x.dtype),
     "stochastic_bfloat16": _stochastic_bfloat16,
     "uniform": _uniform,
     "copy": torch.clone,
 }
-#: Operations that take a host number as their last operand as it is; elsewhere it becomes a 0-d tensor.
+#: Operations of torch that take a Python number as their last operand; elsewhere it is made a 0-d tensor.
 _LAST_MAY_BE_NUMBER = frozenset({"add", "sub", "mul", "div", "pow", "lerp", "lt", "le", "gt", "ge", "eq", "ne"})
 
 _FOREACH_UNARY = frozenset({"neg", "abs", "sign", "sqrt", "exp", "log", "tanh", "sigmoid"})
 _FOREACH_BINARY = frozenset({"add", "sub", "mul", "div", "pow", "minimum", "maximum"})
 _COMMUTATIVE = frozenset({"add", "mul", "minimum", "maximum"})
-#: Where a list meets a host number, torch names two of them otherwise.
+#: With a number instead of a second list, torch has other names for two of them.
 _FOREACH_NUMBER = {"minimum": "clamp_max", "maximum": "clamp_min"}
 
 
@@ -101,7 +101,7 @@ def on_tensor(value: Value, operands: Sequence[Any], over: int | None, dtype: to
 
 
 def _seen_from_end(operands: Sequence[Any]) -> list[Any]:
-    """The same, with 1 - weight in double: in float32 it would be wrong in the fifth digit for a weight of 0.999."""
+    """The same lerp from its end. 1 - weight is in double: in float32 its fifth digit would be wrong for 0.999."""
     start, end, weight = operands
     return [end, start, 1 - weight]
 

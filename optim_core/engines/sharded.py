@@ -1,9 +1,9 @@
-"""Tensors that lie on several devices in parts (torch's DTensor, which FSDP2 makes of parameters).
+"""Sharded tensors: those that lie in parts on several devices (torch's DTensor, which FSDP2 makes of parameters).
 
-The eager engine works on them with torch operations. A reduction leaves each device with its own part, which is summed
-up here; states on coarser levels lie as the rows and tensors that they belong to.
+The eager engine works on them with torch operations. A reduction leaves each device with a partial result; these
+are summed up here. States on coarser levels are sharded as the rows and tensors that they belong to.
 
-torch.distributed is imported where there is such a tensor only: it is slow to import, and not in every build of torch.
+torch.distributed is imported only where there is such a tensor: it is slow to import, and not in every build of torch.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch import Tensor
 
 
 def is_sharded(x: Tensor) -> bool:
-    """Whether it is a DTensor."""
+    """True for a DTensor."""
     return type(x) not in (Tensor, torch.nn.Parameter) and hasattr(x, "full_tensor")
 
 
 def gathered(x: Any) -> Tensor:
-    """The result of a reduction, with what is partial in it summed up."""
+    """The result of a reduction, with the partial results of all devices summed up."""
     if is_sharded(x):
         from torch.distributed.tensor import Replicate
 
@@ -30,17 +30,20 @@ def gathered(x: Any) -> Tensor:
 
 
 def full_tensor(x: Any) -> Tensor:
-    """A sum over all parameters as a plain tensor, the same on every device."""
+    """A tensor as a plain one, whole and the same on every device."""
     return x.full_tensor() if is_sharded(x) else x  # type: ignore[no-any-return]
 
 
 def first_of(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """Of a sharded tensor the first number of each row, or of it all, by the shape of that; sharded as its rows are."""
+    """The first number of each row of a sharded tensor, sharded as its rows are; or one number, if ``shape`` is ``()``.
+
+    A state per row or per tensor is made like it.
+    """
     return x[tuple(slice(0, size) for size in shape)] if shape else gathered(x.sum())
 
 
 def placed_like(x: Tensor, like: Any) -> Tensor:
-    """A plain tensor that is the same on every device, placed as another tensor is."""
+    """A plain tensor that is the same on every device, sharded as another tensor is."""
     if is_sharded(like):
         from torch.distributed.tensor import DTensor, Replicate
 

@@ -18,7 +18,7 @@ Environment: TypeAlias = dict[int, Any]  # value index -> 0-d tensor (level WHOL
 
 
 class SharedRun:
-    """The part of a run that knows shared values; it computes them without waiting for the device.
+    """The part of a run that holds shared values, as 0-d tensors on the device: nothing waits for it.
 
     Args:
         bucket: what to update.
@@ -36,21 +36,21 @@ class SharedRun:
         self._derive()
 
     def _derive(self) -> None:
-        """Compute the shared values whose operands are known by now."""
+        """Compute those shared values whose operands are known."""
         for v in self.bucket.graph.shared:
             ready = v.op not in ("input", "sum") and all(a.index in self.environment for a in v.args)
             if ready and v.index not in self.environment:
                 operands = [self.environment[a.index] for a in v.args]
                 self.environment[v.index] = on_tensor(v, operands, None, total_dtype(self.bucket.device))
 
-    def know(self, together: tuple[int, ...], totals: Sequence[Tensor | float]) -> None:
-        """Take in the totals of a pass."""
+    def set_totals(self, pass_totals: tuple[int, ...], totals: Sequence[Tensor | float]) -> None:
+        """Take the totals of a pass, summed over all buckets."""
         device = self.bucket.device
-        for i, x in zip(together, totals, strict=True):
-            known = torch.as_tensor(x, dtype=total_dtype(device), device=device)
-            self.environment[self.bucket.graph.trace.totals[i].index] = known
+        for i, x in zip(pass_totals, totals, strict=True):
+            total = torch.as_tensor(x, dtype=total_dtype(device), device=device)
+            self.environment[self.bucket.graph.trace.totals[i].index] = total
         self._derive()
 
     def value(self, shared: Value) -> Tensor | float:
-        """A value that all parameters share, once all totals are known."""
+        """A value that all parameters share; all totals must be set."""
         return self.environment[shared.index]  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Types and views that everything which touches a tensor agrees on."""
+"""Types and views that everything that touches a tensor agrees on."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def compute_dtype(p: Tensor) -> torch.dtype:
 
 
 def real(x: Tensor) -> Tensor:
-    """The tensor itself, or the pairs of real numbers behind a complex one."""
+    """The tensor itself, or a view of a complex one as pairs of real numbers."""
     return torch.view_as_real(x) if x.is_complex() else x
 
 
 def total_dtype(device: torch.device) -> torch.dtype:
-    """The type in which totals are summed and states of the whole are kept (Apple's GPUs have no float64)."""
+    """The type of totals, and of states on level WHOLE: float64, except on Apple's GPUs, which have none."""
     return torch.float32 if device.type == "mps" else torch.float64

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from optim_core.engines.bucket import Bucket
-from optim_core.engines.choice import choose, settle
+from optim_core.engines.choice import choose, prepare
 from optim_core.engines.run import run
 from optim_core.engines.tensors import compute_dtype, real
 from optim_core.errors import RuleError
@@ -110,7 +110,7 @@ class Formula:
             self._standing, self._buckets = [], []  # a failure must leave nothing half assembled
             self._standing = list(self._assembled(shares))
             self._buckets = [bucket for standing in self._standing for bucket in standing.buckets]
-        run(self._buckets, {}, foreach=foreach)
+        run(self._buckets, {})
         for bucket in self._buckets:  # tensors need not outlive the call
             bucket.buffers = {}
 
@@ -152,9 +152,9 @@ class Formula:
             graph = graphs[graph_id]
             buffers = {name: [columns[name][i] for i in places] for name in {"p": None, **graph.buffers}}
             dtype = compute_dtype(buffers["p"][0])
-            bucket = Bucket(graph, host, buffers, dtype, choice.engine, choice.reason)
-            settle(bucket, self._asked[0], elements)
-            yield bucket, places
+            engine, foreach = self._asked
+            bucket = Bucket(graph, host, buffers, dtype, choice.engine, choice.reason, foreach)
+            yield prepare(bucket, engine, elements), places
 
     def _graph(self, host: Mapping[str, float], fixed: _Fixed, shape: Sequence[int]) -> Graph:
         known = self._graphs[fixed]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from optim_core.engines.bucket import Bucket
-from optim_core.engines.choice import Choice, choose, settle
+from optim_core.engines.choice import Choice, choose, prepare
 from optim_core.engines.run import run
 from optim_core.engines.tensors import compute_dtype
 from optim_core.errors import EngineUnavailable
@@ -63,7 +63,7 @@ class Update:
         room: dict[Hashable, list[Tensor]] = {}
         for graph, host, stack in stacks:
             self._run_stack(graph, host, Stack(stack, room))
-        run([bucket for bucket, _ in pairs], whole, foreach=self.foreach)
+        run([bucket for bucket, _ in pairs], whole)
         if stacks or self.method.extras or not Standing.possible([e.param for e in entries]):
             return ()
         return [_crew(bucket, members) for bucket, members in pairs]
@@ -125,8 +125,8 @@ class Update:
             together[choices[looks], tuple(x.dtype for x in row)].append(i)
         for (choice, _), places in together.items():
             buffers = {name: [column[i] for i in places] for name, column in columns.items()}
-            bucket = Bucket(graph, host, buffers, real, choice.engine, choice.reason)
-            settle(bucket, self.engine, self._elements)
+            bucket = Bucket(graph, host, buffers, real, choice.engine, choice.reason, self.foreach)
+            bucket = prepare(bucket, self.engine, self._elements)
             crew = [members[i] for i in places]
             self._used |= dict.fromkeys((id(e.param) for e in crew), self._described(bucket))
             yield bucket, crew
@@ -170,7 +170,7 @@ class Update:
 
     def _run_on(self, graph: Graph, host: Mapping[str, float], stack: Stack, places: Mapping[str, Tensor]) -> None:
         more = {name: list(x) for name, x in {**stack.results(graph), **places}.items()}
-        run([bucket for bucket, _ in self._buckets(graph, host, stack.members, **more)], {}, foreach=self.foreach)
+        run([bucket for bucket, _ in self._buckets(graph, host, stack.members, **more)], {})
 
 
 def _look(x: Tensor) -> Hashable:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, ParamsT
 
-from optim_core.engines.choice import checked
+from optim_core.engines.choice import NAMES, check_request
 from optim_core.engines.run import run
 from optim_core.engines.sharded import first_of, is_sharded
 from optim_core.engines.tensors import compute_dtype, real, total_dtype
@@ -130,7 +130,7 @@ class RuleOptimizer(_Declared):
             self._run_by(self.engine, value)
 
     def _run_by(self, engine: str, foreach: bool | None) -> None:
-        checked(engine, foreach, self.method.name)
+        check_request(engine, foreach, self.method.name)
         self._update = Update(self.method, engine, foreach)
 
     @classmethod
@@ -395,7 +395,7 @@ class RuleOptimizer(_Declared):
                 self._update.standing.remove(standing)
             if buckets is not None:
                 self._update.standing.append(standing)
-                run(buckets, {name: self.whole[name] for name in self.method.whole}, foreach=self.foreach)
+                run(buckets, {name: self.whole[name] for name in self.method.whole})
                 for crew in standing.crews:
                     crew.release()
                     for states in crew.states:
@@ -583,9 +583,7 @@ def _declare(cls: type[RuleOptimizer]) -> None:
         for h in cls.hypers.values()
     ]
     settings = [
-        parameter(
-            "engine", parameter.KEYWORD_ONLY, default="auto", annotation=Literal["auto", "eager", "native", "triton"]
-        ),
+        parameter("engine", parameter.KEYWORD_ONLY, default="auto", annotation=Literal[NAMES]),
         parameter("foreach", parameter.KEYWORD_ONLY, default=None, annotation=bool | None),
     ]
     first = parameter("params", parameter.POSITIONAL_OR_KEYWORD, annotation=ParamsT | nn.Module)

@@ -109,10 +109,9 @@ class Graph:
         for call in self.trace.calls:
             results, arguments = (", ".join(map(repr, values)) for values in (call.results, call.tensors))
             yield f"CALL     {results} = {call.function.__name__}({arguments})"
-        text = {v.index: repr(v) for v in self.values if not v.args}
-        for k, v in enumerate(v for v in self.values if v.args):
-            text[v.index] = f"v{k}"
-            yield f"{v.level.name:<8} v{k} = {v.op}({', '.join(text[a.index] for a in v.args)})"
+        text = {v.index: f"v{v.index}" if v.args else repr(v) for v in self.values}
+        for v in (v for v in self.values if v.args):
+            yield f"{v.level.name:<8} v{v.index} = {v.op}({', '.join(text[a.index] for a in v.args)})"
         for name, v in {**self.outputs, **self.whole, **self.own}.items():
             yield f"WRITE    {name} <- {text.get(v.index, repr(v))}"
 

@@ -19,6 +19,15 @@ GIVEN = {
 }
 
 
+#: A step at which warm-ups are over and averages are full.
+LATE = 1_000_000
+
+
+def late_numbers(lr: float | None) -> dict[str, Any]:
+    """The given numbers of a step long after the start, for a look at a rule without an optimizer."""
+    return dict.fromkeys(GIVEN) | {"step": LATE, "first": 0.0, "whole_step": LATE, "largest_lr": lr or 1.0}
+
+
 def split(options: Mapping[str, Any]) -> tuple[dict[str, float], tuple[tuple[str, Any], ...]]:
     """Options in two parts: host numbers by name, and what a trace depends on.
 

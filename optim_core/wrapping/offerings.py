@@ -13,13 +13,10 @@ from optim_core.catalog.registry import load_class, registry
 from optim_core.errors import NotOffered, OptimCoreError
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.rules.offers import Offers
-from optim_core.rules.options import GIVEN, split
+from optim_core.rules.options import LATE, late_numbers, split
 from optim_core.rules.trace import Trace
 from optim_core.wrapping.torch_rules import TorchRule, torch_rule_of
 from optim_core.wrapping.wrapper import Wrapper
-
-#: A step by which warm-ups are over and averages are full: a rule may do without its denominator at first.
-_LATE = 1_000_000
 
 
 def offered(cls: type[Optimizer], options: Mapping[str, Any]) -> Offers:
@@ -36,15 +33,14 @@ def offered(cls: type[Optimizer], options: Mapping[str, Any]) -> Offers:
         1
     """
     lr = float(options["lr"] or 1.0) if options.get("lr") is not None else None
-    options = {**options, "lr": lr, "step": _LATE}
+    options = {**options, "lr": lr, "step": LATE}  # a rule may do without its denominator at first
     if not issubclass(cls, RuleOptimizer):
         torch_rule = torch_rule_of(cls)
         return Offers() if torch_rule is None else _named_by(torch_rule, options)
     method = cls.method
     if method.rule is None:
         return Offers()
-    numbers = dict.fromkeys(GIVEN) | {"step": _LATE, "first": 0.0, "whole_step": _LATE, "largest_lr": lr or 1.0}
-    options = {name: options[name] for name in method.hypers} | numbers
+    options = {name: options[name] for name in method.hypers} | late_numbers(lr)
     trace = method.traced(options, (2, 2), extras=frozenset(method.extras)).trace
     return trace.offers or Offers()
 

@@ -17,14 +17,15 @@ from torch import Tensor
 from optim_core.engines.bucket import Bucket
 from optim_core.engines.eager.inplace import Schedule, schedule
 from optim_core.engines.operations import on_list, on_tensor
+from optim_core.engines.prepared import once
 from optim_core.engines.sharded import full_tensor
 from optim_core.engines.shared import Environment, SharedRun
 from optim_core.engines.tensors import total_dtype
 from optim_core.rules.graph import Graph, is_local
 from optim_core.rules.values import Value
 
-#: Bytes of parameters that go through the graph together: what one core's cache holds beside the states, or
-#: enough to fill a GPU.
+#: Bytes of parameters that go through the graph together: 1 MiB, which one core's cache holds beside the states and
+#: temporaries; elsewhere 256 MiB, which fill a GPU.
 PIECE_BYTES = {"cpu": 1 << 20, "other": 1 << 28}
 
 
@@ -37,15 +38,14 @@ class _Plan:
 
     @classmethod
     def of(cls, graph: Graph) -> _Plan:
-        plan: _Plan = graph.plans.setdefault("eager", cls(graph))
-        return plan
+        return once(graph.plans, cls, None, lambda: cls(graph))
 
-    def sums(self, together: tuple[int, ...]) -> Schedule:
+    def sums(self, pass_totals: tuple[int, ...]) -> Schedule:
         """The schedule of what some totals sum up."""
-        if together not in self._sums:
+        if pass_totals not in self._sums:
             totals = self.graph.trace.totals
-            self._sums[together] = schedule({f"total {i}": totals[i].args[0] for i in together})
-        return self._sums[together]
+            self._sums[pass_totals] = schedule({f"total {i}": totals[i].args[0] for i in pass_totals})
+        return self._sums[pass_totals]
 
     @cached_property
     def update(self) -> Schedule:
@@ -53,22 +53,20 @@ class _Plan:
 
 
 class EagerRun(SharedRun):
-    """One bucket on its way through a step.
+    """One bucket in one step.
 
     Args:
         bucket: what to update.
         whole: states on level WHOLE by name, 0-d tensors.
-        foreach: True for lists of tensors, False for tensor by tensor, None to choose by size and device.
     """
 
-    def __init__(self, bucket: Bucket, whole: Mapping[str, Tensor], foreach: bool | None) -> None:
+    def __init__(self, bucket: Bucket, whole: Mapping[str, Tensor]) -> None:
         super().__init__(bucket, whole)
         self.plan = _Plan.of(bucket.graph)
-        self.foreach = foreach
 
-    def sums(self, together: tuple[int, ...]) -> Sequence[Tensor | float]:
+    def sums(self, pass_totals: tuple[int, ...]) -> Sequence[Tensor | float]:
         """This bucket's part of each total of a pass, 0-d tensors."""
-        plan = self.plan.sums(together)
+        plan = self.plan.sums(pass_totals)
         dtype = total_dtype(self.bucket.device)
         parts: list[list[Tensor]] = [[] for _ in plan.roots]
         for piece in self._pieces():
@@ -97,7 +95,7 @@ class EagerRun(SharedRun):
         limit = PIECE_BYTES.get(device, PIECE_BYTES["other"])
         if graph.sliceable:
             rows = [part for row in rows for part in _slices(row, limit)]
-        if self.foreach is False:
+        if self.bucket.foreach is False:
             yield from (_Piece(row, dtype) for row in rows)
             return
         group: list[dict[str, Tensor]] = []
@@ -113,7 +111,7 @@ class EagerRun(SharedRun):
             yield self._piece(group)
 
     def _piece(self, group: Sequence[dict[str, Tensor]]) -> _Piece:
-        if len(group) == 1 and not self.foreach:
+        if len(group) == 1 and not self.bucket.foreach:
             return _Piece(group[0], self.bucket.dtype)
         return _Piece({n: [row[n] for row in group] for n in group[0]}, self.bucket.dtype)
 

@@ -1,4 +1,4 @@
-"""In which order an engine without kernels of its own computes a graph, and in whose memory.
+"""The order in which an engine without kernels of its own computes a graph, and in whose memory.
 
 A result may be written over an operand that is not read again: always over a temporary, and over a buffer
 (parameter or state) only on the way to that buffer's own new value. Gradients are never written over.
@@ -49,13 +49,13 @@ def schedule(roots: Mapping[str, Value]) -> Schedule:
     needed = order(roots.values(), enter=is_local)
     computed = [v for v in needed if v.op != "input"]
     last_read = {a.index: at for at, v in enumerate(computed) for a in v.args if is_local(a)}
-    kept = {v.index for v in roots.values()}
-    towards = _towards(roots)
+    wanted = {v.index for v in roots.values()}
+    carriers = _carriers(roots)
     memory = {v.index: v.name for v in needed if v.op == "input"}
     code = []
     for at, v in enumerate(computed):
-        dying = [i for i, a in enumerate(v.args) if is_local(a) and last_read[a.index] == at and a.index not in kept]
-        over = _over(v, dying, towards.get(v.index))
+        dying = [i for i, a in enumerate(v.args) if is_local(a) and last_read[a.index] == at and a.index not in wanted]
+        over = _over(v, dying, carriers.get(v.index))
         if over is not None and v.args[over].index in memory:
             memory[v.index] = memory[v.args[over].index]
         code.append(Instruction(v, over, frozenset(v.args[i].index for i in dying)))
@@ -69,36 +69,41 @@ def _settled(name: str, value: Value, roots: Mapping[str, Value]) -> Value:
     return value.trace.copy(value) if moved else value
 
 
-def _towards(roots: Mapping[str, Value]) -> dict[int, int]:
+def _carriers(roots: Mapping[str, Value]) -> dict[int, int]:
     """For values on the way from a buffer to its new value: the operand that carries the buffer's memory."""
-    towards: dict[int, int] = {}
-    barren: set[tuple[int, str]] = set()
-
-    def leads(value: Value, name: str) -> bool:
-        if value.op == "input":
-            return value.name == name
-        if (value.index, name) in barren:
-            return False
-        for i, a in enumerate(value.args):
-            if a.level == value.level and not a.is_mask and leads(a, name):
-                towards.setdefault(value.index, i)
-                return True
-        barren.add((value.index, name))
-        return False
-
+    carriers: dict[int, int] = {}
     for name, root in roots.items():
-        if is_local(root):
-            leads(root, name)
-    return towards
+        path = _operands_towards(name, root)
+        value = root
+        while value.index in path:
+            carriers.setdefault(value.index, path[value.index])
+            value = value.args[path[value.index]]
+    return carriers
 
 
-def _over(value: Value, dying: Sequence[int], towards: int | None) -> int | None:
+def _operands_towards(name: str, root: Value) -> dict[int, int]:
+    """Of the values that a buffer's old value leads to, on its own level: the operand that comes from there."""
+    operands: dict[int, int] = {}
+    reached: set[int] = set()
+    for v in order([root], enter=is_local):
+        if v.op == "input":
+            reached |= {v.index} if v.name == name else set()
+            continue
+        for i, a in enumerate(v.args):
+            if a.index in reached and a.level == v.level and not a.is_mask:
+                operands[v.index] = i
+                reached.add(v.index)
+                break
+    return operands
+
+
+def _over(value: Value, dying: Sequence[int], carrier: int | None) -> int | None:
     if value.is_mask or value.op in _OF_THEIR_OWN:
         return None
-    for i in sorted(dying, key=lambda i: i != towards):
+    for i in sorted(dying, key=lambda i: i != carrier):
         a = value.args[i]
         same_shape = a.level == value.level and a.every == value.every and not a.is_mask
-        if same_shape and (a.op != "input" or i == towards):
+        if same_shape and (a.op != "input" or i == carrier):
             return i
     return None
 

@@ -1,8 +1,9 @@
-"""From C text to a loaded library: the machine's compiler, and a cache of what it has built.
+"""From C text to a loaded library: the machine's compiler, and a cache of libraries.
 
 The cache lies in the user's cache folder, or in ``OPTIM_CORE_CACHE``. A library's name is a hash of its text, of the
-compiler and its flags, and of the processor; beside it lies a checksum, so that a file cut short or spoilt is built
-anew instead of being loaded. Processes that build the same at once each write their own file and rename it.
+compiler and its flags, and of the processor; beside it lies a checksum, so that a truncated or damaged file is
+built again instead of being loaded. Processes that build the same library at once each write their own file and rename
+it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pathlib import Path
 
 logger = logging.getLogger("optim_core")
 
-#: As exact as torch's own kernels: no reassociation, no contraction into fused multiply-adds.
+#: As exact as torch's own kernels: operations keep their order, products and sums are not contracted.
 FLAGS = (
     "-std=gnu11",
     "-O3",
@@ -40,12 +41,12 @@ FLAGS = (
     "-shared",
     "-w",
 )
-#: Seconds after which a compiler that does not come back is killed; it takes well under one.
+#: Seconds after which a compiler that has not finished is killed; it usually takes less than one.
 PATIENCE = 60.0
 
 
 class CompilerError(Exception):
-    """The text could not be compiled and loaded; the reason, one line."""
+    """The text could not be compiled or loaded; the reason, in one line."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Compiler:
 
     Attributes:
         command: how it is called, with arguments of its own if ``CC`` names some.
-        identity: changes when the program does.
+        identity: a text that changes when the program does.
     """
 
     command: tuple[str, ...]
@@ -73,7 +74,7 @@ def find() -> Compiler:
         path = shutil.which(command[0]) if command else None
         if path is not None:
             return _compiler((path, *command[1:]))
-    raise CompilerError(f"CC={chosen!r} is no program" if chosen else "there is no C compiler (cc, gcc or clang)")
+    raise CompilerError(f"CC={chosen!r} is not a program" if chosen else "there is no C compiler (cc, gcc or clang)")
 
 
 def _compiler(command: tuple[str, ...]) -> Compiler:
@@ -83,7 +84,7 @@ def _compiler(command: tuple[str, ...]) -> Compiler:
 
 @cache
 def processor() -> str:
-    """What distinguishes this machine's processor from another on which its code might not run."""
+    """A text that distinguishes this machine's processor from others on which its code might not run."""
     with contextlib.suppress(OSError):
         described = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
         wanted = ("model name", "flags", "Features", "CPU implementer", "CPU part")
@@ -95,7 +96,7 @@ def load(text: str) -> ctypes.CDLL:
     """The library of a C text, from the cache or newly built.
 
     Raises:
-        CompilerError: there is no compiler, or it failed; with what it said.
+        CompilerError: there is no compiler, or it failed; with its first line of output.
     """
     compiler = find()
     try:
@@ -151,7 +152,9 @@ def _build(compiler: Compiler, flags: tuple[str, ...], text: str, path: Path) ->
     except OSError as error:
         path = _private() / path.name
         _publish(path, content)
-        _say_once(f"compiled update rules cannot be kept in {folder()} ({error.strerror}): each process compiles anew")
+        _say_once(
+            f"compiled update rules cannot be kept in {folder()} ({error.strerror}): each process compiles its own"
+        )
     return path
 
 
@@ -203,9 +206,9 @@ def _is_sound(path: Path) -> bool:
 
 # where libraries lie ---------------------------------------------------------------------------------------------
 def folder() -> Path:
-    """The cache folder; a private one of this process where the user's cannot be used.
+    """The cache folder, or one of this process's own where the user's cannot be used.
 
-    A folder that others may write to is not used: what lies there is run.
+    A folder that others may write to is not used: the libraries in it are run.
     """
     chosen = os.environ.get("OPTIM_CORE_CACHE")
     try:
@@ -214,13 +217,13 @@ def folder() -> Path:
         return _private()
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = path.stat()
+        status = path.stat()
     except OSError as error:
-        _say_once(f"the cache folder {path} cannot be used ({error.strerror}): each process compiles anew")
+        _say_once(f"the cache folder {path} cannot be used ({error.strerror}): each process compiles its own")
         return _private()
-    if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
+    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
         _say_once(
-            f"the cache folder {path} is another user's or others may write to it: each process compiles anew; "
+            f"the cache folder {path} is another user's or others may write to it: each process compiles its own; "
             "OPTIM_CORE_CACHE names another one"
         )
         return _private()

@@ -1,7 +1,9 @@
-"""C text from a program: one function for each sweep and each stage; `driver.c` calls them.
+"""C text from a program: one function per sweep and per stage; `driver.c` calls them.
 
 Plain C11, without any header of torch. Results agree with torch's to rounding: no ``-ffast-math``, NaN and inf
-propagate as they do there; sums are in double.
+propagate as they do there; sums are in double. In the text, ``v7`` is the graph's value of index 7, ``a7`` what a
+reduction has accumulated for a chunk, ``x7`` the same for a tensor, ``t`` the tensor, ``i`` the element, ``j`` the
+position among sampled elements.
 """
 
 from __future__ import annotations
@@ -13,22 +15,12 @@ from importlib import resources
 
 import torch
 
-from optim_core.engines.lowering import (
-    Output,
-    Program,
-    RowStep,
-    Sweep,
-    domain_of,
-    finest,
-    is_accumulated,
-    loop_values,
-    reads,
-)
+from optim_core.engines.lowering import Loop, Output, Program, RowStep, Sweep, count, is_accumulated, reads
 from optim_core.rules.arithmetic import SIGNS
 from optim_core.rules.graph import is_local
 from optim_core.rules.values import Level, Value
 
-#: How the numbers of a buffer are stored.
+#: How the numbers of a buffer are stored: the LOAD and STORE of prelude.h.
 _STORED = {torch.float64: "f64", torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 DTYPES = frozenset(_STORED)
 
@@ -66,6 +58,8 @@ _EXPRESSIONS: Mapping[str, str] = {
     "stochastic_bfloat16": "(real)stochastic_bf16((float){}, (float){})",
     "sample": "{}",  # the loop runs over the sampled elements
 }
+#: Where a reduction starts.
+_START = {"sum": "0", "dot": "0", "mean": "0", "norm": "0", "amax": "-INFINITY"}
 _TRANSCENDENTAL = frozenset({"exp", "log", "tanh", "sigmoid", "pow"})
 
 
@@ -74,60 +68,71 @@ def _text(name: str) -> str:
     return (resources.files(__package__) / name).read_text(encoding="utf-8")
 
 
-def source(program: Program, dtypes: Mapping[str, torch.dtype], real: torch.dtype) -> str:
-    """The C text of a program.
+def source(program: Program, dtypes: Mapping[str, torch.dtype], compute_dtype: torch.dtype) -> str:
+    """The C text of a program, ready to be compiled.
 
     Args:
         program: what to compute.
         dtypes: the type of each buffer.
-        real: float32 or float64, the type to compute in.
+        compute_dtype: float32 or float64, the type to compute in.
     """
-    return _Writer(program, dtypes, real).text()
+    writer = _Writer(program, dtypes, compute_dtype)
+    common = map(_text, ("prelude.h", "driver.c"))
+    return "\n".join([*writer.definitions(), *common, *writer.functions(), writer.tables()])
+
+
+def own_source(program: Program, dtypes: Mapping[str, torch.dtype], compute_dtype: torch.dtype) -> str:
+    """The functions of a program alone, without what all programs have in common, to be read."""
+    return "\n\n".join(_Writer(program, dtypes, compute_dtype).functions())
 
 
 class _Writer:
-    def __init__(self, program: Program, dtypes: Mapping[str, torch.dtype], real: torch.dtype) -> None:
+    """Writes one program; positions in the tables of `driver.c` are fixed at the beginning."""
+
+    def __init__(self, program: Program, dtypes: Mapping[str, torch.dtype], compute_dtype: torch.dtype) -> None:
         self.program = program
         self.stored = {name: _STORED[dtypes[name]] for name in program.buffers}
-        self.real = real
+        self.compute_dtype = compute_dtype
         self.buffer = {name: i for i, name in enumerate(program.buffers)}
         self.scalar = {v.index: i for i, v in enumerate(program.scalars)}
         self.partial = {r.index: i for i, r in enumerate(program.reductions)}
         self.value = {v.index: i for i, v in enumerate(program.tensor_values)}
 
-    def text(self) -> str:
-        stages = [self._stage(k, values) for k, values in enumerate(self.program.stages)]
-        sweeps = [self._sweep(k, sweep) for k, sweep in enumerate(self.program.sweeps)]
-        defined = {
-            "DOUBLE": int(self.real is torch.float64),
+    def definitions(self) -> Iterator[str]:
+        numbers = {
+            "DOUBLE": int(self.compute_dtype is torch.float64),
             "HALF": int("f16" in self.stored.values()),
             "TRANSCENDENTAL": int(any(v.op in _TRANSCENDENTAL for v in self.program.values)),
             "N_REDUCTIONS": len(self.partial),
             "N_VALUES": len(self.value),
-            "N_SWEEPS": len(sweeps),
+            "N_SWEEPS": len(self.program.sweeps),
         }
-        return "\n".join(
-            [
-                *(f"#define {name} {number}" for name, number in defined.items()),
-                _text("prelude.h"),
-                _text("driver.c"),
-                *stages,
-                *sweeps,
-                f"static const stage_t stages[] = {{{', '.join(f'stage{k}' for k in range(len(stages)))}}};",
-                f"static const sweep_t sweeps[] = {{{', '.join(f'sweep{k}' for k in range(len(sweeps))) or '0'}}};",
-                _function("static void add_up(const call_t *c)", self._add_up()),
-            ]
-        )
+        return (f"#define {name} {number}" for name, number in numbers.items())
 
-    # one number for each tensor -----------------------------------------------------------------------------
+    def functions(self) -> Iterator[str]:
+        yield from (self._stage(k, values) for k, values in enumerate(self.program.stages))
+        yield from (self._sweep(k, sweep) for k, sweep in enumerate(self.program.sweeps))
+        yield _function("static void add_up(const call_t *c)", self._add_up())
+
+    def tables(self) -> str:
+        stages, sweeps = (
+            ", ".join(f"{name}{k}" for k in range(len(several)))
+            for name, several in (("stage", self.program.stages), ("sweep", self.program.sweeps))
+        )
+        return f"static const stage_t stages[] = {{{stages}}};\nstatic const sweep_t sweeps[] = {{{sweeps or '0'}}};"
+
+    # one number per tensor ----------------------------------------------------------------------------------
     def _stage(self, number: int, values: Sequence[Value]) -> str:
-        outputs = self.program.outputs if number == len(self.program.stages) - 1 else ()
-        lines = self._coarser([*values, *(out.value for out in outputs)], own={v.index for v in values})
+        outputs = self.program.stage_outputs(number)
+        lines = ["(void)c, (void)t;"]
+        if any(v.op in ("mean", "size") for v in values):
+            lines.append("const int64_t size = c->sizes[t], width = c->widths[t];")
+        lines += self._coarser([*values, *(out.value for out in outputs)], own={v.index for v in values})
         for v in values:
             lines += self._reduced(v) if is_accumulated(v) else [self._definition(v, "0")]
             lines.append(f"c->values[t * N_VALUES + {self.value[v.index]}] = {_name(v)};")
         lines += [self._store(out, "0") for out in outputs]
-        return _function(f"static void stage{number}(const call_t *c, int64_t t)", ["(void)c, (void)t;", *lines])
+        return _function(f"static void stage{number}(const call_t *c, int64_t t)", lines)
 
     def _reduced(self, value: Value) -> list[str]:
         """A reduction over a tensor, from what its chunks have left."""
@@ -138,7 +143,7 @@ class _Writer:
             f"double x{k} = {_START[value.op]};",
             "for (int64_t k = c->of_tensor[t]; k < c->of_tensor[t + 1]; k++)",
             f"    x{k} = {joined};",
-            self._finished(value, f"x{k}"),
+            _finished(value, f"x{k}"),
         ]
 
     def _add_up(self) -> Iterator[str]:
@@ -156,72 +161,55 @@ class _Writer:
 
     # elements and rows --------------------------------------------------------------------------------------
     def _sweep(self, number: int, sweep: Sweep) -> str:
-        roots = [*(a for r in sweep.reductions for a in r.args), *(out.value for out in sweep.outputs)]
-        lines = ["const int64_t t = chunk->tensor;"]
-        lines += self._coarser(roots)
+        lines = ["(void)partial;", "const int64_t t = chunk->tensor;", *self._coarser(sweep.roots)]
         lines += [f"void *const {_buffer(name)} = c->buffers[{i}][t];" for name, i in self.buffer.items()]
         lines += [line for r in sweep.reductions for line in _accumulators(r)]
-        width = "const int64_t width = c->widths[t];"
+        lines += ["const int64_t width = c->widths[t];"] if self.program.by_rows else []
         if sweep.rows:
-            row = ["const int64_t start = row * width, stop = start + width;"]
-            for step in sweep.rows:
-                row += self._row_step(step)
-            row += self._row_end(sweep)
-            lines += [width, *_block("for (int64_t row = chunk->start; row < chunk->stop; row++)", row)]
+            lines += _block("for (int64_t row = chunk->start; row < chunk->stop; row++)", self._row(sweep))
         else:
             by = " * width" if self.program.by_rows else ""
-            lines += [width] if by else []
-            lines += [f"const int64_t start = chunk->start{by}, stop = chunk->stop{by};", *self._loops(sweep)]
-        for r in sweep.reductions:
-            lines.append(f"partial[{self.partial[r.index]}] = {_accumulated(r)};")
-        head = f"static void sweep{number}(const call_t *c, const chunk_t *chunk, double *partial)"
-        return _function(head, ["(void)partial;", *lines])
+            lines.append(f"const int64_t start = chunk->start{by}, stop = chunk->stop{by};")
+            lines += [line for loop in sweep.loops for line in self._loop(loop)]
+        lines += [f"partial[{self.partial[r.index]}] = {_accumulated(r)};" for r in sweep.reductions]
+        return _function(f"static void sweep{number}(const call_t *c, const chunk_t *chunk, double *partial)", lines)
+
+    def _row(self, sweep: Sweep) -> Iterator[str]:
+        yield "const int64_t start = row * width, stop = start + width;"
+        for step in sweep.rows:
+            yield from self._row_step(step)
+        for loop in sweep.loops:
+            yield from self._loop(loop)
+        for r in sweep.row_reductions:
+            yield from _accumulation(r)
+        for out in sweep.row_outputs:
+            yield self._store(out, "row")
 
     def _row_step(self, step: RowStep) -> Iterator[str]:
         for r in step.reductions:
             yield from _accumulators(r)
-        if step.reductions:
-            yield from self._loop(1, (*step.reductions, *step.tensors), ())
+        if step.loop:
+            yield from self._loop(step.loop)
         for v in step.values:
-            yield self._finished(v, _accumulated(v)) if is_accumulated(v) else self._definition(v, "row")
+            yield _finished(v, _accumulated(v)) if is_accumulated(v) else self._definition(v, "row")
 
-    def _row_end(self, sweep: Sweep) -> Iterator[str]:
-        yield from self._loops(sweep)
-        for r in sweep.reductions:
-            if finest(r.args) is Level.ROW:
-                yield from _accumulation(r)
-        for out in sweep.outputs:
-            if out.home.level is Level.ROW:
-                yield self._store(out, "row")
-
-    def _loops(self, sweep: Sweep) -> Iterator[str]:
-        for every in sweep.domains:
-            elementwise = [r for r in sweep.last if finest(r.args) is Level.ELEMENT and domain_of(r) == every]
-            stored = [out for out in sweep.outputs if out.home == (Level.ELEMENT, every)]
-            yield from self._loop(every, elementwise, stored)
-
-    def _loop(self, every: int, reductions: Sequence[Value], outputs: Sequence[Output]) -> list[str]:
+    def _loop(self, loop: Loop) -> list[str]:
         """A loop over the elements from start to stop, or over every n-th of them."""
-        clauses = "".join(
-            f" reduction({'max' if r.op == 'amax' else '+'}:a{r.index})"
-            + (f" reduction(+:nan{r.index})" if r.op == "amax" else "")
-            for r in reductions
-        )
+        every = loop.every
         head = "for (int64_t i = start; i < stop; i++)"
         body = []
         if every > 1:
             head = f"for (int64_t j = (start + {every - 1}) / {every}; j < (stop + {every - 1}) / {every}; j++)"
             body.append(f"const int64_t i = j * {every};")
-        roots = [*(a for r in reductions for a in r.args), *(out.value for out in outputs)]
-        body += [self._definition(v, "j" if v.every > 1 else "i") for v in loop_values(roots)]
-        body += [line for r in reductions for line in _accumulation(r)]
-        body += [self._store(out, "j" if every > 1 else "i") for out in outputs]
-        return [f"#pragma omp simd{clauses}", *_block(head, body)]
+        body += [self._definition(v, "j" if v.every > 1 else "i") for v in loop.values]
+        body += [line for r in loop.reductions for line in _accumulation(r)]
+        body += [self._store(out, "j" if every > 1 else "i") for out in loop.outputs]
+        return [f"#pragma omp simd{''.join(map(_clause, loop.reductions))}", *_block(head, body)]
 
     # single values ------------------------------------------------------------------------------------------
-    def _coarser(self, roots: Iterable[Value], own: Collection[int] = ()) -> list[str]:
+    def _coarser(self, targets: Iterable[Value], own: Collection[int] = ()) -> list[str]:
         """Definitions of what the code for some values reads and does not compute."""
-        needed = reads(roots, own)
+        needed = reads(targets, own)
         lines = []
         for v in needed.coarser:
             if is_local(v):
@@ -246,18 +234,10 @@ class _Writer:
             buffer = _buffer(value.name) if value.level <= Level.ROW else f"c->buffers[{self.buffer[value.name]}][t]"
             return f"LOAD_{self.stored[value.name]}({buffer}, {at})"
         if value.op == "size":
-            return f"(real)({_count(value)})"
+            return f"(real)({count(value, '/')})"
         if value.op == "uniform":
             return f"(real)uniform((uint64_t){at}, {', '.join(f'(uint64_t){_name(a)}' for a in value.args[1:])})"
         return _computed(value)
-
-    @staticmethod
-    def _finished(value: Value, accumulated: str) -> str:
-        if value.op == "norm":
-            accumulated = f"sqrt({accumulated})"
-        elif value.op == "mean":
-            accumulated = f"{accumulated} / (double)({_count(value)})"
-        return f"const real {_name(value)} = (real)({accumulated});"
 
     def _store(self, out: Output, at: str) -> str:
         local = out.home.level <= Level.ROW
@@ -278,17 +258,20 @@ def _computed(value: Value) -> str:
     return _EXPRESSIONS[value.op].format(*names)
 
 
-_START = {"sum": "0", "dot": "0", "mean": "0", "norm": "0", "amax": "-INFINITY"}
+def _finished(value: Value, accumulated: str) -> str:
+    """The value of a reduction, from what has been accumulated."""
+    if value.op == "norm":
+        accumulated = f"sqrt({accumulated})"
+    elif value.op == "mean":
+        accumulated = f"{accumulated} / (double)({count(value, '/')})"
+    return f"const real {_name(value)} = (real)({accumulated});"
 
 
-def _count(value: Value) -> str:
-    """How many numbers a reduction takes together."""
-    if value.level is Level.ROW:
-        return "width"
-    every = domain_of(value)
-    if finest(value.args) is Level.ROW:
-        return "c->sizes[t] / c->widths[t]"
-    return "c->sizes[t]" if every == 1 else f"(c->sizes[t] + {every - 1}) / {every}"
+def _clause(reduction: Value) -> str:
+    """How OpenMP joins what lanes have accumulated."""
+    if reduction.op != "amax":
+        return f" reduction(+:a{reduction.index})"
+    return f" reduction(max:a{reduction.index}) reduction(+:nan{reduction.index})"
 
 
 def _accumulators(reduction: Value) -> Iterator[str]:

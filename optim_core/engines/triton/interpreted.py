@@ -1,4 +1,4 @@
-"""Functions that a GPU takes from its library, for Triton's interpreter, which has no access to that."""
+"""NumPy's forms of functions that a GPU has in its library, for Triton's interpreter, which cannot reach that."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ pow = _elementwise(np.power)  # noqa: A001 - the library's name
 
 
 def quiet() -> AbstractContextManager[Any]:
-    """Arithmetic that answers inf and nan without a warning, as a GPU's does."""
+    """A context in which arithmetic gives inf and nan without a warning, as on a GPU."""
     return np.errstate(all="ignore")

@@ -1,26 +1,28 @@
-"""Triton text from a program: one kernel for each sweep, one for each stage; `kernel.py` launches them.
+"""Triton text from a program: one kernel per sweep and per stage; `kernel.py` launches them.
 
 Results agree with torch's to rounding: division and square root round correctly, products and sums are not contracted,
 NaN and inf propagate as they do there; sums are in double. Every tensor of a bucket takes part in each launch: a
-kernel looks up in tables which piece of which tensor is its own.
+kernel looks up in tables which piece of which tensor is its own. In the text, ``v7`` is the graph's value of index 7,
+``a7`` what a reduction has accumulated, ``b0`` the addresses of a buffer's tensors, ``p0`` that of the tensor at hand,
+``t`` the tensor, ``i`` the elements, ``j`` their positions among sampled ones, ``live`` the mask of those that exist.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import torch
 
 from optim_core.engines.lowering import (
+    Loop,
     Output,
     Program,
     RowStep,
     Sweep,
-    domain_of,
+    count,
     finest,
     is_accumulated,
-    loop_values,
     reads,
 )
 from optim_core.rules.arithmetic import SIGNS
@@ -31,8 +33,8 @@ from optim_core.rules.values import Level, Value
 TILE = 1 << 10
 
 _REAL = {torch.float32: "tl.float32", torch.float64: "tl.float64"}
-#: How the numbers of a buffer are stored; those of bfloat16 are taken apart and put together by their bits, since
-#: Triton's interpreter cuts them short.
+#: How the numbers of a buffer are stored. bfloat16 is converted by its bits, since Triton's interpreter would truncate
+#: instead of rounding.
 _STORED = {
     torch.float64: "tl.float64",
     torch.float32: "tl.float32",
@@ -113,89 +115,101 @@ def largest(x, axis: tl.constexpr, keep_dims: tl.constexpr):
     rest = tl.max(tl.where(x != x, float("-inf"), x), axis=axis, keep_dims=keep_dims)
     return tl.where(some > 0, float("nan"), rest)
 '''
+_BARRIER = "tl.debug_barrier()"
+#: Where a reduction starts.
+_START = {"sum": "0.0", "dot": "0.0", "mean": "0.0", "norm": "0.0", "amax": 'float("-inf")'}
+#: Division and square root: Triton's signs are less exact in float32.
 _CORRECTLY_ROUNDED = {
     torch.float32: ("tl.div_rn(a, b)", "tl.sqrt_rn(x)"),
     torch.float64: ("a / b", "tl.sqrt(x)"),
 }
 
 
-def source(program: Program, dtypes: Mapping[str, torch.dtype], real: torch.dtype, *, interpreted: bool) -> str:
+def source(
+    program: Program, dtypes: Mapping[str, torch.dtype], compute_dtype: torch.dtype, *, interpreted: bool
+) -> str:
     """The text of a program's module.
 
     Args:
         program: what to compute.
         dtypes: the type of each buffer.
-        real: float32 or float64, the type to compute in.
+        compute_dtype: float32 or float64, the type to compute in.
         interpreted: whether Triton's interpreter is to run it.
     """
-    return _Writer(program, dtypes, real).text(interpreted=interpreted)
+    division, root = _CORRECTLY_ROUNDED[compute_dtype]
+    mathematics = (
+        "from optim_core.engines.triton import interpreted as libdevice"
+        if interpreted
+        else "from triton.language.extra import libdevice"
+    )
+    return "\n".join(
+        [
+            "import triton",
+            "import triton.language as tl",
+            mathematics,
+            "",
+            f"REAL = tl.constexpr({_REAL[compute_dtype]})",
+            _PRELUDE,
+            _function("divide", "a, b", [f"return {division}"]),
+            _function("root", "x", [f"return {root}"]),
+            *_Writer(program, dtypes).kernels(),
+        ]
+    )
 
 
-def shared_first(program: Program) -> Sequence[Value]:
-    """The program's scalars, in the order in which its kernels find them: host numbers come first."""
+def own_source(program: Program, dtypes: Mapping[str, torch.dtype]) -> str:
+    """The kernels of a program alone, without what all modules have in common, to be read."""
+    return "\n".join(_Writer(program, dtypes).kernels()).rstrip()
+
+
+def scalars_in_order(program: Program) -> Sequence[Value]:
+    """The program's scalars, in the order in which its kernels look for them: host numbers come first."""
     return sorted(program.scalars, key=lambda v: v.level is not Level.HOST)
 
 
 class _Writer:
-    def __init__(self, program: Program, dtypes: Mapping[str, torch.dtype], real: torch.dtype) -> None:
+    """Writes the kernels of one program; positions in the tables of `kernel.py` are fixed at the beginning."""
+
+    def __init__(self, program: Program, dtypes: Mapping[str, torch.dtype]) -> None:
         self.program = program
         self.dtypes = dtypes
-        self.real = real
         self.buffer = {name: i for i, name in enumerate(program.buffers)}
-        self.scalar = {v.index: i for i, v in enumerate(shared_first(program))}
+        self.scalar = {v.index: i for i, v in enumerate(scalars_in_order(program))}
         self.partial = {r.index: i for i, r in enumerate(program.reductions)}
         self.value = {v.index: i for i, v in enumerate(program.tensor_values)}
         # where types of several widths meet, threads may store other elements than they load
         self.mixed = len({dtypes[name].itemsize for name in program.buffers}) > 1
 
-    def text(self, *, interpreted: bool) -> str:
-        division, root = _CORRECTLY_ROUNDED[self.real]
-        mathematics = (
-            "from optim_core.engines.triton import interpreted as libdevice"
-            if interpreted
-            else "from triton.language.extra import libdevice"
-        )
-        return "\n".join(
-            [
-                "import triton",
-                "import triton.language as tl",
-                mathematics,
-                "",
-                f"REAL = tl.constexpr({_REAL[self.real]})",
-                _PRELUDE,
-                _function("divide", "a, b", [f"return {division}"]),
-                _function("root", "x", [f"return {root}"]),
-                *(self._kernel(f"stage{k}", self._stage(k, values)) for k, values in enumerate(self.program.stages)),
-                *(self._kernel(f"sweep{k}", self._sweep(sweep)) for k, sweep in enumerate(self.program.sweeps)),
-            ]
-        )
+    def kernels(self) -> Iterator[str]:
+        yield from (self._kernel(f"stage{k}", self._stage(k, values)) for k, values in enumerate(self.program.stages))
+        yield from (self._kernel(f"sweep{k}", self._sweep(sweep)) for k, sweep in enumerate(self.program.sweeps))
 
     def _kernel(self, name: str, body: Iterable[str]) -> str:
         tables = "chunks, of_tensor, sizes, widths, scalars, partials, values, first, n_chunks, n_tensors"
-        constants = (f"{name}: tl.constexpr" for name in ("ALIGN", "ROWS", "COLS"))
+        constants = (f"{constant}: tl.constexpr" for constant in ("ALIGN", "ROWS", "COLS"))
         parameters = [*(f"b{i}" for i in self.buffer.values()), tables, *constants]
         head = '(do_not_specialize=["first", "n_chunks", "n_tensors"])'
         return _function(name, ", ".join(parameters), body, head)
 
-    # one number for each tensor -----------------------------------------------------------------------------
+    # one number per tensor -----------------------------------------------------------------------------------
     def _stage(self, number: int, values: Sequence[Value]) -> Iterator[str]:
-        outputs = self.program.outputs if number == len(self.program.stages) - 1 else ()
+        outputs = self.program.stage_outputs(number)
         yield "t = tl.program_id(0).to(tl.int64)"
         yield "size = tl.load(sizes + t)"
         yield "width = tl.load(widths + t)"
         yield from self._coarser([*values, *(out.value for out in outputs)], own={v.index for v in values})
-        gathered = [v for v in values if is_accumulated(v)]
-        if gathered:
+        accumulated = [v for v in values if is_accumulated(v)]
+        if accumulated:
             yield "end = tl.load(of_tensor + t + 1)"
-            for v in gathered:
+            for v in accumulated:
                 yield _accumulator(v, f"[{TILE}]")
             yield f"for at in range(tl.load(of_tensor + t), end, {TILE}):"
             yield f"    k = at + tl.arange(0, {TILE}).to(tl.int64)"
-            for v in gathered:
+            for v in accumulated:
                 at = f"partials + n_chunks.to(tl.int64) * {self.partial[v.index]} + k"
                 yield from _indented(_gathered(v, f"tl.load({at}, mask=k < end, other={_START[v.op]})"))
         for v in values:
-            yield self._finished(v, _joined(v, None)) if is_accumulated(v) else self._definition(v, "", "")
+            yield _finished(v, _joined(v, None)) if is_accumulated(v) else self._definition(v, "", "")
             yield f"tl.store({self._value(v)}, {_name(v)}.to(tl.float64))"
         if outputs:
             yield _BARRIER
@@ -206,19 +220,16 @@ class _Writer:
 
     # elements and rows --------------------------------------------------------------------------------------
     def _sweep(self, sweep: Sweep) -> Iterator[str]:
-        roots = [*(a for r in sweep.reductions for a in r.args), *(out.value for out in sweep.outputs)]
         yield "chunk = first + tl.program_id(0).to(tl.int64)"
         yield "t = tl.load(chunks + chunk * 3)"
         yield "width = tl.load(widths + t)"
         yield "start = tl.load(chunks + chunk * 3 + 1)"
         yield "stop = tl.load(chunks + chunk * 3 + 2)"
-        yield from self._coarser(roots)
-        used = {v.name for v in order(roots, enter=lambda v: v.level <= Level.ROW) if v.op == "input"}
-        used |= {out.name for out in sweep.outputs}
-        for name in sorted(used, key=self.buffer.__getitem__):
+        yield from self._coarser(sweep.roots)
+        for name in self._used(sweep):
             yield f"p{self.buffer[name]} = {self._address(name)}"
         for r in sweep.reductions:
-            yield _accumulator(r, self._shape(r, sweep))
+            yield _accumulator(r, _shape(r, sweep))
         if self.program.by_rows:
             yield "begin = start * width"
             yield "end = stop * width"
@@ -228,55 +239,49 @@ class _Writer:
         if sweep.rows:
             yield from self._rows(sweep)
         else:
-            for every in sweep.domains:
-                yield from self._plain_loop(sweep, every)
+            for loop in sweep.loops:
+                yield from self._sampled(loop) if loop.every > 1 else self._all(loop)
+                if loop is not sweep.loops[-1]:
+                    yield _BARRIER
         for r in sweep.reductions:
             at = f"partials + n_chunks.to(tl.int64) * {self.partial[r.index]} + chunk"
             yield f"tl.store({at}, {_joined(r, None)})"
 
-    @staticmethod
-    def _shape(reduction: Value, sweep: Sweep) -> str:
-        if not sweep.rows:
-            return f"[{TILE}]"
-        return "[ROWS, COLS]" if finest(reduction.args) is Level.ELEMENT else "[ROWS, 1]"
+    def _used(self, sweep: Sweep) -> list[str]:
+        """The names of the buffers of elements and rows that a sweep reads or writes."""
+        read = {v.name for v in order(sweep.roots, enter=lambda v: v.level <= Level.ROW) if v.op == "input"}
+        return sorted(read | {out.name for out in sweep.outputs}, key=self.buffer.__getitem__)
 
-    def _plain_loop(self, sweep: Sweep, every: int) -> Iterator[str]:
-        """A loop over the elements of a chunk, or over every n-th of them."""
-        if every > 1:
-            yield f"last = (end + {every - 1}) // {every}"
-            yield f"for at in range((begin + {every - 1}) // {every}, last, {TILE}):"
-            yield f"    j = at + tl.arange(0, {TILE}).to(tl.int64)"
-            yield "    live = j < last"
-            yield f"    i = j * {every}"
-            yield from _indented(self._elements(sweep, every, "live"))
-            if len(sweep.domains) > 1:
-                yield _BARRIER
-            return
-        # whole tiles need no mask, and so load several numbers at a time
+    def _sampled(self, loop: Loop) -> Iterator[str]:
+        """A loop over every n-th element of a chunk."""
+        every = loop.every
+        yield f"last = (end + {every - 1}) // {every}"
+        yield f"for at in range((begin + {every - 1}) // {every}, last, {TILE}):"
+        yield f"    j = at + tl.arange(0, {TILE}).to(tl.int64)"
+        yield "    live = j < last"
+        yield f"    i = j * {every}"
+        yield from _indented(self._body(loop, "live"))
+
+    def _all(self, loop: Loop) -> Iterator[str]:
+        """A loop over all elements of a chunk. Whole tiles need no mask, and so load several numbers at a time."""
         yield f"whole = begin + (end - begin) // {TILE} * {TILE}"
         yield f"for at in range(begin, whole, {TILE}):"
         yield f"    i = at + tl.arange(0, {TILE}).to(tl.int64)"
-        yield from _indented(self._elements(sweep, 1, ""))
+        yield from _indented(self._body(loop, ""))
         yield "if whole < end:"
         yield f"    i = whole + tl.arange(0, {TILE}).to(tl.int64)"
         yield "    live = i < end"
-        yield from _indented(self._elements(sweep, 1, "live"))
+        yield from _indented(self._body(loop, "live"))
 
-    def _elements(self, sweep: Sweep, every: int, live: str) -> Iterator[str]:
-        """What a loop's body computes of the sweep's reductions and outputs; ``live`` names the mask, if any."""
-        reductions = [r for r in sweep.last if finest(r.args) is Level.ELEMENT and domain_of(r) == every]
-        outputs = [out for out in sweep.outputs if out.home == (Level.ELEMENT, every)]
-        yield from self._loop_body(reductions, outputs, live)
-
-    def _loop_body(self, reductions: Sequence[Value], outputs: Sequence[Output], live: str) -> Iterator[str]:
-        roots = [*(a for r in reductions for a in r.args), *(out.value for out in outputs)]
-        for v in loop_values(roots):
+    def _body(self, loop: Loop, live: str) -> Iterator[str]:
+        """The lines of a loop; ``live`` names the mask, if any."""
+        for v in loop.values:
             yield self._definition(v, "j" if v.every > 1 else "i", live)
-        for r in reductions:
+        for r in loop.reductions:
             yield from _accumulation(r, live)
-        if self.mixed and outputs:
+        if self.mixed and loop.outputs:
             yield _BARRIER
-        for out in outputs:
+        for out in loop.outputs:
             yield self._store(out, "j" if out.home.every > 1 else "i", live)
 
     def _rows(self, sweep: Sweep) -> Iterator[str]:
@@ -284,43 +289,42 @@ class _Writer:
         body = ["row = at_row + tl.arange(0, ROWS).to(tl.int64)[:, None]", "live_row = row < stop"]
         for step in sweep.rows:
             body += self._row_step(step)
-        for every in sweep.domains:
-            if every > 1:
-                body += self._columns(self._elements(sweep, every, "live"), every)
+        for loop in sweep.loops:
+            if loop.every > 1:
+                body += self._columns(loop)
         # other threads may store what these have yet to load
         body.append(_BARRIER)
-        if 1 in sweep.domains:
-            body += self._columns(self._elements(sweep, 1, "live"))
-        for r in sweep.reductions:
-            if finest(r.args) is Level.ROW:
-                body += _accumulation(r, "live_row")
-        body += [self._store(out, "row", "live_row") for out in sweep.outputs if out.home.level is Level.ROW]
+        for loop in sweep.loops:
+            if loop.every == 1:
+                body += self._columns(loop)
+        for r in sweep.row_reductions:
+            body += _accumulation(r, "live_row")
+        body += [self._store(out, "row", "live_row") for out in sweep.row_outputs]
         yield from _indented(body)
 
     def _row_step(self, step: RowStep) -> Iterator[str]:
         for r in step.reductions:
             yield _accumulator(r, "[ROWS, COLS]")
-        if step.reductions:
-            yield from self._columns(self._loop_body((*step.reductions, *step.tensors), (), "live"))
+        if step.loop:
+            yield from self._columns(step.loop)
         for v in step.values:
-            yield self._finished(v, _joined(v, 1)) if is_accumulated(v) else self._definition(v, "row", "live_row")
+            yield _finished(v, _joined(v, 1)) if is_accumulated(v) else self._definition(v, "row", "live_row")
 
-    @staticmethod
-    def _columns(body: Iterable[str], every: int = 1) -> Iterator[str]:
+    def _columns(self, loop: Loop) -> Iterator[str]:
         """A loop over the elements of some rows, or over every n-th of the tensor that lies in them."""
         yield "for at in range(0, width, COLS):"
         yield "    column = at + tl.arange(0, COLS).to(tl.int64)[None, :]"
         yield "    live = live_row & (column < width)"
         yield "    i = row * width + column"
-        if every > 1:
-            yield f"    live = live & (i % {every} == 0)"
-            yield f"    j = i // {every}"
-        yield from _indented(body)
+        if loop.every > 1:
+            yield f"    live = live & (i % {loop.every} == 0)"
+            yield f"    j = i // {loop.every}"
+        yield from _indented(self._body(loop, "live"))
 
     # single values ------------------------------------------------------------------------------------------
-    def _coarser(self, roots: Iterable[Value], own: Iterable[int] = ()) -> Iterator[str]:
+    def _coarser(self, targets: Iterable[Value], own: Collection[int] = ()) -> Iterator[str]:
         """Definitions of what the code for some values reads and does not compute: coarser values, constants."""
-        needed = reads(roots, frozenset(own))
+        needed = reads(targets, own)
         for v in needed.constants:
             yield f"{_name(v)} = tl.full((), {_literal(v.number)}, REAL)"
         for v in needed.coarser:
@@ -340,21 +344,13 @@ class _Writer:
             return f"{_name(value)} = uniform({at}, {', '.join(map(_name, value.args[1:]))}).to(REAL)"
         return f"{_name(value)} = {self._load(value.name, at, live) if value.op == 'input' else _expression(value)}"
 
-    @staticmethod
-    def _finished(value: Value, gathered: str) -> str:
-        if value.op == "norm":
-            gathered = f"tl.sqrt({gathered})"
-        elif value.op == "mean":
-            gathered = f"{gathered} / ({_count(value)}).to(tl.float64)"
-        return f"{_name(value)} = ({gathered}).to(REAL)"
-
     # memory -------------------------------------------------------------------------------------------------
     def _address(self, name: str) -> str:
         stored = _STORED[self.dtypes[name]]
         return f"tl.multiple_of(tl.load(b{self.buffer[name]} + t).to(tl.pointer_type({stored})), ALIGN)"
 
     def _place(self, name: str, at: str) -> str:
-        """Where a buffer's numbers are; ``at`` is empty for a tensor's only one."""
+        """The address of a buffer's numbers; ``at`` is empty for a tensor's only one."""
         return f"p{self.buffer[name]} + {at}" if at else self._address(name)
 
     def _load(self, name: str, at: str, live: str) -> str:
@@ -370,13 +366,9 @@ class _Writer:
         return f"tl.store({self._place(out.name, at)}, {stored}{f', mask={live}' if live else ''})"
 
 
-_BARRIER = "tl.debug_barrier()"
-_START = {"sum": "0.0", "dot": "0.0", "mean": "0.0", "norm": "0.0", "amax": 'float("-inf")'}
-
-
 def _expression(value: Value) -> str:
     if value.op == "size":
-        return f"({_count(value)}).to(REAL)"
+        return f"({count(value, '//')}).to(REAL)"
     names = [_name(a) for a in value.args]
     if value.op in ("and", "or", "where"):
         names = [
@@ -390,14 +382,20 @@ def _expression(value: Value) -> str:
     return _EXPRESSIONS[value.op].format(*names)
 
 
-def _count(value: Value) -> str:
-    """How many numbers a reduction takes together."""
-    if value.level is Level.ROW:
-        return "width"
-    every = domain_of(value)
-    if finest(value.args) is Level.ROW:
-        return "size // width"
-    return "size" if every == 1 else f"(size + {every - 1}) // {every}"
+def _finished(value: Value, gathered: str) -> str:
+    """The value of a reduction, from what has been accumulated."""
+    if value.op == "norm":
+        gathered = f"tl.sqrt({gathered})"
+    elif value.op == "mean":
+        gathered = f"{gathered} / ({count(value, '//')}).to(tl.float64)"
+    return f"{_name(value)} = ({gathered}).to(REAL)"
+
+
+def _shape(reduction: Value, sweep: Sweep) -> str:
+    """The shape of what a sweep accumulates of a reduction over the tensor."""
+    if not sweep.rows:
+        return f"[{TILE}]"
+    return "[ROWS, COLS]" if finest(reduction.args) is Level.ELEMENT else "[ROWS, 1]"
 
 
 def _accumulator(reduction: Value, shape: str) -> str:
@@ -421,7 +419,7 @@ def _gathered(reduction: Value, x: str) -> Iterator[str]:
 
 
 def _joined(reduction: Value, axis: int | None) -> str:
-    """One number from an accumulator, or one for each of its rows."""
+    """One number from an accumulator, or one per row."""
     function = "largest" if reduction.op == "amax" else "tl.sum"
     return f"{function}(a{reduction.index}, axis={axis}, keep_dims={axis is not None})"
 

@@ -214,9 +214,9 @@ def test_a_graph_lists_calls_of_functions_of_stacks() -> None:
     graph = Graph({"p": p - trace.input("lr", Level.HOST) * u}, {}, trace, {"p": Extent(Level.ELEMENT)}, {"Q": Q})
     assert str(graph).splitlines() == [
         "CALL     call0.0, call0.1 = whiten(g, Q)",
-        "ELEMENT  v0 = mul(lr, call0.0)",
-        "ELEMENT  v1 = sub(p, v0)",
-        "WRITE    p <- v1",
+        "ELEMENT  v6 = mul(lr, call0.0)",
+        "ELEMENT  v7 = sub(p, v6)",
+        "WRITE    p <- v7",
         "WRITE    Q <- call0.1",
     ]
 

@@ -73,7 +73,7 @@ class Part(ParameterSet):
             for p in self.p:
                 p.grad = torch.zeros_like(p) if p.grad is None else p.grad
             found = Column(p.grad for p in self.p if p.grad is not None)
-            self._look = found.look
+            self._look = found.layout
         return found
 
     def gradients_as_before(self) -> Column | None:
@@ -82,7 +82,7 @@ class Part(ParameterSet):
             found = Column(map(_gradient, self.p))
         except (TypeError, RuntimeError):  # one is missing, or sparse
             return None
-        return found if found.look == self._look else None
+        return found if found.layout == self._look else None
 
     def renew(self, terms: Sequence[Options]) -> bool:
         """Take over the groups' options of the moment; False if they are not the same for all any more."""
@@ -134,7 +134,7 @@ class Crowd:
                 return False
         for part in self.parts:
             gradients = part.gradients_as_before()
-            if gradients is None or not part.p.stands():
+            if gradients is None or not part.p.is_unmoved():
                 return False
             part.begin()
             part.columns["g"] = gradients

@@ -280,7 +280,7 @@ class SharpnessAware(Wrapper):
             shares = shares + self._joined({id(p) for p in self._crowd.absent if p.grad is not None})
         for share in shares:
             share.columns.pop("g", None)  # of an attempt that failed
-            if not share.p.stands():
+            if not share.p.is_unmoved():
                 share.columns["p"] = Column(share.p)
             self._fill(share, formula.buffers)
         self.calculate(formula, shares)

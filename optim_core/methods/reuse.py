@@ -55,9 +55,10 @@ class Column(list[Tensor]):
     @classmethod
     def of_gradients(cls, params: Iterable[Tensor]) -> Column:
         """The gradients of parameters; empty if one of them is missing or not dense."""
-        gradients = list(map(_gradient, params))
-        dense = all(g is not None and g.layout is torch.strided for g in gradients)
-        return cls(gradients if dense else ())
+        try:
+            return cls(map(_gradient, params))
+        except (AttributeError, RuntimeError):  # it has no type, or no strides
+            return cls()
 
     def is_unmoved(self) -> bool:
         """Whether all tensors lie where and as they did (types do not change in place)."""

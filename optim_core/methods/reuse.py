@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -157,12 +157,28 @@ class Roster:
         return None
 
 
+class Inputs(NamedTuple):
+    """What a step works on beside the parameters.
+
+    Attributes:
+        gradients: the gradients; empty if one is missing or not dense.
+        kept: the buffers that stay from step to step, by name; empty if one is missing.
+    """
+
+    gradients: Column
+    kept: Mapping[str, Sequence[Tensor]]
+
+
+#: The options of a rule for a parameter group and a step count, by name.
+OptionsOf: TypeAlias = Callable[[Mapping[str, Any], int], Mapping[str, Any]]
+
+
 @dataclass(eq=False)
 class AssembledPart:
     """Parameters of one group that step by one graph.
 
     Attributes:
-        buckets: the assembled buckets.
+        assembled: their buckets.
         group: their parameter group.
         params: the parameters.
         states: the state of each parameter, the optimizer's own dicts.
@@ -171,25 +187,21 @@ class AssembledPart:
         states_asked_for: the states that the options of a group ask for.
     """
 
-    buckets: AssembledSet
+    assembled: AssembledSet
     group: dict[str, Any]
     params: Column
     states: Sequence[dict[str, Any]]
     holders: Mapping[str, tuple[Sequence[Mapping[str, Any]], Place]]
     states_asked_for: Callable[[Mapping[str, Any]], object]
-    _asked_for: object = field(init=False)
-    _addresses: dict[str, list[int]] = field(init=False)
-    _occupied: set[int] = field(init=False)
 
     def __post_init__(self) -> None:
         self._asked_for = self.states_asked_for(self.group)
         self._addresses = _addresses(self._kept())
         self._occupied = set(self.params.addresses).union(*self._addresses.values())
 
-    @property
-    def steps(self) -> int:
-        """How many steps the first parameter has done."""
-        return self.states[0].get("step", 0)  # type: ignore[no-any-return]
+    def numbers(self, options: OptionsOf) -> dict[str, float] | None:
+        """The host numbers of the next step; None if the rule would take another branch."""
+        return self.assembled.numbers(options(self.group, self.states[0].get("step", 0) + 1))
 
     def inputs(self) -> Inputs:
         """The gradients at hand, and the buffers that stay."""
@@ -211,29 +223,64 @@ class AssembledPart:
             return "a parameter or a state has moved, or is missing"
         if not self._occupied.isdisjoint(inputs.gradients.addresses):
             return "a gradient shares memory with a parameter or a state"
-        return self.buckets.reason_to_reassemble({"g": inputs.gradients})
+        return self.assembled.reason_to_reassemble({"g": inputs.gradients})
 
     def renew(self, numbers: dict[str, float], inputs: Inputs) -> None:
         """Give the buckets the numbers and inputs of the next step."""
-        self.buckets.renew(numbers, {"p": self.params, "g": inputs.gradients}, inputs.kept)
+        self.assembled.renew(numbers, {"p": self.params, "g": inputs.gradients}, inputs.kept)
 
     def finish(self) -> None:
         """Count a step, and let go of the gradients."""
-        self.buckets.release()
+        self.assembled.release()
         for states in self.states:
             states["step"] += 1
 
 
-class Inputs(NamedTuple):
-    """What a step works on beside the parameters.
+class AssembledStep:
+    """A whole step of an optimizer, as it was assembled.
 
-    Attributes:
-        gradients: the gradients; empty if one is missing or not dense.
-        kept: the buffers that stay from step to step, by name; empty if one is missing.
+    Args:
+        roster: which parameters take part.
+        parts: the parts that they form.
     """
 
-    gradients: Column
-    kept: Mapping[str, Sequence[Tensor]]
+    def __init__(self, roster: Roster, parts: Sequence[AssembledPart]) -> None:
+        self._roster = roster
+        self._parts = parts
+
+    @staticmethod
+    def is_possible(params: Iterable[Tensor]) -> bool:
+        """Whether what is compared here says all there is to say about such parameters."""
+        return all(type(p) in (Tensor, torch.nn.Parameter) and not p.is_complex() for p in params)
+
+    def numbers(self, options: OptionsOf) -> list[dict[str, float]] | None:
+        """The host numbers of each part in the next step; None if the rule would take another branch."""
+        numbers = [n for part in self._parts if (n := part.numbers(options)) is not None]
+        return numbers if len(numbers) == len(self._parts) else None
+
+    def inputs(self) -> list[Inputs]:
+        """What each part works on in the next step."""
+        return [part.inputs() for part in self._parts]
+
+    def reason_to_reassemble(
+        self, groups: Sequence[Mapping[str, Any]], state: Mapping[Tensor, Any], inputs: Sequence[Inputs]
+    ) -> str | None:
+        """What keeps this from another step with these inputs, or None; groups and state are the optimizer's."""
+        reason = self._roster.reason_to_reassemble(groups)
+        for part, own in zip(self._parts, inputs, strict=True):
+            reason = reason or part.reason_to_reassemble(state, own)
+        return reason
+
+    def renew(self, numbers: Sequence[dict[str, float]], inputs: Sequence[Inputs]) -> list[Bucket]:
+        """The buckets, given the numbers and inputs of the next step."""
+        for part, own_numbers, own_inputs in zip(self._parts, numbers, inputs, strict=True):
+            part.renew(own_numbers, own_inputs)
+        return [bucket for part in self._parts for bucket in part.assembled.buckets]
+
+    def finish(self) -> None:
+        """Count the step, and let go of the gradients."""
+        for part in self._parts:
+            part.finish()
 
 
 def _fetched(holders: Sequence[Mapping[str, Any]], place: Place) -> list[Tensor]:
@@ -246,67 +293,6 @@ def _fetched(holders: Sequence[Mapping[str, Any]], place: Place) -> list[Tensor]
 
 def _addresses(buffers: Mapping[str, Sequence[Tensor]]) -> dict[str, list[int]]:
     return {name: list(map(Tensor.data_ptr, tensors)) for name, tensors in buffers.items()}
-
-
-#: The options of a rule for a parameter group and a step count, by name.
-OptionsOf = Callable[[Mapping[str, Any], int], Mapping[str, Any]]
-
-
-class AssembledStep:
-    """A whole step of an optimizer, as it was assembled.
-
-    Args:
-        parts: every parameter that takes part, with its assembled buckets.
-        roster: which parameters these are.
-    """
-
-    def __init__(self, parts: Sequence[AssembledPart], roster: Roster) -> None:
-        self._parts = parts
-        self._roster = roster
-
-    @staticmethod
-    def is_possible(params: Iterable[Tensor]) -> bool:
-        """Whether what is compared here says all there is to say about such parameters."""
-        return all(type(p) in (Tensor, torch.nn.Parameter) and not p.is_complex() for p in params)
-
-    def numbers(self, options: OptionsOf) -> list[dict[str, float]] | None:
-        """The host numbers of the next step, part by part; None if the rule would take another branch."""
-        found = []
-        for part in self._parts:
-            numbers = part.buckets.numbers(options(part.group, part.steps + 1))
-            if numbers is None:
-                return None
-            found.append(numbers)
-        return found
-
-    def inputs(self) -> list[Inputs]:
-        """What the next step works on, part by part."""
-        return [part.inputs() for part in self._parts]
-
-    def reason_to_reassemble(
-        self, groups: Sequence[Mapping[str, Any]], state: Mapping[Tensor, Any], inputs: Sequence[Inputs]
-    ) -> str | None:
-        """What keeps this from another step, or None.
-
-        Args:
-            groups, state: the optimizer's.
-            inputs: as :meth:`inputs` returns them.
-        """
-        reason = self._roster.reason_to_reassemble(groups)
-        for part, mine in zip(self._parts, inputs, strict=True):
-            reason = reason or part.reason_to_reassemble(state, mine)
-        return reason
-
-    def renew(self, numbers: Sequence[dict[str, float]], inputs: Sequence[Inputs]) -> list[Bucket]:
-        """The buckets, given the numbers and inputs of the next step."""
-        for part, own_numbers, own_inputs in zip(self._parts, numbers, inputs, strict=True):
-            part.renew(own_numbers, own_inputs)
-        return [bucket for part in self._parts for bucket in part.buckets.buckets]
-
-    def finish(self) -> None:
-        """Count the step, and let go of the gradients."""
-        for part in self._parts:
-            part.finish()
 
 
 def same_objects(a: Sequence[Any], b: Sequence[Any]) -> bool:

@@ -132,7 +132,7 @@ class Update:
         for step in steps:
             step.states["step"] += 1
         if parts:
-            self._assembled.append(AssembledStep(parts, Roster(groups, [p for p, _ in pairs])))
+            self._assembled.append(AssembledStep(Roster(groups, [p for p, _ in pairs]), parts))
             del self._assembled[:-_LIMIT]
 
     def _whole(self, optimizer: Stepping) -> dict[str, Tensor]:
@@ -211,14 +211,14 @@ class Update:
         kept = {name: traced.places[name] for name in traced.graph.buffers if name in traced.places}
         columns = {"p": params, "g": Column.of_gradients(params)}
         part = AssembledPart(
-            buckets=AssembledSet(members[0].options, columns, buckets),
+            assembled=AssembledSet(members[0].options, columns, buckets),
             group=members[0].group,
             params=params,
             states=[step.states for step in members],
             holders={name: ([place.holder(step) for step in members], place) for name, place in kept.items()},
             states_asked_for=functools.partial(present_states, self.method),
         )
-        part.buckets.release()
+        part.assembled.release()
         return part
 
     # functions of stacks ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from optim_core.engines.bucket import Bucket
 from optim_core.engines.run import run
 from optim_core.engines.tensors import compute_dtype, real
 from optim_core.errors import UnsupportedParameter, WrapperConflict
+from optim_core.methods.graph_cache import GraphCache
 from optim_core.optimizers.explanation import Explanation
 from optim_core.optimizers.gradients import check_dense
 from optim_core.optimizers.optimizer import RuleOptimizer
@@ -59,7 +61,7 @@ class TransformWrapper(Wrapper):
         self._spared: set[Tensor] = set()
         super().on_wrap()
         mine = self.transform()
-        self._graphs: dict[Hashable, list[_Surroundings]] = {}
+        self._graphs = GraphCache(_Surroundings.fits)
         self._transforms: tuple[Transform, ...] = ()
         self._spared_by: dict[Transform, Collection[Tensor]] = {}
         inner, nearest = self.innermost, self._nearest
@@ -167,16 +169,16 @@ class TransformWrapper(Wrapper):
     def _surroundings(
         self, key: tuple[Settings, Hashable], host: Mapping[str, float], options: Mapping[str, Any], shape: torch.Size
     ) -> _Surroundings:
-        known = self._graphs.setdefault(key, [])
-        for around in known:
-            if around.fits(host, shape):
-                return around
-        known.append(_surroundings(key[0], host, options, shape, self._reading))
-        return known[-1]
+        trace = functools.partial(_surroundings, key[0], host, options, shape, self._reading)
+        return self._graphs.get(key, host, shape, trace)
 
     def __getstate__(self) -> dict[str, Any]:
         kept = ("_transforms", "_spared_by", "_spared")
-        return super().__getstate__() | {name: getattr(self, name) for name in kept} | {"_graphs": {}}
+        return (
+            super().__getstate__()
+            | {name: getattr(self, name) for name in kept}
+            | {"_graphs": GraphCache(_Surroundings.fits)}
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,7 +36,7 @@ def expected(shares: list[ParameterSet]) -> list[Tensor]:
 @pytest.mark.parametrize("sizes", [(3, 0, 5), (9000, 70000)])
 def test_shares_are_summed_together(settings: dict[str, object], sizes: tuple[int, ...]) -> None:
     formula = Formula(shift)
-    for rho in (0.5, 0.25):  # the second time by what the first has left assembled
+    for rho in (0.5, 0.25):  # the second time with what the first has left assembled
         shares = [share(*sizes, rho=rho), share(4, twice=True), share(6, dtype=torch.float32)]
         before = [p.clone() for s in shares for p in s.columns["p"]]
         wanted = expected(shares)
@@ -48,11 +48,11 @@ def test_shares_are_summed_together(settings: dict[str, object], sizes: tuple[in
         )
 
 
-def test_what_is_assembled_serves_again_until_something_differs() -> None:
+def test_what_was_assembled_serves_again_until_something_differs() -> None:
     formula = Formula(shift)
     first = share(3, 4)
     formula([first])
-    standing = formula._standing
+    assembled = formula._assembled
     gradients = [g.clone() for g in first.columns["g"]]
     for changed, same in (
         (ParameterSet({"rho": 0.1, "twice": False}, {**first.columns, "g": gradients}), True),
@@ -62,9 +62,9 @@ def test_what_is_assembled_serves_again_until_something_differs() -> None:
     ):
         wanted = expected([changed])
         formula([changed])
-        assert (formula._standing is standing) == same
+        assert (formula._assembled is assembled) == same
         torch.testing.assert_close(list(changed.columns["p"]), wanted)
-        standing = formula._standing
+        assembled = formula._assembled
 
 
 def test_complex_parameters_are_pairs_of_real_ones() -> None:

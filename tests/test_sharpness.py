@@ -305,7 +305,7 @@ def test_what_stands_from_step_to_step_changes_nothing(name: str, engine: str) -
                 event(optimizer, params, draw)
             for _ in range(2):
                 if afresh:
-                    optimizer._settle()
+                    optimizer._reset()
                 optimizer.minimize(lambda: sum((p * p).sin().sum() for p in params if p.requires_grad))  # noqa: B023
         ends.append([p.detach().clone() for p in params])
     torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=0)
@@ -499,7 +499,7 @@ def test_gsam_s_radius() -> None:
     optimizer = wrapped("gsam", sgd(params), **schedule)
     for lr, rho in ((0.15, 0.2), (0.25, 0.4), (0.0, 0.0)):
         optimizer.param_groups[0]["lr"] = lr
-        assert optimizer.terms(optimizer.param_groups[0])["rho"] == pytest.approx(rho)
+        assert optimizer.options_of(optimizer.param_groups[0])["rho"] == pytest.approx(rho)
 
 
 def test_asam_goes_by_names() -> None:

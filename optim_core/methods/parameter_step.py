@@ -1,8 +1,8 @@
-"""One parameter's part in a step: its tensors by the names that a graph has for them."""
+"""One parameter's part in a step: its tensors, by the places that a graph has for them."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, MutableMapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,30 +14,30 @@ from optim_core.rules.transform import Transform
 
 
 @dataclass(frozen=True)
-class Entry:
+class ParameterStep:
     """A parameter's part in a step.
 
     Attributes:
         p, g: parameter and gradient; real views of them if they are complex.
-        options: the options of its group and the given numbers, by name.
-        share: what entries with equal options have in common.
+        options: the options of its group and the numbers given by the core, by name.
+        options_key: equal for parameters with equal options.
         states: the parameter's states by name, on the levels below WHOLE.
         extras: its extra inputs by name.
         group: its parameter group.
         param: the parameter itself.
-        kept: what transforms keep for it, by the transform's position.
+        memories: the tensors that transforms keep for it, by the transform's position.
         transforms: what is composed with the rule for it, by position.
     """
 
     p: Tensor
     g: Tensor
     options: Mapping[str, Any]
-    share: Hashable
-    states: MutableMapping[str, Any]
+    options_key: Hashable
+    states: dict[str, Any]
     extras: Mapping[str, Tensor]
     group: dict[str, Any]
     param: Tensor
-    kept: Mapping[int, MutableMapping[str, Tensor]]
+    memories: Mapping[int, dict[str, Tensor]]
     transforms: tuple[Transform, ...]
 
     @property
@@ -46,19 +46,15 @@ class Entry:
         lists = (x if isinstance(x, list) else [x] for x in self.states.values())
         return self.p.nbytes + sum(x.nbytes for several in lists for x in several if isinstance(x, Tensor))
 
-    def buffer(self, place: Place) -> Tensor:
-        """The tensor at a place."""
-        if place.transform is not None:
-            return real(self.home(place)[place.name])
-        if place.name == "p":
-            return self.p
-        if place.name == "g":
-            return self.g
-        if place.name in self.extras:
-            return self.extras[place.name]
-        x = self.states[place.name]
-        return x if place.position is None else x[place.position]  # type: ignore[no-any-return]
+    def holder(self, place: Place) -> dict[str, Any]:
+        """The dict that holds the tensor at a place, if it outlives the step."""
+        return self.states if place.transform is None else self.memories[place.transform]
 
-    def home(self, place: Place) -> MutableMapping[str, Any]:
-        """The dict that holds what is at a place, if it outlives the step."""
-        return self.states if place.transform is None else self.kept[place.transform]
+    def tensor(self, place: Place) -> Tensor:
+        """The tensor at a place, as real numbers."""
+        if place.transform is None and place.name in ("p", "g"):
+            return self.p if place.name == "p" else self.g
+        if place.transform is None and place.name in self.extras:
+            return self.extras[place.name]
+        entry = self.holder(place)[place.name]
+        return real(entry if place.position is None else entry[place.position])

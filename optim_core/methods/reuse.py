@@ -1,166 +1,304 @@
-"""What stays the same from one step to the next, so that a step need not be assembled anew.
+"""What one step leaves assembled for the next: for methods, formulas and wrappers.
 
-Most steps differ from the one before in their gradients and in a few numbers only. Everything else that an update
-rests on is compared here, list against list; where anything differs, the step is assembled as the first was.
+Most steps differ from the one before in their gradients and in a few numbers only. Everything else that the work rests
+on is compared here, list against list; where anything differs, the work is assembled anew.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from optim_core.engines.bucket import Bucket
+from optim_core.rules.graph import Place
 from optim_core.rules.options import split
 
-#: From here on, what a crew compares are addresses.
-_ADDRESSES = 4
-_kind = operator.attrgetter("__class__", "dtype", "device", "layout")
+_gradient = operator.attrgetter("grad")
+_kind = operator.attrgetter("__class__", "dtype", "device")
 
 
-@dataclass(eq=False)
-class Crew:
-    """Parameters of one group that step together, in one bucket.
+class Layout(NamedTuple):
+    """What must stay for an engine to work on other tensors as on these; one entry per tensor in each list."""
+
+    kinds: list[Any]
+    sizes: list[int]
+    strides: list[tuple[int, ...]]
+    negated: list[bool]
+
+
+class Column(list[Tensor]):
+    """One dense tensor per parameter, with how and where they lie in memory, looked up once.
+
+    A formula that gets a column again trusts it: whoever keeps one over several calls asks :meth:`is_unmoved` before
+    each.
 
     Attributes:
-        bucket: what an engine is given; its numbers and gradients are renewed.
-        group: their parameter group.
-        params: the parameters.
-        states: the state of each of them, the optimizer's own dicts.
-        fixed: the options that the trace depends on.
-        places: where each buffer is found: the dict for each parameter, the key, and the position in a list.
+        layout: how each tensor lies in memory.
+        addresses: where each tensor lies.
     """
 
-    bucket: Bucket
-    group: dict[str, Any]
-    params: Sequence[Tensor]
-    states: Sequence[dict[str, Any]]
-    fixed: tuple[tuple[str, Any], ...]
-    places: Mapping[str, tuple[Sequence[Mapping[str, Any]], str, int | None]]
-    _seen: list[list[Any]] = field(init=False)
-    _kinds: list[Any] = field(init=False)
-    _places: set[int] = field(init=False)
+    def __init__(self, tensors: Iterable[Tensor] = ()) -> None:
+        super().__init__(tensors)
+        self.layout = Layout(
+            list(map(_kind, self)),
+            list(map(Tensor.numel, self)),
+            list(map(Tensor.stride, self)),
+            list(map(Tensor.is_neg, self)),
+        )
+        self.addresses = list(map(Tensor.data_ptr, self))
 
-    def __post_init__(self) -> None:
-        gradients = [p.grad for p in self.params]
-        self._kinds = list(map(_kind, gradients))
-        self._seen = self._look(gradients, self._buffers())
-        self._places = {address for addresses in self._seen[_ADDRESSES:] for address in addresses}
+    @classmethod
+    def of_gradients(cls, params: Iterable[Tensor]) -> Column:
+        """The gradients of parameters; empty if one of them is missing or not dense."""
+        try:
+            return cls(map(_gradient, params))
+        except (AttributeError, RuntimeError):  # it has no type, or no strides
+            return cls()
 
-    def step(self) -> int | None:
-        """How many steps the parameters have done, if all of them have done the same number."""
-        steps = [state["step"] for state in self.states]
-        return steps[0] if steps.count(steps[0]) == len(steps) else None
-
-    def branches(self, options: Mapping[str, Any]) -> bool:
-        """Whether the rule would take the same branches with these options of the group and given numbers."""
-        host, fixed = split(options)
-        self.bucket.host = host
-        return fixed == self.fixed and self.bucket.graph.trace.holds(host)
-
-    def renew(self) -> bool:
-        """Bring the bucket's tensors up to date; False if more has changed than the gradients."""
-        gradients: list[Any] = [p.grad for p in self.params]
-        if list(map(_kind, gradients)) != self._kinds:
-            return False
-        buffers = self._buffers()
-        if self._look(gradients, buffers) != self._seen or any(map(Tensor.is_neg, gradients)):
-            return False
-        addresses = list(map(Tensor.data_ptr, gradients))
-        if not self._places.isdisjoint(addresses):
-            return False
-        self.bucket.buffers = {"p": self.params, "g": gradients, **buffers}
-        self.bucket.addresses["g"] = addresses
-        return True
-
-    def release(self) -> None:
-        """Let go of the gradients, whose memory the next backward may want."""
-        self.bucket.buffers = {}
-
-    def _buffers(self) -> dict[str, list[Tensor]]:
-        return {
-            name: [held[key] if at is None else held[key][at] for held in homes]
-            for name, (homes, key, at) in self.places.items()
-        }
-
-    def _look(self, gradients: Sequence[Any], buffers: Mapping[str, Sequence[Tensor]]) -> list[list[Any]]:
-        """How tensors lie in memory. Parameters and states keep their places, gradients need not."""
-        return [
-            list(map(Tensor.stride, gradients)),
-            list(map(Tensor.numel, gradients)),
-            list(map(Tensor.stride, self.params)),
-            list(map(Tensor.numel, self.params)),
-            list(map(Tensor.data_ptr, self.params)),
-            *(list(map(Tensor.data_ptr, tensors)) for tensors in buffers.values()),
-        ]
+    def is_unmoved(self) -> bool:
+        """Whether all tensors lie where and as they did (types do not change in place)."""
+        return (
+            list(map(Tensor.data_ptr, self)) == self.addresses
+            and list(map(Tensor.stride, self)) == self.layout.strides
+            and list(map(Tensor.numel, self)) == self.layout.sizes
+        )
 
 
-class Standing:
-    """The crews of a whole optimizer.
+class AssembledSet:
+    """Buckets of parameters to which the same options apply, and what the buckets rest on.
 
     Args:
-        crews: every parameter that has a gradient, in its crew.
-        groups: the optimizer's groups.
-        present: which states each group's options ask for.
+        options: the options that the trace has seen, by name.
+        columns: the buffers whose tensors may be others at the next call, ``p`` among them.
+        buckets: each bucket with the positions of its parameters in the columns.
     """
 
     def __init__(
-        self, crews: Sequence[Crew], groups: Sequence[Mapping[str, Any]], present: Sequence[tuple[bool, ...]]
-    ) -> None:
-        self.crews = crews
-        self._params = [p for group in groups for p in group["params"]]
-        working = {id(p) for crew in crews for p in crew.params}
-        self._idle = [p for p in self._params if id(p) not in working]
-        self._present = present
-        #: whether something has changed for good, rather than the branch that the rule takes for a while
-        self.is_over = False
-
-    @staticmethod
-    def possible(params: Sequence[Tensor]) -> bool:
-        """Whether what crews compare says all there is to say about such parameters."""
-        return all(type(p) in (Tensor, torch.nn.Parameter) and not p.is_complex() for p in params)
-
-    def buckets(
         self,
-        groups: Sequence[Mapping[str, Any]],
-        present: Sequence[tuple[bool, ...]],
-        state: Mapping[Tensor, dict[str, Any]],
-        options: Callable[[Mapping[str, Any], int], Mapping[str, Any]],
-    ) -> list[Bucket] | None:
-        """The buckets of the next step, or None if it must be assembled anew.
+        options: Mapping[str, Any],
+        columns: Mapping[str, Column],
+        buckets: Sequence[tuple[Bucket, Sequence[int]]],
+    ) -> None:
+        self.buckets = [bucket for bucket, _ in buckets]
+        self._params = columns["p"]
+        # layouts stand for their columns, so that no tensor is kept alive
+        self._layouts = {name: column.layout for name, column in columns.items()}
+        self._positions = [None if len(at) == len(self._params) else at for _, at in buckets]
+        self._decisive = split(options)[1]
+
+    def numbers(self, options: Mapping[str, Any]) -> dict[str, float] | None:
+        """The host numbers among the options; None if the options decide a branch otherwise than before."""
+        host, decisive = split(options)
+        same = decisive == self._decisive and all(bucket.graph.trace.holds(host) for bucket in self.buckets)
+        return host if same else None
+
+    def reason_to_reassemble(self, columns: Mapping[str, Column]) -> str | None:
+        """What keeps the buckets from working on these columns, or None."""
+        for name, column in columns.items():
+            if column.layout is self._layouts[name]:  # the column of the last call
+                continue
+            if column.layout != self._layouts[name]:
+                return f"{name!r} has another layout"
+            if name == "p" and not (same_objects(column, self._params) and column.addresses == self._params.addresses):
+                return "the parameters are others, or have moved"
+        return None
+
+    def renew(
+        self, numbers: dict[str, float], columns: Mapping[str, Column], unmoved: Mapping[str, Sequence[Tensor]]
+    ) -> None:
+        """Give the buckets the numbers and tensors of the next step.
 
         Args:
-            groups, present: as the constructor's, as they are now.
-            state: the optimizer's state.
-            options: what a group and a step count make up.
+            numbers: as :meth:`numbers` returns them.
+            columns: columns for which there is no :meth:`reason_to_reassemble`.
+            unmoved: other buffers, known to lie where they did.
         """
-        self.is_over = not self._same_parameters(groups, present)
-        try:
-            steps = [crew.step() for crew in self.crews]
-            self.is_over |= not all(steps)
-            if self.is_over or not all(
-                crew.branches(options(crew.group, step + 1))
-                for crew, step in zip(self.crews, steps, strict=True)
-                if step is not None
-            ):
-                return None
-            self.is_over = not all(
-                all(map(operator.is_, map(state.__getitem__, crew.params), crew.states)) and crew.renew()
-                for crew in self.crews
-            )
-        except (AttributeError, KeyError, IndexError, TypeError):  # a gradient or a state is gone
-            self.is_over = True
-        return None if self.is_over else [crew.bucket for crew in self.crews]
+        others = [name for name, column in columns.items() if column.layout is not self._layouts[name]]
+        buffers = {**columns, **unmoved}
+        for bucket, at in zip(self.buckets, self._positions, strict=True):
+            bucket.host = numbers
+            bucket.buffers = buffers if at is None else {n: [x[i] for i in at] for n, x in buffers.items()}
+            for name in others:
+                found = columns[name].addresses
+                bucket.addresses[name] = found if at is None else [found[i] for i in at]
+        self._layouts |= {name: columns[name].layout for name in others}
 
-    def _same_parameters(self, groups: Sequence[Mapping[str, Any]], present: Sequence[tuple[bool, ...]]) -> bool:
-        params = [p for group in groups for p in group["params"]]
-        return (
-            len(params) == len(self._params)
-            and all(map(operator.is_, params, self._params))
-            and present == self._present
-            and all(p.grad is None for p in self._idle)
-        )
+    def release(self) -> None:
+        """Let go of the tensors: the next backward may want the memory of the gradients."""
+        for bucket in self.buckets:
+            bucket.buffers = {}
+
+
+class Roster:
+    """Which of an optimizer's parameters take part in a step.
+
+    Args:
+        groups: the optimizer's groups.
+        active: the parameters that take part.
+    """
+
+    def __init__(self, groups: Sequence[Mapping[str, Any]], active: Iterable[Tensor]) -> None:
+        self._groups = list(groups)
+        self._params = _parameters(groups)
+        taking_part = set(map(id, active))
+        self.idle = [p for p in self._params if id(p) not in taking_part]
+
+    def reason_to_reassemble(self, groups: Sequence[Mapping[str, Any]]) -> str | None:
+        """What has changed about the parameters that take part, or None."""
+        if not (same_objects(groups, self._groups) and same_objects(_parameters(groups), self._params)):
+            return "the optimizer has other groups or parameters"
+        if any(p.grad is not None for p in self.idle):
+            return "a parameter has a gradient that had none"
+        return None
+
+
+class Inputs(NamedTuple):
+    """What a step works on beside the parameters.
+
+    Attributes:
+        gradients: the gradients; empty if one is missing or not dense.
+        kept: the buffers that stay from step to step, by name; empty if one is missing.
+    """
+
+    gradients: Column
+    kept: Mapping[str, Sequence[Tensor]]
+
+
+#: The options of a rule for a parameter group and a step count, by name.
+OptionsOf: TypeAlias = Callable[[Mapping[str, Any], int], Mapping[str, Any]]
+
+
+@dataclass(eq=False)
+class AssembledPart:
+    """Parameters of one group that step by one graph.
+
+    Attributes:
+        assembled: their buckets.
+        group: their parameter group.
+        params: the parameters.
+        states: the state of each parameter, the optimizer's own dicts.
+        holders: by name of a buffer that stays from step to step, the dicts that hold it for each parameter, and the
+            place in them.
+        states_asked_for: the states that the options of a group ask for.
+    """
+
+    assembled: AssembledSet
+    group: dict[str, Any]
+    params: Column
+    states: Sequence[dict[str, Any]]
+    holders: Mapping[str, tuple[Sequence[Mapping[str, Any]], Place]]
+    states_asked_for: Callable[[Mapping[str, Any]], object]
+
+    def __post_init__(self) -> None:
+        self._asked_for = self.states_asked_for(self.group)
+        self._addresses = _addresses(self._kept())
+        self._occupied = set(self.params.addresses).union(*self._addresses.values())
+
+    def numbers(self, options: OptionsOf) -> dict[str, float] | None:
+        """The host numbers of the next step; None if the rule would take another branch."""
+        return self.assembled.numbers(options(self.group, self.states[0].get("step", 0) + 1))
+
+    def inputs(self) -> Inputs:
+        """The gradients at hand, and the buffers that stay."""
+        return Inputs(Column.of_gradients(self.params), self._kept())
+
+    def _kept(self) -> dict[str, list[Tensor]]:
+        return {name: _fetched(*where) for name, where in self.holders.items()}
+
+    def reason_to_reassemble(self, state: Mapping[Tensor, Any], inputs: Inputs) -> str | None:
+        """What keeps the buckets from another step with these inputs, or None; ``state`` is the optimizer's."""
+        steps = [states.get("step") for states in self.states]
+        if self.states_asked_for(self.group) != self._asked_for:
+            return "the options ask for other states"
+        if not same_objects(list(map(state.get, self.params)), self.states):
+            return "a parameter has another state"
+        if not steps[0] or steps.count(steps[0]) < len(steps):
+            return "some parameters have done more steps than others"
+        if not self.params.is_unmoved() or _addresses(inputs.kept) != self._addresses:
+            return "a parameter or a state has moved, or is missing"
+        if not self._occupied.isdisjoint(inputs.gradients.addresses):
+            return "a gradient shares memory with a parameter or a state"
+        return self.assembled.reason_to_reassemble({"g": inputs.gradients})
+
+    def renew(self, numbers: dict[str, float], inputs: Inputs) -> None:
+        """Give the buckets the numbers and inputs of the next step."""
+        self.assembled.renew(numbers, {"p": self.params, "g": inputs.gradients}, inputs.kept)
+
+    def finish(self) -> None:
+        """Count a step, and let go of the gradients."""
+        self.assembled.release()
+        for states in self.states:
+            states["step"] += 1
+
+
+class AssembledStep:
+    """A whole step of an optimizer, as it was assembled.
+
+    Args:
+        roster: which parameters take part.
+        parts: the parts that they form.
+    """
+
+    def __init__(self, roster: Roster, parts: Sequence[AssembledPart]) -> None:
+        self._roster = roster
+        self._parts = parts
+
+    @staticmethod
+    def is_possible(params: Iterable[Tensor]) -> bool:
+        """Whether what is compared here says all there is to say about such parameters."""
+        return all(type(p) in (Tensor, torch.nn.Parameter) and not p.is_complex() for p in params)
+
+    def numbers(self, options: OptionsOf) -> list[dict[str, float]] | None:
+        """The host numbers of each part in the next step; None if the rule would take another branch."""
+        numbers = [n for part in self._parts if (n := part.numbers(options)) is not None]
+        return numbers if len(numbers) == len(self._parts) else None
+
+    def inputs(self) -> list[Inputs]:
+        """What each part works on in the next step."""
+        return [part.inputs() for part in self._parts]
+
+    def reason_to_reassemble(
+        self, groups: Sequence[Mapping[str, Any]], state: Mapping[Tensor, Any], inputs: Sequence[Inputs]
+    ) -> str | None:
+        """What keeps this from another step with these inputs, or None; groups and state are the optimizer's."""
+        reason = self._roster.reason_to_reassemble(groups)
+        for part, own in zip(self._parts, inputs, strict=True):
+            reason = reason or part.reason_to_reassemble(state, own)
+        return reason
+
+    def renew(self, numbers: Sequence[dict[str, float]], inputs: Sequence[Inputs]) -> list[Bucket]:
+        """The buckets, given the numbers and inputs of the next step."""
+        for part, own_numbers, own_inputs in zip(self._parts, numbers, inputs, strict=True):
+            part.renew(own_numbers, own_inputs)
+        return [bucket for part in self._parts for bucket in part.assembled.buckets]
+
+    def finish(self) -> None:
+        """Count the step, and let go of the gradients."""
+        for part in self._parts:
+            part.finish()
+
+
+def _fetched(holders: Sequence[Mapping[str, Any]], place: Place) -> list[Tensor]:
+    key, at = place.name, place.position
+    try:
+        return [holder[key] for holder in holders] if at is None else [holder[key][at] for holder in holders]
+    except (KeyError, IndexError):  # the user may take out of a state what they like
+        return []
+
+
+def _addresses(buffers: Mapping[str, Sequence[Tensor]]) -> dict[str, list[int]]:
+    return {name: list(map(Tensor.data_ptr, tensors)) for name, tensors in buffers.items()}
+
+
+def same_objects(a: Sequence[Any], b: Sequence[Any]) -> bool:
+    """Whether two sequences hold the very same objects in the same order."""
+    return len(a) == len(b) and all(map(operator.is_, a, b))
+
+
+def _parameters(groups: Sequence[Mapping[str, Any]]) -> list[Tensor]:
+    return [p for group in groups for p in group["params"]]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,46 +11,63 @@ from torch import Tensor
 
 from optim_core.engines.tensors import compute_dtype
 from optim_core.errors import RuleError
-from optim_core.methods.parameter_step import Entry
+from optim_core.methods.parameter_step import ParameterStep
 from optim_core.rules.calls import CallSegment
 from optim_core.rules.graph import Graph
 from optim_core.rules.trace import Call, evaluate
 from optim_core.rules.values import Level, Value
 
 
+class SpareMemory:
+    """Memory that one stack has released and the next may use.
+
+    New memory costs a page fault per 4 KiB, which takes longer than to fill it.
+    """
+
+    def __init__(self) -> None:
+        self._spare: dict[Hashable, list[Tensor]] = defaultdict(list)
+
+    def take(self, dtype: torch.dtype, elements: int, device: torch.device) -> Tensor | None:
+        """Memory of a type and size, if there is some."""
+        spare = self._spare[dtype, elements, device]
+        return spare.pop() if spare else None
+
+    def add(self, x: Tensor) -> None:
+        """Offer the memory of a tensor without gaps."""
+        self._spare[x.dtype, x.numel(), x.device].append(x)
+
+
 class Stack:
-    """What a step knows of some parameters of one shape: their states in shapes of their own, and results of calls.
+    """Parameters of one shape in one step: their states in shapes of their own, arguments and results of calls.
 
     Args:
         members: parameters of one shape and layout with their states.
-        room: memory that stacks before this one have left, by type and size; what this one leaves is added.
+        spare: memory for the arguments of calls, which goes back there.
     """
 
-    def __init__(self, members: Sequence[Entry], room: dict[Hashable, list[Tensor]]) -> None:
+    def __init__(self, members: Sequence[ParameterStep], spare: SpareMemory) -> None:
         self.members = members
-        self._room = room
-        self._known: dict[str, Any] = {}
-        self._places: dict[str, Tensor] = {}
+        self._spare = spare
+        #: stacks of states, and results of calls, by name
+        self._stacks: dict[str, Any] = {}
+        self._arguments: dict[str, Tensor] = {}
 
-    def place(self, name: str, value: Value) -> Tensor:
-        """Memory for a value with a number an element, each parameter's part laid out as the parameter is."""
+    # arguments ----------------------------------------------------------------------------------------------
+    def allocate(self, name: str, value: Value) -> Tensor:
+        """Memory for an argument with one number per element, each parameter's part laid out as the parameter is."""
         in_half = value.op == "bfloat16"  # it has that precision: nothing is lost
-        dtype = torch.bfloat16 if in_half else compute_dtype(self.members[0].p)
-        # new memory costs a page fault for every 4 KiB, which takes longer than to fill it
-        left = self._room.get(self._size(dtype))
-        self._places[name] = self._blank(dtype, left.pop() if left else None)
-        return self._places[name]
+        p = self.members[0].p
+        dtype = torch.bfloat16 if in_half else compute_dtype(p)
+        self._arguments[name] = self._empty(dtype, self._spare.take(dtype, len(self.members) * p.numel(), p.device))
+        return self._arguments[name]
 
-    def leave(self) -> None:
-        """Leave the memory of all places to the next stack."""
-        for x in self._places.values():
-            self._room.setdefault(self._size(x.dtype), []).append(x)
-        self._places.clear()
+    def release(self) -> None:
+        """Leave the memory of all arguments to the next stack."""
+        for x in self._arguments.values():
+            self._spare.add(x)
+        self._arguments.clear()
 
-    def _size(self, dtype: torch.dtype) -> Hashable:
-        return dtype, len(self.members) * self.members[0].p.numel(), self.members[0].p.device
-
-    def _blank(self, dtype: torch.dtype, memory: Tensor | None = None) -> Tensor:
+    def _empty(self, dtype: torch.dtype, memory: Tensor | None = None) -> Tensor:
         p = self.members[0].p
         shape, strides = (len(self.members), *p.shape), (p.numel(), *self._strides())
         if memory is not None:
@@ -57,55 +75,61 @@ class Stack:
         return torch.empty_strided(shape, strides, dtype=dtype, device=p.device)
 
     def _strides(self) -> tuple[int, ...]:
-        """How a tensor lies in memory that is laid out as the parameters are."""
+        """The strides of a tensor without gaps that is laid out as the parameters are."""
         return torch.empty_like(self.members[0].p, device="meta").stride()
 
+    # calls --------------------------------------------------------------------------------------------------
     def results(self, graph: Graph) -> dict[str, Tensor]:
         """The results of calls that a graph reads, by name."""
-        return {name: self._known[name] for name in graph.buffers if name in self._known}
+        return {name: self._stacks[name] for name in graph.buffers if name in self._stacks}
 
     def call(self, segment: CallSegment, host: Mapping[str, float]) -> None:
-        """Call a function of stacks; what was made room for has been computed.
+        """Call a function of stacks; its allocated arguments have been computed.
 
         Raises:
-            RuleError: it returns something else than it says.
+            RuleError: it returns something else than it declares.
         """
         call = segment.call
         tensors = [self._tensor(x, segment.places) for x in call.tensors]
         numbers = {name: self._number(x, host) for name, x in call.numbers.items()}
-        result = call.function(*tensors, **numbers)
-        results = result if isinstance(result, tuple) else (result,)
+        returned = call.function(*tensors, **numbers)
+        results = returned if isinstance(returned, tuple) else (returned,)
         self._check(call, results)
-        for symbol, x in zip(call.results, self._apart(results), strict=True):
-            self._known[symbol.name] = self._laid_out(x) if symbol.level is Level.ELEMENT else x
+        for symbol, x in zip(call.results, self._without_aliases(results), strict=True):
+            self._stacks[symbol.name] = self._laid_out(x) if symbol.level is Level.ELEMENT else x
 
     def write(self, name: str, value: Value) -> None:
         """Give a state in a shape of its own its new value."""
         stacks = self._tensor(value, {})
-        states = [e.states[name] for e in self.members]
-        columns = zip(*states, strict=True) if isinstance(states[0], list) else [states]
-        for column, x in zip(columns, stacks if isinstance(states[0], list) else [stacks], strict=True):
-            for target, new in zip(column, x.unbind(0), strict=True):
+        for targets, x in zip(self._columns(name), stacks if self._is_list(name) else [stacks], strict=True):
+            for target, new in zip(targets, x.unbind(0), strict=True):
                 target.copy_(new)
 
-    def _tensor(self, x: Value | None, places: Mapping[Value, str]) -> Any:
+    def _columns(self, name: str) -> Iterable[Sequence[Tensor]]:
+        """The tensors of a state, one per parameter; several times, if the state is a list of tensors."""
+        states = [member.states[name] for member in self.members]
+        return zip(*states, strict=True) if self._is_list(name) else [states]
+
+    def _is_list(self, name: str) -> bool:
+        return isinstance(self.members[0].states[name], list)
+
+    def _tensor(self, x: Value | None, arguments: Mapping[Value, str]) -> Any:
         if x is None:
             return None
-        if x in places:
-            return self._places[places[x]]
-        if x.name not in self._known:
-            states = [e.states[x.name] for e in self.members]
-            several = isinstance(states[0], list)
-            self._known[x.name] = [_stack(c) for c in zip(*states, strict=True)] if several else _stack(states)
-        return self._known[x.name]
+        if x in arguments:
+            return self._arguments[arguments[x]]
+        if x.name not in self._stacks:
+            stacks = [_stacked(column) for column in self._columns(x.name)]
+            self._stacks[x.name] = stacks if self._is_list(x.name) else stacks[0]
+        return self._stacks[x.name]
 
     def _number(self, x: Any, host: Mapping[str, float]) -> Any:
         if isinstance(x, tuple):
             return tuple(self._number(y, host) for y in x)
         if not isinstance(x, Value):
             return x
-        as_given = self.members[0].options.get(x.name) if x.op == "input" else None
-        return as_given if isinstance(as_given, int) else evaluate(x, host)
+        option = self.members[0].options.get(x.name) if x.op == "input" else None
+        return option if isinstance(option, int) else evaluate(x, host)
 
     def _check(self, call: Call, results: Sequence[Any]) -> None:
         name = call.function.__qualname__
@@ -116,25 +140,25 @@ class Stack:
             if symbol.level is Level.ELEMENT and tuple(x.shape) != shape:
                 raise RuleError(f"{name} returns a stack of shape {tuple(x.shape)} instead of {shape}")
 
-    def _apart(self, results: Sequence[Any]) -> Sequence[Any]:
-        """Results in memory of their own: a function may return a state as another's new value."""
-        if len(self.members) > 1:  # what it has been given are copies
+    def _without_aliases(self, results: Sequence[Any]) -> Sequence[Any]:
+        """Results in memory of their own: a function may return one state as the new value of another."""
+        if len(self.members) > 1:  # the function was given copies
             return results
-        taken = {x.untyped_storage().data_ptr() for x in _flat(self.members[0].states.values())}
+        storages = {x.untyped_storage().data_ptr() for x in _flat(self.members[0].states.values())}
 
         def own(x: Any) -> Any:
             if isinstance(x, Tensor):
-                return x.clone() if x.untyped_storage().data_ptr() in taken else x
+                return x.clone() if x.untyped_storage().data_ptr() in storages else x
             return [own(y) for y in x]
 
         return [own(x) for x in results]
 
     def _laid_out(self, x: Tensor) -> Tensor:
         """A result whose parts lie in memory as the parameters do."""
-        return x if x.stride()[1:] == self._strides() else self._blank(x.dtype).copy_(x)
+        return x if x.stride()[1:] == self._strides() else self._empty(x.dtype).copy_(x)
 
 
-def _stack(tensors: Sequence[Tensor]) -> Tensor:
+def _stacked(tensors: Sequence[Tensor]) -> Tensor:
     return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(list(tensors))
 
 

@@ -1,32 +1,52 @@
-"""From parameters with gradients to work for an engine: one step of a method, assembled."""
+"""Update: the steps of a method, each with what an earlier one has left assembled, or assembled anew."""
 
 from __future__ import annotations
 
 import functools
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from optim_core.engines.bucket import Bucket
-from optim_core.engines.choice import Choice, choose, prepare
+from optim_core.engines.choice import Choice, choose
 from optim_core.engines.run import run
 from optim_core.engines.tensors import compute_dtype
 from optim_core.errors import EngineUnavailable
+from optim_core.methods.bucketing import EngineRequest, bucketed, buffer_homes
+from optim_core.methods.graph_cache import GraphCache, graph_fits
 from optim_core.methods.method import Method
-from optim_core.methods.parameter_step import Entry
-from optim_core.methods.reuse import Crew, Standing
-from optim_core.methods.stack import Stack
+from optim_core.methods.parameter_step import ParameterStep
+from optim_core.methods.reuse import AssembledPart, AssembledSet, AssembledStep, Column, Roster
+from optim_core.methods.stack import SpareMemory, Stack
+from optim_core.methods.step import Stepping, given_numbers, parameter_steps, present_states, rule_options
 from optim_core.rules.calls import call_segments
 from optim_core.rules.graph import Extent, Graph
 from optim_core.rules.options import split
 from optim_core.rules.values import Level
 
+logger = logging.getLogger("optim_core")
+
+
+class Traced(NamedTuple):
+    """Parameters that share a graph and host numbers.
+
+    Attributes:
+        graph: the graph.
+        host: the numbers behind its HOST inputs.
+        members: the parameters.
+    """
+
+    graph: Graph
+    host: Mapping[str, float]
+    members: Sequence[ParameterStep]
+
 
 class Update:
-    """Runs a method's rule; keeps what it has traced.
+    """Runs a method's rule; keeps what has been traced and assembled.
 
     Args:
         method: the method.
@@ -36,168 +56,215 @@ class Update:
 
     def __init__(self, method: Method, engine: str, foreach: bool | None) -> None:
         self.method = method
-        self.engine = engine
-        self.foreach = foreach
-        #: what steps have left assembled, that of the longest ago first: a rule may take several branches in turn
-        self.standing: list[Standing] = []
-        self._used: dict[int, str] = {}
-        self._elements = 0
-        self._graphs: dict[Hashable, list[Graph]] = {}
+        self._request = EngineRequest(engine, foreach)
+        #: the last one used comes last: a rule may take several branches in turn
+        self._assembled: list[AssembledStep] = []
+        self._graphs = GraphCache(graph_fits)
+        self._engines: dict[int, str] = {}
 
-    def run(self, entries: Sequence[Entry], whole: Mapping[str, Tensor]) -> Sequence[Crew]:
-        """Do one step for all entries; returns who has worked together, if the next step may go the same way."""
-        self._elements = sum(e.p.numel() for e in entries)
-        pairs: list[tuple[Bucket, Sequence[Entry]]] = []
-        stacks: list[tuple[Graph, Mapping[str, float], Sequence[Entry]]] = []
-        forms = functools.cache(lambda share, shape: self.method.forms(options[share], shape))
-        options = {e.share: e.options for e in entries}
-        for members in _groups(
-            entries, lambda e: (e.share, e.transforms, e.p.dtype, e.p.device, forms(e.share, tuple(e.p.shape)))
-        ):
-            for graph, host, fitting in self._traced(members):
-                if graph.trace.calls:
-                    alike = _groups(fitting, lambda e: (e.p.shape, e.p.stride()))
-                    stacks.extend((graph, host, stack) for several in alike for stack in self._stacks(several))
-                else:
-                    pairs.extend(self._buckets(graph, host, fitting))
-        room: dict[Hashable, list[Tensor]] = {}
-        for graph, host, stack in stacks:
-            self._run_stack(graph, host, Stack(stack, room))
-        run([bucket for bucket, _ in pairs], whole)
-        if stacks or self.method.extras or not Standing.possible([e.param for e in entries]):
-            return ()
-        return [_crew(bucket, members) for bucket, members in pairs]
+    @property
+    def engine(self) -> str:
+        """The engine asked for."""
+        return self._request.engine
+
+    @property
+    def foreach(self) -> bool | None:
+        """How the eager engine runs."""
+        return self._request.foreach
 
     def engine_of(self, param: Tensor, p: Tensor) -> str:
         """The engine that has updated a parameter, and why; before its first step, as far as can be told."""
-        if id(param) in self._used:
-            return self._used[id(param)]
+        if id(param) in self._engines:
+            return self._engines[id(param)]
         try:
-            choice = choose(self.engine, self.foreach, {"p": p}, {"p": Extent(Level.ELEMENT)}, compute_dtype(p))
+            choice = choose(*self._request, {"p": p}, {"p": Extent(Level.ELEMENT)}, compute_dtype(p))
         except EngineUnavailable as error:
             return str(error)
-        return f"{self._described(choice)} (before the first step)"
+        return f"{_described(choice)} (before the first step)"
 
     def stacks(self, options: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
         """Whether the rule calls functions of stacks for a parameter of this shape."""
         return bool(self.method.traced(options, shape).trace.calls)
 
-    def _traced(self, members: Sequence[Entry]) -> Iterator[tuple[Graph, Mapping[str, float], Sequence[Entry]]]:
-        """The graphs that the members need, each with the host numbers and those who share it."""
-        first = members[0]
-        transforms = first.transforms
-        host, fixed = split(first.options)
-        extras, rounds = frozenset(first.extras), first.p.dtype is torch.bfloat16
-        settings = self.method.settings(first.options, transforms, rounds=rounds)
-        buffers = self.method.buffers(first.options, tuple(first.p.shape), extras)
+    def forget(self) -> None:
+        """Drop what has been assembled: the rule is composed with something else from now on."""
+        self._assembled.clear()
 
-        def trace(shape: Sequence[int]) -> Graph:
-            return self.method.traced(first.options, shape, transforms, extras=extras, rounds=rounds)
+    def step(self, optimizer: Stepping) -> None:
+        """Do one step for all parameters that have a gradient.
 
-        left = list(members)
-        while left:
-            shape = left[0].p.shape
-            graph = self._known((fixed, settings, tuple(buffers)), host, shape, trace)
-            fitting = [e for e in left if graph.trace.fits(e.p.shape)]
-            left = [e for e in left if not graph.trace.fits(e.p.shape)]
-            yield graph, host, fitting
+        Raises:
+            OptimCoreError: a gradient, or a combination of options, cannot be worked with; before anything is changed.
+        """
+        given = given_numbers(optimizer)
+        if not self._step_as_before(optimizer, given):
+            self._step_anew(optimizer, given)
+        if self.method.counts_whole:
+            optimizer.whole["step"] = optimizer.whole_step + 1
 
-    def _buckets(
-        self, graph: Graph, host: Mapping[str, float], members: Sequence[Entry], **more: Sequence[Tensor]
-    ) -> Iterator[tuple[Bucket, Sequence[Entry]]]:
-        """The members' buckets: one for each engine, and for each combination of types.
+    def _step_as_before(self, optimizer: Stepping, given: dict[str, Any]) -> bool:
+        """Step with what an earlier step has left assembled; False if nothing of it serves."""
+        options = functools.partial(rule_options, self.method, given=given, first=False)
+        for assembled in reversed(self._assembled):
+            numbers = assembled.numbers(options)
+            if numbers is None:  # the rule takes another branch than it did there
+                continue
+            inputs = assembled.inputs()
+            reason = assembled.reason_to_reassemble(optimizer.param_groups, optimizer.state, inputs)
+            if reason is not None:
+                logger.debug("%s: the step is assembled anew: %s", self.method.name, reason)
+                self._assembled.clear()
+                return False
+            self._assembled.remove(assembled)
+            self._assembled.append(assembled)
+            run(assembled.renew(numbers, inputs), self._whole(optimizer))
+            assembled.finish()
+            return True
+        return False
+
+    def _step_anew(self, optimizer: Stepping, given: dict[str, Any]) -> None:
+        groups = optimizer.param_groups
+        pairs = [(p, group) for group in groups for p in group["params"] if p.grad is not None]
+        steps = list(parameter_steps(optimizer, pairs, given))
+        parts = self._execute(steps, self._whole(optimizer))
+        for step in steps:
+            step.states["step"] += 1
+        if parts:
+            self._assembled.append(AssembledStep(Roster(groups, [p for p, _ in pairs]), parts))
+            del self._assembled[:-_LIMIT]
+
+    def _whole(self, optimizer: Stepping) -> dict[str, Tensor]:
+        return {name: optimizer.whole[name] for name in self.method.whole}
+
+    # assembling ---------------------------------------------------------------------------------------------
+    def _execute(self, steps: Sequence[ParameterStep], whole: Mapping[str, Tensor]) -> Sequence[AssembledPart]:
+        """Do one step; returns what the next one may use again.
 
         Args:
-            more: buffers beside the members' own, one tensor for each.
+            steps: the parts of all parameters.
+            whole: the states on level WHOLE.
         """
-        homes = {"p": Extent(Level.ELEMENT), **graph.buffers}
-        sources = {name: graph.place(name) for name in homes}
-        columns = {name: more.get(name) or [e.buffer(place) for e in members] for name, place in sources.items()}
-        real = compute_dtype(members[0].p)
-        together: dict[Any, list[int]] = defaultdict(list)
-        # most parameters look like one before them, and are chosen for alike
-        choices: dict[Hashable, Choice] = {}
-        for i, row in enumerate(zip(*columns.values(), strict=True)):
-            looks = tuple(map(_look, row))
-            if looks not in choices:
-                tensors = dict(zip(columns, row, strict=True))
-                choices[looks] = choose(self.engine, self.foreach, tensors, homes, real)
-            together[choices[looks], tuple(x.dtype for x in row)].append(i)
-        for (choice, _), places in together.items():
-            buffers = {name: [column[i] for i in places] for name, column in columns.items()}
-            bucket = Bucket(graph, host, buffers, real, choice.engine, choice.reason, self.foreach)
-            bucket = prepare(bucket, self.engine, self._elements)
-            crew = [members[i] for i in places]
-            self._used |= dict.fromkeys((id(e.param) for e in crew), self._described(bucket))
-            yield bucket, crew
+        elements = sum(step.p.numel() for step in steps)
+        traced = list(self._sorted(steps))
+        plain = [t for t in traced if not t.graph.trace.calls]
+        assembled = [(t, list(self._buckets(t, elements))) for t in plain]
+        spare = SpareMemory()
+        for t in traced:
+            if t.graph.trace.calls:
+                for members in self._stackable(t.members):
+                    self._run_stack(t, Stack(members, spare), elements)
+        run([bucket for _, buckets in assembled for bucket, _ in buckets], whole)
+        if len(plain) < len(traced) or self.method.extras:
+            return ()
+        if not AssembledStep.is_possible(step.param for step in steps):
+            return ()
+        return [self._part(t, buckets) for t, buckets in assembled]
 
-    @staticmethod
-    def _described(choice: Bucket | Choice) -> str:
-        calls = isinstance(choice, Bucket) and choice.graph.trace.calls
-        return f"{choice.engine}: {choice.reason}{', around torch operations on stacks' if calls else ''}"
+    def _sorted(self, steps: Iterable[ParameterStep]) -> Iterator[Traced]:
+        """Parameters by the graph and the numbers that they share."""
+        options = {step.options_key: step.options for step in steps}
+        forms = functools.cache(lambda key, shape: self.method.forms(options[key], shape))
+        for alike in _grouped(
+            steps,
+            lambda s: (s.options_key, s.transforms, s.p.dtype, s.p.device, forms(s.options_key, tuple(s.p.shape))),
+        ):
+            yield from self._traced(alike)
 
-    def _known(
-        self, key: Hashable, host: Mapping[str, float], shape: Sequence[int], make: Callable[[Sequence[int]], Graph]
-    ) -> Graph:
-        """The graph made under this key whose decisions hold, or a new one."""
-        graphs = self._graphs.setdefault(key, [])
-        for graph in graphs:
-            if graph.trace.holds(host) and graph.trace.fits(shape):
-                return graph
-        graphs.append(make(shape))
-        del graphs[:-_KEPT]
-        return graphs[-1]
+    def _traced(self, alike: Sequence[ParameterStep]) -> Iterator[Traced]:
+        """The graphs of parameters with equal options; there may be several, since a rule may ask for the shape."""
+        first = alike[0]
+        host, decisive = split(first.options)
+        extras, rounds = frozenset(first.extras), first.p.dtype is torch.bfloat16
+        settings = self.method.settings(first.options, first.transforms, rounds=rounds)
+        buffers = self.method.buffers(first.options, tuple(first.p.shape), extras)
+        left = list(alike)
+        while left:
+            shape = left[0].p.shape
+            trace = functools.partial(
+                self.method.traced, first.options, shape, first.transforms, extras=extras, rounds=rounds
+            )
+            graph = self._graphs.get((decisive, settings, tuple(buffers)), host, shape, trace)
+            yield Traced(graph, host, [step for step in left if graph.trace.fits(step.p.shape)])
+            left = [step for step in left if not graph.trace.fits(step.p.shape)]
+
+    def _buckets(
+        self, traced: Traced, elements: int, results: Mapping[str, Sequence[Tensor]] = {}
+    ) -> Iterator[tuple[Bucket, list[int]]]:
+        """Buckets with the positions of their members.
+
+        Args:
+            traced: the members.
+            elements: the elements of all parameters of the step together.
+            results: buffers beside the members' own, one tensor per member.
+        """
+        columns = {name: results.get(name) or _column(name, traced) for name in buffer_homes(traced.graph)}
+        for bucket, at in bucketed(traced.graph, traced.host, columns, self._request, elements):
+            self._engines |= dict.fromkeys((id(traced.members[i].param) for i in at), _described(bucket))
+            yield bucket, at
+
+    def _part(self, traced: Traced, buckets: Sequence[tuple[Bucket, list[int]]]) -> AssembledPart:
+        members = traced.members
+        params = Column(step.param for step in members)
+        kept = {name: traced.graph.place(name) for name in traced.graph.buffers if name not in ("p", "g")}
+        columns = {"p": params, "g": Column.of_gradients(params)}
+        part = AssembledPart(
+            assembled=AssembledSet(members[0].options, columns, buckets),
+            group=members[0].group,
+            params=params,
+            states=[step.states for step in members],
+            holders={name: ([step.holder(place) for step in members], place) for name, place in kept.items()},
+            states_asked_for=functools.partial(present_states, self.method),
+        )
+        part.assembled.release()
+        return part
 
     # functions of stacks ------------------------------------------------------------------------------------
-    def _stacks(self, members: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
-        """Members of one shape, as many at a time as may be stacked."""
-        room = _STACK_BYTES if members[0].p.device.type == "cpu" else _DEVICE_STACK_BYTES
-        size = max(members[0].nbytes, 4 * members[0].p.nbytes)  # arguments and results are as large as parameters
-        most = 1 if self.foreach is False else max(1, room // size)
-        return (members[start : start + most] for start in range(0, len(members), most))
+    def _stackable(self, members: Sequence[ParameterStep]) -> Iterator[Sequence[ParameterStep]]:
+        """Members of one shape and layout, as many at a time as may be stacked."""
+        for alike in _grouped(members, lambda step: (step.p.shape, step.p.stride())):
+            limit = _STACK_BYTES if alike[0].p.device.type == "cpu" else _DEVICE_STACK_BYTES
+            size = max(alike[0].nbytes, 4 * alike[0].p.nbytes)  # arguments and results are as large as parameters
+            most = 1 if self.foreach is False else max(1, limit // size)
+            yield from (alike[start : start + most] for start in range(0, len(alike), most))
 
-    def _run_stack(self, graph: Graph, host: Mapping[str, float], stack: Stack) -> None:
+    def _run_stack(self, traced: Traced, stack: Stack, elements: int) -> None:
         """Do one step for parameters of one shape: what engines do, with functions of stacks in between."""
-        for segment in call_segments(graph):
+        own = traced._replace(members=stack.members)
+        for segment in call_segments(traced.graph):
             if segment.before is not None:
-                arguments = segment.before.outputs.items()
-                self._run_on(segment.before, host, stack, {name: stack.place(name, x) for name, x in arguments})
-            stack.call(segment, host)
-        self._run_on(graph, host, stack, {})
-        for name, value in graph.own.items():
+                arguments = {name: stack.allocate(name, x) for name, x in segment.before.outputs.items()}
+                self._run_on(own._replace(graph=segment.before), stack, elements, arguments)
+            stack.call(segment, traced.host)
+        self._run_on(own, stack, elements, {})
+        for name, value in traced.graph.own.items():
             stack.write(name, value)
-        stack.leave()
+        stack.release()
 
-    def _run_on(self, graph: Graph, host: Mapping[str, float], stack: Stack, places: Mapping[str, Tensor]) -> None:
-        more = {name: list(x) for name, x in {**stack.results(graph), **places}.items()}
-        run([bucket for bucket, _ in self._buckets(graph, host, stack.members, **more)], {})
-
-
-def _look(x: Tensor) -> Hashable:
-    """All that an engine goes by."""
-    return type(x), x.dtype, x.device, x.layout, x.shape, x.stride(), x.is_neg(), x.is_conj()
+    def _run_on(self, traced: Traced, stack: Stack, elements: int, arguments: Mapping[str, Tensor]) -> None:
+        results = {name: list(x) for name, x in {**stack.results(traced.graph), **arguments}.items()}
+        run([bucket for bucket, _ in self._buckets(traced, elements, results)], {})
 
 
-#: How many graphs are kept for one set of options: a rule may branch on a number that differs at every step.
-_KEPT = 64
+def _column(name: str, traced: Traced) -> list[Tensor]:
+    """The tensors of the members behind a name of the graph."""
+    place = traced.graph.place(name)
+    return [step.tensor(place) for step in traced.members]
 
+
+def _described(choice: Bucket | Choice) -> str:
+    calls = isinstance(choice, Bucket) and choice.graph.trace.calls
+    return f"{choice.engine}: {choice.reason}{', around torch operations on stacks' if calls else ''}"
+
+
+#: How many branches of a rule, taken in turn, are kept assembled.
+_LIMIT = 12
 #: Bytes of parameters of one shape, with their states, that are stacked for one call: on a CPU more only leave its
 #: caches; a GPU wants large calls.
 _STACK_BYTES, _DEVICE_STACK_BYTES = 1 << 25, 1 << 28
 
 
-def _groups(entries: Iterable[Entry], key: Callable[[Entry], Hashable]) -> Iterable[list[Entry]]:
-    together: dict[Hashable, list[Entry]] = defaultdict(list)
-    for e in entries:
-        together[key(e)].append(e)
-    return together.values()
-
-
-def _crew(bucket: Bucket, members: Sequence[Entry]) -> Crew:
-    buffers = {name: bucket.graph.place(name) for name in bucket.buffers if name not in ("p", "g")}
-    places = {name: ([e.home(place) for e in members], place.name, place.position) for name, place in buffers.items()}
-    fixed = split(members[0].options)[1]
-    states: list[Any] = [e.states for e in members]
-    crew = Crew(bucket, members[0].group, [e.param for e in members], states, fixed, places)
-    crew.release()
-    return crew
+def _grouped(steps: Iterable[ParameterStep], key: Callable[[ParameterStep], Hashable]) -> Iterable[list[ParameterStep]]:
+    groups: dict[Hashable, list[ParameterStep]] = defaultdict(list)
+    for step in steps:
+        groups[key(step)].append(step)
+    return groups.values()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -13,14 +13,12 @@ from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, ParamsT
 
 from optim_core.engines.choice import NAMES, check_request
-from optim_core.engines.run import run
 from optim_core.engines.sharded import first_of, is_sharded
-from optim_core.engines.tensors import compute_dtype, real, total_dtype
+from optim_core.engines.tensors import compute_dtype, real
 from optim_core.errors import GraphMissing, OptimCoreError, UnknownOption, UnsupportedParameter
 from optim_core.methods.declarations import Hyper, State, hyper, required, setting
 from optim_core.methods.method import Method, read_class
-from optim_core.methods.parameter_step import Entry
-from optim_core.methods.reuse import Standing
+from optim_core.methods.step import largest_lr
 from optim_core.methods.update import Update
 from optim_core.optimizers import checkpoint
 from optim_core.optimizers.closures import drop_graph, evaluate
@@ -276,14 +274,14 @@ class RuleOptimizer(_Declared):
         """
         attachment = Attachment(transform, excluded, keeper)
         self._attachments: tuple[Attachment, ...] = (attachment, *self._attachments)
-        self._update.standing.clear()
+        self._update.forget()
 
     def stacks(self) -> bool:
         """Whether the rule calls functions of stacks for some parameter, which sums over all of them do not go with."""
         return any(self._stacks(p, group) for group in self.param_groups for p in group["params"])
 
     def _stacks(self, p: Tensor, group: Mapping[str, Any]) -> bool:
-        given = dict.fromkeys(GIVEN, 1.0) | {"largest_lr": self._largest_lr()}
+        given = dict.fromkeys(GIVEN, 1.0) | {"largest_lr": largest_lr(self.param_groups)}
         return self._update.stacks({name: group[name] for name in self.hypers} | given, tuple(real(p).shape))
 
     def extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
@@ -365,13 +363,8 @@ class RuleOptimizer(_Declared):
             with torch.enable_grad():
                 loss = self.collect(closure)
         found_inf = getattr(self, "found_inf", None)  # GradScaler sets it, and grad_scale, for the time of the call
-        if found_inf is not None and float(found_inf):
-            return loss
-        given = self._given()
-        if not self._step_as_before(given):
-            self._step_anew(given)
-        if self.method.counts_whole:
-            self.whole["step"] = self.whole_step + 1
+        if found_inf is None or not float(found_inf):
+            self._update.step(self)
         return loss
 
     @property
@@ -382,62 +375,27 @@ class RuleOptimizer(_Declared):
         """
         return not self.method.extras
 
-    def _step_as_before(self, given: dict[str, Any]) -> bool:
-        """Step with what earlier steps have left assembled; False if none of it fits any more."""
-        for standing in reversed(tuple(self._update.standing)):  # the one of the last step comes first
-            buckets = standing.buckets(
-                self.param_groups,
-                self._present(),
-                self.state,
-                lambda group, step: self._options(group, step, given, first=False),
-            )
-            if buckets is not None or standing.is_over:
-                self._update.standing.remove(standing)
-            if buckets is not None:
-                self._update.standing.append(standing)
-                run(buckets, {name: self.whole[name] for name in self.method.whole})
-                for crew in standing.crews:
-                    crew.release()
-                    for states in crew.states:
-                        states["step"] += 1
-                return True
-        return False
+    # what a step asks for (optim_core.methods.step.Stepping) ---------------------------------------------------
+    def checked_extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
+        """Refuse gradients that the method cannot work with; compute the extra inputs, and let go of graphs.
 
-    def _step_anew(self, given: dict[str, Any]) -> None:
-        pairs = [(p, group) for group in self.param_groups for p in group["params"] if p.grad is not None]
-        for p, _ in pairs:
+        Raises:
+            SparseGradient, UnsupportedParameter, GraphMissing: before anything is changed.
+        """
+        for p in params:
             check_gradient(p, self.method.name)
-        self._check_graph([p for p, _ in pairs])
-        extras = self._extras([p for p, _ in pairs])
-        if self.method.counts_whole:
-            self._start_whole()
-        entries = list(self._entries([pair for pair in pairs if pair[0].numel()], extras, given))
-        whole = {name: self.whole[name] for name in self.method.whole}
-        crews = self._update.run(entries, whole)
-        for entry in entries:
-            entry.states["step"] += 1
-        if crews:
-            self._update.standing.append(Standing(crews, self.param_groups, self._present()))
-            del self._update.standing[:-_STANDING]
+        self._check_graph(params)
+        extras = self.extras(params)
+        if self.method.extras:
+            drop_graph(params)
+        return extras
 
-    def _present(self) -> list[tuple[bool, ...]]:
-        """Which states each group's options ask for."""
-        return [tuple(declared.present(g) for declared in self.method.local.values()) for g in self.param_groups]
+    def transforms_of(self, p: Tensor) -> tuple[Transform, ...]:
+        """What is composed with the rule for a parameter."""
+        return transforms_for(self._attachments, p)
 
-    def _given(self) -> dict[str, Any]:
-        """The numbers that the core gives to rules and that are the same for all groups."""
-        grad_scale = getattr(self, "grad_scale", None)
-        at_random = any(group["rounding"] == "stochastic" for group in self.param_groups)
-        draws = self.generator(torch.device("cpu")) if at_random else None
-        return {
-            "whole_step": self.whole_step + 1,
-            "largest_lr": self._largest_lr(),
-            "grad_scale": None if grad_scale is None else float(grad_scale),
-            **self._transforms_numbers(),
-            "rounding_seed": int(torch.randint(1 << 24, (), generator=draws)) if at_random else None,
-        }
-
-    def _transforms_numbers(self) -> dict[str, float]:
+    def transform_numbers(self) -> dict[str, float]:
+        """The numbers that transforms take beside the method's options."""
         return {
             qualified(position, name): number
             for position, attachment in enumerate(self._attachments)
@@ -445,12 +403,17 @@ class RuleOptimizer(_Declared):
             for name, number in attachment.keeper.numbers().items()
         }
 
-    def _largest_lr(self) -> float:
-        return max((float(g["lr"]) for g in self.param_groups if g.get("lr") is not None), default=0.0)
-
-    def _options(self, group: Mapping[str, Any], step: int, given: dict[str, Any], *, first: bool) -> dict[str, Any]:
-        """A group's options and the given numbers, by name."""
-        return {name: group[name] for name in self.hypers} | given | {"step": step, "first": float(first)}
+    def memories_of(self, p: Tensor) -> dict[int, dict[str, Tensor]]:
+        """The tensors that transforms keep for a parameter, by the transform's position; at first the parameter."""
+        memories: dict[int, dict[str, Tensor]] = {}
+        pairs = zip(self.transforms_of(p), self._attachments, strict=True)
+        for position, (transform, attachment) in enumerate(pairs):
+            if transform.keeps and attachment.keeper is not None:
+                memories[position] = memory = attachment.keeper.memory.setdefault(p, {})
+                for name in transform.keeps:
+                    if name not in memory:
+                        memory[name] = p.detach().to(_kept_dtype(p), copy=True)
+        return memories
 
     def _check_graph(self, params: Sequence[Tensor]) -> None:
         # one gradient alone may lack it: the loss may be linear in that parameter
@@ -460,64 +423,6 @@ class RuleOptimizer(_Declared):
                 "loss.backward(create_graph=True) while optimizer.needs_graph is true, or optimizer.minimize(closure), "
                 "which does it where it is needed"
             )
-
-    def _extras(self, params: Sequence[Tensor]) -> dict[int, dict[str, Tensor]]:
-        extras: dict[int, dict[str, Tensor]] = {id(p): {} for p in params}
-        for name, tensors in self.extras(params).items():
-            for p, x in zip(params, tensors, strict=True):
-                extras[id(p)][name] = _laid_out_like(real(x.detach()), real(p.detach()))
-        if self.method.extras:
-            drop_graph(params)
-        return extras
-
-    def _start_whole(self) -> None:
-        for name, declared in self.method.whole.items():
-            if name not in self.whole:
-                group = self.param_groups[0]
-                start = group[declared.start] if isinstance(declared.start, str) else declared.start
-                device = group["params"][0].device
-                self.whole[name] = torch.full((), float(start), dtype=total_dtype(device), device=device)
-
-    def _entries(
-        self,
-        pairs: Iterable[tuple[Tensor, dict[str, Any]]],
-        extras: Mapping[int, Mapping[str, Tensor]],
-        given: dict[str, Any],
-    ) -> Iterable[Entry]:
-        shared: dict[Any, dict[str, Any]] = {}
-        for p, group in pairs:
-            first = self.start_state(p, group)
-            states = self.state[p]
-            step = states.setdefault("step", 0) + 1
-            key = id(group), step, first
-            if key not in shared:
-                shared[key] = self._options(group, step, given, first=first)
-            g = p.grad
-            if g is not None:
-                transforms = transforms_for(self._attachments, p)
-                yield Entry(
-                    p=real(p.detach()),
-                    g=real(g.detach()),
-                    options=shared[key],
-                    share=key,
-                    states=states,
-                    extras=extras[id(p)],
-                    group=group,
-                    param=p,
-                    kept=self._kept(p, transforms),
-                    transforms=transforms,
-                )
-
-    def _kept(self, p: Tensor, transforms: Iterable[Transform]) -> dict[int, dict[str, Tensor]]:
-        """What transforms keep for a parameter, by the transform's position."""
-        memories: dict[int, dict[str, Tensor]] = {}
-        for position, (transform, attachment) in enumerate(zip(transforms, self._attachments, strict=True)):
-            if transform.keeps and attachment.keeper is not None:
-                memories[position] = memory = attachment.keeper.memory.setdefault(p, {})
-                for name in transform.keeps:
-                    if name not in memory:
-                        memory[name] = p.detach().to(_kept_dtype(p), copy=True)
-        return memories
 
     # saving -------------------------------------------------------------------------------------------------
     def state_dict(self) -> dict[str, Any]:
@@ -592,8 +497,6 @@ def _declare(cls: type[RuleOptimizer]) -> None:
 
 
 _KEYWORD_ONLY = frozenset({"maximize", "rounding"})
-#: How many branches of a rule, taken in turn, are kept assembled.
-_STANDING = 12
 
 
 def _bind(cls: type[RuleOptimizer], args: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -609,10 +512,6 @@ def _bind(cls: type[RuleOptimizer], args: Sequence[Any], options: dict[str, Any]
 
 def _kept_dtype(p: Tensor) -> torch.dtype:
     return p.dtype if p.is_complex() else compute_dtype(p)
-
-
-def _laid_out_like(x: Tensor, p: Tensor) -> Tensor:
-    return x if x.stride() == p.stride() else torch.empty_like(p, dtype=x.dtype).copy_(x)
 
 
 def _start(declared: State, p: Tensor, group: Mapping[str, Any]) -> Any:

@@ -6,6 +6,7 @@ After the step it sees what the optimizer has subtracted from each parameter. Th
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -17,6 +18,7 @@ from torch.optim.optimizer import Optimizer
 from optim_core.engines.bucket import Bucket
 from optim_core.engines.run import run
 from optim_core.engines.tensors import compute_dtype, real
+from optim_core.methods.graph_cache import GraphCache
 from optim_core.optimizers.gradients import check_dense
 from optim_core.rules import Level, Trace, Transform, Value
 from optim_core.rules.compose import CompositionSettings, decay, enter, offers_of, transform_update, update_of
@@ -42,7 +44,7 @@ class Around:
         self.settings_of = settings_of
         self.attachments: tuple[Attachment, ...] = ()
         self._owner = ""
-        self._passes: dict[Hashable, list[Passes]] = {}
+        self._passes = GraphCache(Passes.fit)
 
     def add(self, transform: Transform, excluded: Collection[Tensor], owner: str) -> None:
         """Add a transform, which a gradient passes before those already there.
@@ -123,18 +125,19 @@ class Around:
         options: Mapping[str, Any],
         shape: torch.Size,
     ) -> Passes:
-        known = self._passes.setdefault(key, [])
-        for passes in known:
-            if passes.fit(host, shape):
-                return passes
-        settings = key[0]
-        known.append(
-            Passes(before(settings, host, options, shape), after(settings, host, options, shape, rule=self._rule))
-        )
-        return known[-1]
+        return self._passes.get(key, host, shape, functools.partial(self._make_passes, key[0], host, options, shape))
+
+    def _make_passes(
+        self,
+        settings: CompositionSettings,
+        host: Mapping[str, float],
+        options: Mapping[str, Any],
+        shape: Sequence[int],
+    ) -> Passes:
+        return Passes(before(settings, host, options, shape), after(settings, host, options, shape, rule=self._rule))
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_passes": {}}
+        return self.__dict__ | {"_passes": GraphCache(Passes.fit)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from torch import Tensor
 from optim_core.errors import InvalidOption
 from optim_core.methods import hyper
 from optim_core.rules import Value
-from optim_core_sharpness.crowd import Options
+from optim_core_sharpness.participants import Options
 from optim_core_sharpness.two_step import SharpnessAware, worst
 
 

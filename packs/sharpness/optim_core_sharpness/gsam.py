@@ -70,9 +70,9 @@ class GSAM(SharpnessAware):
             self.options["rho"] = 0.05
         super().on_wrap()
 
-    def terms(self, group: Mapping[str, Any]) -> dict[str, Any]:
+    def options_of(self, group: Mapping[str, Any]) -> dict[str, Any]:
         """With the radius of the moment."""
-        found = super().terms(group)
+        found = super().options_of(group)
         return found if found["rho"] is not None else found | {"rho": self._scheduled()}
 
     def _scheduled(self) -> float:

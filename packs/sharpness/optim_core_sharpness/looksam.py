@@ -10,7 +10,7 @@ from torch import Tensor
 
 from optim_core.methods import Column, compute_dtype, hyper
 from optim_core.rules import Value, dot, norm, sqrt, square, total, where
-from optim_core_sharpness.crowd import Part
+from optim_core_sharpness.participants import ParticipantSet
 from optim_core_sharpness.two_step import Expression, SharpnessAware, worst
 
 
@@ -63,11 +63,11 @@ class LookSAM(SharpnessAware):
         """By the step."""
         return (self.rise, self.fall) if self.twice else (self.reuse, None)
 
-    def buffer(self, name: str, share: Part) -> Column:
+    def buffer(self, name: str, members: ParticipantSet) -> Column:
         """g_v stays from step to step; g_s becomes the gradient, so it is another one each time."""
         if name == "g_v":
-            return Column(map(self._g_v, share.p))
-        return Column(map(torch.empty_like, share.columns["g"])) if name == "g_s" else super().buffer(name, share)
+            return Column(map(self._g_v, members.p))
+        return Column(map(torch.empty_like, members.columns["g"])) if name == "g_s" else super().buffer(name, members)
 
     def _g_v(self, p: Tensor) -> Tensor:
         memory = self.memory.setdefault(p, {})
@@ -78,8 +78,8 @@ class LookSAM(SharpnessAware):
     def fall_back(self) -> None:
         """Without an excursion the gradient of the only evaluation counts, whatever came after it."""
         super().fall_back()
-        for share in self.shares:
-            for p, g_s in zip(share.p, share.columns.get("g_s", ()), strict=False):
+        for members in self.sets:
+            for p, g_s in zip(members.p, members.columns.get("g_s", ()), strict=False):
                 p.grad = g_s
 
     def descend(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -16,7 +16,7 @@ from optim_core.optimizers import parameters
 from optim_core.rules import Value, sqrt, square, total, where
 from optim_core.wrapping import GRADIENTS_READY, GradientsReady, Wrapper
 from optim_core_sharpness.batch_norm import RunningStatistics
-from optim_core_sharpness.crowd import Crowd, Options, Part
+from optim_core_sharpness.participants import Options, Participants, ParticipantSet
 
 Expression: TypeAlias = Callable[..., Mapping[str, Value]]
 
@@ -66,24 +66,24 @@ class SharpnessAware(Wrapper):
     def on_wrap(self) -> None:
         """Start at home."""
         super().on_wrap()
-        self._settle()
+        self._reset()
 
-    def _settle(self) -> None:
+    def _reset(self) -> None:
         self._away = False
         #: the parameters of the step under way
-        self.shares: list[Part] = []
-        self._crowd: Crowd | None = None
+        self.sets: list[ParticipantSet] = []
+        self._participants: Participants | None = None
         self._formulas: dict[Expression, Formula] = {}
         self._statistics = RunningStatistics(self.model)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._settle()
+        self._reset()
 
     def on_group(self, group: dict[str, Any]) -> None:
         """Check the group's own radius."""
         super().on_group(group)
-        self.terms(group)
+        self.options_of(group)
 
     # what subclasses say ------------------------------------------------------------------------------------
     #: The way to the worst point nearby, by the gradients ``g`` of the first evaluation.
@@ -100,7 +100,7 @@ class SharpnessAware(Wrapper):
         """Those of the step at hand: :attr:`rise` and :attr:`fall`, unless there is a choice."""
         return self.rise, self.fall
 
-    def terms(self, group: Mapping[str, Any]) -> dict[str, Any]:
+    def options_of(self, group: Mapping[str, Any]) -> dict[str, Any]:
         """The options of the expressions for a group: the wrapper's, but a group may have a ``rho`` of its own."""
         if "rho" not in group or "rho" in self.defaults:  # the base's own (Adadelta's, Sophia's)
             return dict(self.options)
@@ -111,9 +111,9 @@ class SharpnessAware(Wrapper):
         """The group's parameters, by options that some have and others have not."""
         return [({}, group["params"])]
 
-    def buffer(self, name: str, share: Part) -> Column:
+    def buffer(self, name: str, members: ParticipantSet) -> Column:
         """Memory for a buffer of the expressions, beside ``p``, ``g`` and ``kept``: like the gradients'."""
-        return share.room(name, share.columns["g"])
+        return members.memory(name, members.columns["g"])
 
     # stepping -----------------------------------------------------------------------------------------------
     @property
@@ -195,7 +195,7 @@ class SharpnessAware(Wrapper):
         if self._away:
             self.fall_back()
         if overflow is False:  # the scaler has seen the gradients of one evaluation only
-            overflow = not self._finite()
+            overflow = not _are_finite([p.grad for p in parameters(self) if p.grad is not None])
         ready = super().prepare(overflow)
         if not ready:
             self._end()
@@ -207,18 +207,13 @@ class SharpnessAware(Wrapper):
         self._end()
 
     def _end(self) -> None:
-        for share in self.shares:
-            share.end()
-        self.shares = []
+        for members in self.sets:
+            members.end()
+        self.sets = []
 
     def descend(self) -> None:
         """The base's step, with the gradients that are in place."""
         super().apply()
-
-    def _finite(self) -> bool:
-        """Whether the gradients that the base would get are."""
-        gradients = [p.grad for p in parameters(self) if p.grad is not None]
-        return not gradients or bool(torch.stack([g.isfinite().all().to(gradients[0].device) for g in gradients]).all())
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -234,16 +229,15 @@ class SharpnessAware(Wrapper):
                 "second_step(); or restore(), to go back without a step"
             )
 
+    # moving -------------------------------------------------------------------------------------------------
     def _rise(self) -> None:
-        formula = self.formula(self.expressions()[0])
-        if self._crowd is None or not self._crowd.begin(self.param_groups, self.terms):
-            self._crowd = self._gathered(lambda p: p.grad is not None)
-        self.shares = list(self._crowd.parts)
-        for share in self.shares:
-            self._fill(share, formula.buffers)
-        self.calculate(formula, self.shares)
-        for share in self.shares:  # the next backward may have the gradients' memory, which is in the caches
-            share.columns.pop("g", None)
+        last = self._participants
+        if last is None or not last.begin_again(self.param_groups, self.options_of):
+            self._participants = last = self._gathered(lambda p: p.grad is not None)
+        self.sets = list(last.sets)
+        self._run(self.expressions()[0], self.sets)
+        for members in self.sets:  # the next backward may have the gradients' memory, which is in the caches
+            members.columns.pop("g", None)
         self._away = True
         if self.twice:
             self._statistics.stop()
@@ -254,62 +248,63 @@ class SharpnessAware(Wrapper):
         if fall is None:
             self._return()
         else:
-            self._mix(self.formula(fall))
+            self._mix(fall)
         self._arrive()
 
     def _return(self) -> None:
         if self.twice:
             with torch.set_grad_enabled(False):
-                for share in self.shares:
-                    share.put(share.columns["kept"])
+                for members in self.sets:
+                    members.put(members.columns["kept"])
 
-    def _mix(self, formula: Formula) -> None:
+    def _mix(self, fall: Expression) -> None:
         """Return, and make one gradient of both."""
-        shares = self.shares
-        if self._crowd and self._crowd.absent:
-            shares = shares + self._joined({id(p) for p in self._crowd.absent if p.grad is not None})
-        for share in shares:
-            share.columns.pop("g", None)  # of an attempt that failed
-            if not share.p.stands():
-                share.columns["p"] = Column(share.p)
-            self._fill(share, formula.buffers)
-        self.calculate(formula, shares)
-        self.shares = shares
+        sets = self.sets + self._late_sets()
+        for members in sets:
+            members.columns.pop("g", None)  # of an attempt that failed
+            if not members.p.is_unmoved():
+                members.columns["p"] = Column(members.p)
+        self._run(fall, sets)
+        self.sets = sets
 
     @torch.no_grad()
-    def _joined(self, late: Collection[int]) -> list[Part]:
-        """Parameters that have a gradient from the second evaluation only have not moved, and had a gradient of 0."""
-        parts = self._gathered(lambda p: id(p) in late).parts
-        for part in parts:
-            self._fill(part, ("g", "kept", "clean"))
-            for p, kept, clean in zip(part.p, part.columns["kept"], part.columns["clean"], strict=True):
+    def _late_sets(self) -> list[ParticipantSet]:
+        """Parameters with a gradient from the second evaluation only: they have not moved, and had a gradient of 0."""
+        idle = self._participants.idle if self._participants else ()
+        late = {id(p) for p in idle if p.grad is not None}
+        sets = self._gathered(lambda p: id(p) in late).sets if late else []
+        for members in sets:
+            members.fill(("g", "kept", "clean"), self._column)
+            for p, kept, clean in zip(members.p, members.columns["kept"], members.columns["clean"], strict=True):
                 kept.copy_(p)
                 clean.zero_()
-        return parts
-
-    def _fill(self, share: Part, names: Iterable[str]) -> None:
-        """Give parameters the buffers that they have not yet."""
-        for name in names:
-            if name not in share.columns:
-                share.columns[name] = self._column(name, share)
-
-    def _column(self, name: str, share: Part) -> Column:
-        if name == "g":
-            return share.gradients(self.method.name)
-        return share.room(name, share.p) if name == "kept" else self.buffer(name, share)
+        return sets
 
     def _arrive(self) -> None:
         self._away = False
         self._statistics.resume()
 
-    def _gathered(self, wanted: Callable[[Tensor], bool]) -> Crowd:
-        return Crowd(self.param_groups, self.terms, self.parts, wanted)
+    def _gathered(self, wanted: Callable[[Tensor], bool]) -> Participants:
+        return Participants(self.param_groups, self.options_of, self.parts, wanted)
 
-    def formula(self, expression: Expression) -> Formula:
-        """The expression as a formula, the same one each time."""
+    def _run(self, expression: Expression, sets: Sequence[ParticipantSet]) -> None:
+        """Run an expression over parameters, after giving them the buffers that it takes."""
         if expression not in self._formulas:
             self._formulas[expression] = Formula(expression)
-        return self._formulas[expression]
+        formula = self._formulas[expression]
+        for members in sets:
+            members.fill(formula.buffers, self._column)
+        self.calculate(formula, sets)
+
+    def _column(self, name: str, members: ParticipantSet) -> Column:
+        if name == "g":
+            return members.gradients(self.method.name)
+        return members.memory(name, members.p) if name == "kept" else self.buffer(name, members)
+
+
+def _are_finite(gradients: Sequence[Tensor]) -> bool:
+    device = gradients[0].device if gradients else None
+    return not gradients or bool(torch.stack([g.isfinite().all().to(device) for g in gradients]).all())
 
 
 def worst(g: Value, rho: Value, perturb_eps: Value, scale: Value | None = None) -> Value:

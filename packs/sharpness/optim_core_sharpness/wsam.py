@@ -67,9 +67,9 @@ class WSAM(SharpnessAware):
                 "use decouple=False"
             )
 
-    def terms(self, group: Mapping[str, Any]) -> dict[str, Any]:
+    def options_of(self, group: Mapping[str, Any]) -> dict[str, Any]:
         """With the group's lr."""
-        return super().terms(group) | {"lr": group.get("lr", 0.0)}
+        return super().options_of(group) | {"lr": group.get("lr", 0.0)}
 
     def expressions(self) -> tuple[Expression, Expression | None]:
         """By the mode."""
@@ -80,8 +80,8 @@ class WSAM(SharpnessAware):
         super().descend()
         if self.options["decouple"]:
             a = self.options["gamma"] / (1 - self.options["gamma"])
-            for share in self.shares:  # apart() has left the sharpness in the memory of the clean gradient
-                torch._foreach_add_(share.p, share.columns["clean"], alpha=-a * float(share.options["lr"]))
+            for members in self.sets:  # apart() has left the sharpness in the memory of the clean gradient
+                torch._foreach_add_(members.p, members.columns["clean"], alpha=-a * float(members.options["lr"]))
 
     rise = staticmethod(GSAM.rise)
 

@@ -1,0 +1,77 @@
+"""From tensors to buckets: each parameter gets an engine, and those alike go together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from optim_core.engines.bucket import Bucket
+from optim_core.engines.choice import Choice, choose, prepare
+from optim_core.engines.tensors import compute_dtype
+from optim_core.rules.graph import Extent, Graph
+from optim_core.rules.values import Level
+
+
+class EngineRequest(NamedTuple):
+    """What an optimizer asks for.
+
+    Attributes:
+        engine: an engine's name, or ``"auto"``.
+        foreach: for the eager engine, True for lists of tensors, False for tensor by tensor, None to choose.
+    """
+
+    engine: str = "auto"
+    foreach: bool | None = None
+
+
+def buffer_homes(graph: Graph) -> dict[str, Extent]:
+    """The buffers that a bucket of a graph has, with where each lives; ``p`` in any case."""
+    return {"p": Extent(Level.ELEMENT), **graph.buffers}
+
+
+def bucketed(
+    graph: Graph,
+    host: Mapping[str, float],
+    columns: Mapping[str, Sequence[Tensor]],
+    request: EngineRequest,
+    elements: int,
+) -> Iterator[tuple[Bucket, list[int]]]:
+    """Put parameters into buckets, one for each engine and each combination of types.
+
+    Args:
+        graph: their graph.
+        host: the numbers behind its HOST inputs.
+        columns: one tensor per parameter for each of :func:`buffer_homes`.
+        request: what the optimizer asks for.
+        elements: the elements of all parameters of the step together.
+
+    Returns:
+        Each bucket with the positions of its parameters in the columns.
+
+    Raises:
+        EngineUnavailable: the engine asked for cannot take one of the parameters.
+    """
+    homes = buffer_homes(graph)
+    columns = {name: columns[name] for name in homes}
+    positions: dict[Any, list[int]] = defaultdict(list)
+    # most parameters look like one before them, and get the same engine
+    choices: dict[Hashable, Choice] = {}
+    for i, row in enumerate(zip(*columns.values(), strict=True)):
+        facts = tuple(map(_facts, row))
+        if facts not in choices:
+            tensors = dict(zip(columns, row, strict=True))
+            choices[facts] = choose(*request, tensors, homes, compute_dtype(tensors["p"]))
+        positions[choices[facts], row[0].device, tuple(x.dtype for x in row)].append(i)
+    for (choice, *_), at in positions.items():
+        buffers = {name: [column[i] for i in at] for name, column in columns.items()}
+        dtype = compute_dtype(buffers["p"][0])
+        bucket = Bucket(graph, host, buffers, dtype, choice.engine, choice.reason, request.foreach)
+        yield prepare(bucket, request.engine, elements), at
+
+
+def _facts(x: Tensor) -> Hashable:
+    """All that an engine goes by."""
+    return type(x), x.dtype, x.device, x.layout, x.shape, x.stride(), x.is_neg(), x.is_conj()

@@ -1,0 +1,144 @@
+"""From an optimizer with gradients to the parts of its parameters in a step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from optim_core.engines.tensors import real, total_dtype
+from optim_core.methods.method import Method
+from optim_core.methods.parameter_step import ParameterStep
+from optim_core.rules.transform import Transform
+
+
+class Stepping(Protocol):
+    """What a step asks of its optimizer."""
+
+    @property
+    def method(self) -> Method:
+        """The optimizer's method."""
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The parameter groups."""
+
+    @property
+    def state(self) -> Any:
+        """The state of each parameter."""
+
+    @property
+    def whole(self) -> dict[str, Any]:
+        """The state of the model as a whole."""
+
+    @property
+    def whole_step(self) -> int:
+        """How many steps the model as a whole has done, if the method counts them."""
+
+    def generator(self, device: torch.device) -> torch.Generator:
+        """The source of random draws on a kind of device."""
+
+    def start_state(self, p: Tensor, group: Mapping[str, Any]) -> bool:
+        """Create the states that a parameter lacks; True if it has none from before."""
+
+    def checked_extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
+        """Refuse gradients that the method cannot work with; the extra inputs by name, one tensor per parameter."""
+
+    def transforms_of(self, p: Tensor) -> tuple[Transform, ...]:
+        """What is composed with the rule for a parameter."""
+
+    def transform_numbers(self) -> Mapping[str, float]:
+        """The numbers that transforms take beside the method's options."""
+
+    def memories_of(self, p: Tensor) -> Mapping[int, dict[str, Tensor]]:
+        """The tensors that transforms keep for a parameter, by the transform's position."""
+
+
+def given_numbers(optimizer: Stepping) -> dict[str, Any]:
+    """The numbers of this step that the core gives to rules and that are the same for all groups."""
+    groups = optimizer.param_groups
+    grad_scale = getattr(optimizer, "grad_scale", None)  # GradScaler sets it for the time of the call
+    at_random = any(group["rounding"] == "stochastic" for group in groups)
+    draws = optimizer.generator(torch.device("cpu")) if at_random else None
+    return {
+        "whole_step": optimizer.whole_step + 1,
+        "largest_lr": largest_lr(groups),
+        "grad_scale": None if grad_scale is None else float(grad_scale),
+        **optimizer.transform_numbers(),
+        "rounding_seed": int(torch.randint(1 << 24, (), generator=draws)) if at_random else None,
+    }
+
+
+def largest_lr(groups: Sequence[Mapping[str, Any]]) -> float:
+    """The largest lr among the groups; 0 if none has one."""
+    return max((float(group["lr"]) for group in groups if group.get("lr") is not None), default=0.0)
+
+
+def rule_options(
+    method: Method, group: Mapping[str, Any], step: int, given: dict[str, Any], *, first: bool
+) -> dict[str, Any]:
+    """What a rule can be called with for a group: its options and the given numbers, by name."""
+    return {name: group[name] for name in method.hypers} | given | {"step": step, "first": float(first)}
+
+
+def present_states(method: Method, group: Mapping[str, Any]) -> tuple[bool, ...]:
+    """Which of a method's states the options of a group ask for."""
+    return tuple(declared.present(group) for declared in method.local.values())
+
+
+def start_whole(optimizer: Stepping) -> None:
+    """Create the states on level WHOLE that there are not yet."""
+    for name, declared in optimizer.method.whole.items():
+        if name not in optimizer.whole:
+            group = optimizer.param_groups[0]
+            start = group[declared.start] if isinstance(declared.start, str) else declared.start
+            device = group["params"][0].device
+            optimizer.whole[name] = torch.full((), float(start), dtype=total_dtype(device), device=device)
+
+
+def parameter_steps(
+    optimizer: Stepping, pairs: Sequence[tuple[Tensor, dict[str, Any]]], given: dict[str, Any]
+) -> Iterator[ParameterStep]:
+    """The parts of parameters in a step; creates the states that they lack.
+
+    Args:
+        optimizer: the optimizer.
+        pairs: its parameters that have a gradient, each with its group.
+        given: as :func:`given_numbers` returns them.
+    """
+    params = [p for p, _ in pairs]
+    extras = {
+        name: dict(zip(map(id, params), tensors, strict=True))
+        for name, tensors in optimizer.checked_extras(params).items()
+    }
+    if optimizer.method.counts_whole:
+        start_whole(optimizer)
+    options: dict[Any, dict[str, Any]] = {}
+    for param, group in pairs:
+        if param.grad is None or not param.numel():
+            continue
+        first = optimizer.start_state(param, group)
+        states = optimizer.state[param]
+        step = states.setdefault("step", 0) + 1
+        key = id(group), step, first
+        if key not in options:
+            options[key] = rule_options(optimizer.method, group, step, given, first=first)
+        p = real(param.detach())
+        yield ParameterStep(
+            p=p,
+            g=real(param.grad.detach()),
+            options=options[key],
+            options_key=key,
+            states=states,
+            extras={name: _laid_out_like(real(x[id(param)].detach()), p) for name, x in extras.items()},
+            group=group,
+            param=param,
+            memories=optimizer.memories_of(param),
+            transforms=optimizer.transforms_of(param),
+        )
+
+
+def _laid_out_like(x: Tensor, p: Tensor) -> Tensor:
+    return x if x.stride() == p.stride() else torch.empty_like(p, dtype=x.dtype).copy_(x)

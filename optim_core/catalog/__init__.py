@@ -3,9 +3,11 @@
 from optim_core.catalog import licenses
 from optim_core.catalog.hookspecs import hookimpl
 from optim_core.catalog.lazy_exports import exports
-from optim_core.catalog.specs import OptimizerSpec, Paper, SchedulerSpec, WrapperSpec
+from optim_core.catalog.specs import NEEDS, Need, OptimizerSpec, Paper, SchedulerSpec, WrapperSpec
 
 __all__ = [
+    "NEEDS",
+    "Need",
     "OptimizerSpec",
     "Paper",
     "SchedulerSpec",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from optim_core.errors import InvalidOption, RuleError, UnknownOption
-from optim_core.methods.declarations import ROUNDING_STATES, Extra, Group, Hyper, State, named
+from optim_core.methods.declarations import Extra, Group, Hyper, State, named
+from optim_core.methods.states import ROUNDING_STATES, layout
 from optim_core.names import nearest
 from optim_core.rules.compose import Buffer, Settings, compose
 from optim_core.rules.graph import Graph
@@ -44,33 +45,41 @@ class Method:
     keywords: tuple[str, ...]
 
     @cached_property
-    def whole(self) -> dict[str, State]:
+    def whole_states(self) -> dict[str, State]:
         """The states that belong to the whole model."""
         return {n: s for n, s in self.states.items() if s.level is Level.WHOLE}
 
     @cached_property
-    def local(self) -> dict[str, State]:
+    def parameter_states(self) -> dict[str, State]:
         """The states of single parameters, the method's own and those that rounding needs."""
-        return {n: s for n, s in self.states.items() if s.level is not Level.WHOLE} | ROUNDING_STATES
+        return {n: s for n, s in self.states.items() if s.level is not Level.WHOLE} | dict(ROUNDING_STATES)
 
     @property
-    def counts_whole(self) -> bool:
-        """Whether the method needs to know how many steps the model as a whole has done."""
-        return bool(self.whole or self.extras or "whole_step" in self.keywords)
+    def counts_whole_steps(self) -> bool:
+        """True if the method needs to know how many steps the model as a whole has done."""
+        return bool(self.whole_states or self.extras or "whole_step" in self.keywords)
 
-    def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Options in normal form.
+    def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options in normal form.
 
         Raises:
             UnknownOption, InvalidOption: naming the option and the remedy.
         """
-        for name in options:
-            if name not in self.hypers:
-                raise UnknownOption(self.unknown(name))
+        self.check_names(options)
         return {name: self.hypers[name].check(value, self.name) for name, value in options.items()}
 
+    def check_names(self, options: Iterable[str]) -> None:
+        """Refuse options that do not exist.
+
+        Raises:
+            UnknownOption: naming the option and the remedy.
+        """
+        for name in options:
+            if name not in self.hypers:
+                raise UnknownOption(self._unknown_option(name))
+
     def check_group(self, group: Mapping[str, Any]) -> dict[str, Any]:
-        """The options of a parameter group in normal form; other entries are left alone unless misspelt.
+        """Return the options of a parameter group in normal form; other entries are left alone unless misspelt.
 
         Raises:
             UnknownOption: an entry looks like a misspelt option.
@@ -78,7 +87,7 @@ class Method:
         """
         for name in group:
             if name not in self.hypers and name not in _GROUP_ENTRIES and nearest(name, self.hypers):
-                raise UnknownOption(f"in a parameter group: {self.unknown(name)}")
+                raise UnknownOption(f"in a parameter group: {self._unknown_option(name)}")
         return {name: hyper.check(group[name], self.name) for name, hyper in self.hypers.items() if name in group}
 
     def check_common(self, group: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
@@ -94,7 +103,7 @@ class Method:
                     f"({hyper.doc}) acts on the model as a whole: give it to the constructor, not to a group"
                 )
 
-    def traced(
+    def trace(
         self,
         options: Group,
         shape: Sequence[int],
@@ -103,14 +112,17 @@ class Method:
         extras: frozenset[str] = frozenset(),
         rounds: bool = False,
     ) -> Graph:
-        """The rule's graph, with all that is composed with it, for a parameter of a shape.
+        """Trace the rule, with all that is composed with it, for a parameter of a shape.
 
         Args:
             options: the group's options and the given numbers, by name.
             shape: the parameter's.
             transforms: what is composed with the rule.
             extras: the extra inputs at hand.
-            rounds: whether the parameter is of bfloat16.
+            rounds: True for a bfloat16 parameter.
+
+        Returns:
+            The rule's graph.
         """
         trace = Trace(split(options)[0], shape)
         return compose(
@@ -119,19 +131,21 @@ class Method:
             self.buffers(options, tuple(shape), extras),
             scalars(options, trace),
             self.keywords,
-            self.settings(options, transforms, rounds=rounds),
+            self.composition_settings(options, transforms, rounds=rounds),
         )
 
-    def unknown(self, name: str) -> str:
-        """The text for an option that does not exist."""
+    def _unknown_option(self, name: str) -> str:
+        """The message for an option that does not exist."""
         meant = {option: option for option in self.hypers}
         meant |= {other: option for other, option in _ELSEWHERE.items() if option in self.hypers}
         near = dict.fromkeys(meant[found] for found in nearest(name, meant))
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         return f"{self.name} has no option {name!r}.{hint} It takes: {', '.join(self.hypers)}"
 
-    def settings(self, group: Group, transforms: tuple[Transform, ...], *, rounds: bool = False) -> Settings:
-        """What the composition needs of a group's options; ``rounds``: whether they are bfloat16 parameters."""
+    def composition_settings(
+        self, group: Group, transforms: tuple[Transform, ...], *, rounds: bool = False
+    ) -> Settings:
+        """What the composition needs of a group's options; ``rounds`` is True for bfloat16 parameters."""
         weight_decay = self.hypers.get("weight_decay")
         decay = weight_decay.decay if weight_decay else None
         if decay and "decoupled_weight_decay" in self.hypers:
@@ -140,7 +154,7 @@ class Method:
         return Settings(decay, bool(group.get("fixed_decay", False)), bool(group["maximize"]), transforms, rounding)
 
     def check_rounding(self, group: Group, params: Sequence[Tensor]) -> None:
-        """Refuse a way of rounding that cannot be had for some parameters.
+        """Refuse a way of rounding that is unavailable for some parameters.
 
         Raises:
             InvalidOption: with the remedy.
@@ -152,30 +166,29 @@ class Method:
                 "with rounding='nearest'"
             )
 
-    def forms(self, group: Group, shape: tuple[int, ...]) -> tuple[Level | None, ...]:
-        """On which level a parameter of a shape has each state whose shape is a matter of its own; None: it has not."""
-        shaped = [s for s in self.states.values() if s.shape is not None]
-        return tuple(None if s.shapes(shape, group) is None else s.level_in(group, shape) for s in shaped)
+    def shaped_state_levels(self, group: Group, shape: tuple[int, ...]) -> tuple[Level | None, ...]:
+        """The level on which a parameter of a shape has each state that declares its own shape; None: it lacks it."""
+        layouts = [layout(declared, shape, group) for declared in self.states.values() if declared.shape is not None]
+        return tuple(None if its_layout is None else its_layout.level for its_layout in layouts)
 
     def buffers(self, group: Group, shape: tuple[int, ...], available: frozenset[str]) -> list[Buffer]:
         """What stands behind each position of the rule.
 
         Args:
             group: the options.
-            shape: the parameter's, or that of another one with the same :meth:`forms`.
+            shape: the parameter's, or that of another one with the same :meth:`shaped_state_levels`.
             available: the extras at hand in this step.
         """
-        found = []
-        for name in self.positions:
-            state = self.states.get(name)
-            if state is None:
-                found.append(Buffer(name, Level.ELEMENT, written=False, present=name in available))
-                continue
-            every = int(group[state.every]) if state.every else 1
-            level, copies = state.level_in(group, shape), state.copies_in(group)
-            present = state.shapes(shape, group) is not None
-            found.append(Buffer(name, level, written=True, every=every, copies=copies, present=present))
-        return found
+        return [self._buffer(name, group, shape, available) for name in self.positions]
+
+    def _buffer(self, name: str, group: Group, shape: tuple[int, ...], available: frozenset[str]) -> Buffer:
+        declared = self.states.get(name)
+        if declared is None:
+            return Buffer(name, Level.ELEMENT, written=False, present=name in available)
+        its_layout = layout(declared, shape, group)
+        if its_layout is None:
+            return Buffer(name, Level.ELEMENT, written=True, present=False)
+        return Buffer(name, its_layout.level, written=True, every=its_layout.every, copies=its_layout.copies)
 
 
 #: What groups hold beside options: torch's own entries, its schedulers', and the factory's.

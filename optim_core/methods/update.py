@@ -49,7 +49,7 @@ class Update:
         self._elements = sum(e.p.numel() for e in entries)
         pairs: list[tuple[Bucket, Sequence[Entry]]] = []
         stacks: list[tuple[Graph, Mapping[str, float], Sequence[Entry]]] = []
-        forms = functools.cache(lambda share, shape: self.method.forms(options[share], shape))
+        forms = functools.cache(lambda share, shape: self.method.shaped_state_levels(options[share], shape))
         options = {e.share: e.options for e in entries}
         for members in _groups(
             entries, lambda e: (e.share, e.transforms, e.p.dtype, e.p.device, forms(e.share, tuple(e.p.shape)))
@@ -80,7 +80,7 @@ class Update:
 
     def stacks(self, options: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
         """Whether the rule calls functions of stacks for a parameter of this shape."""
-        return bool(self.method.traced(options, shape).trace.calls)
+        return bool(self.method.trace(options, shape).trace.calls)
 
     def _traced(self, members: Sequence[Entry]) -> Iterator[tuple[Graph, Mapping[str, float], Sequence[Entry]]]:
         """The graphs that the members need, each with the host numbers and those who share it."""
@@ -88,11 +88,11 @@ class Update:
         transforms = first.transforms
         host, fixed = split(first.options)
         extras, rounds = frozenset(first.extras), first.p.dtype is torch.bfloat16
-        settings = self.method.settings(first.options, transforms, rounds=rounds)
+        settings = self.method.composition_settings(first.options, transforms, rounds=rounds)
         buffers = self.method.buffers(first.options, tuple(first.p.shape), extras)
 
         def trace(shape: Sequence[int]) -> Graph:
-            return self.method.traced(first.options, shape, transforms, extras=extras, rounds=rounds)
+            return self.method.trace(first.options, shape, transforms, extras=extras, rounds=rounds)
 
         left = list(members)
         while left:

@@ -1,4 +1,4 @@
-"""The gradients of an optimizer's parameters: which there are, and whether they can be worked with."""
+"""The parameters of an optimizer, and gradients that it cannot work with."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def check_gradient(p: Tensor, owner: str) -> None:
     if g is None:
         return
     check_dense(p, owner)
-    if g.shape != p.shape or g.device != p.device:  # possible after p.data was exchanged
+    if g.shape != p.shape or g.device != p.device:  # possible after p.data was replaced
         raise UnsupportedParameter(
             f"{owner}: a gradient of shape {tuple(g.shape)} on {g.device} does not fit its parameter of shape "
             f"{tuple(p.shape)} on {p.device}: call zero_grad() and backward() again"

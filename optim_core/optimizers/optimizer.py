@@ -2,48 +2,55 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol
+from inspect import Parameter
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer, ParamsT
 
+from optim_core.catalog.specs import Need
 from optim_core.engines.choice import checked
 from optim_core.engines.run import run
-from optim_core.engines.sharded import first_of, is_sharded
-from optim_core.engines.tensors import compute_dtype, real, total_dtype
-from optim_core.errors import GraphMissing, OptimCoreError, UnknownOption, UnsupportedParameter
-from optim_core.methods.declarations import Hyper, State, hyper, required, setting
-from optim_core.methods.method import Method, read_class
+from optim_core.engines.sharded import is_sharded
+from optim_core.engines.tensors import real
+from optim_core.errors import GraphMissing, OptimCoreError, UnsupportedParameter
+from optim_core.methods import states
+from optim_core.methods.composition import Composition, TransformMemory
+from optim_core.methods.constructor import bind, declare
+from optim_core.methods.declarations import Hyper, State, argument, hyper
+from optim_core.methods.method import Method
 from optim_core.methods.parameter_step import Entry
 from optim_core.methods.reuse import Standing
 from optim_core.methods.update import Update
 from optim_core.optimizers import checkpoint
 from optim_core.optimizers.closures import drop_graph, evaluate
-from optim_core.optimizers.explanation import Explanation, decay_text, explained
+from optim_core.optimizers.explanation import Explanation, decay_text, explanation_of
 from optim_core.optimizers.gradients import check_gradient, parameters
 from optim_core.rules.options import GIVEN
-from optim_core.rules.transform import Transform, acting
-from optim_core.rules.values import Level
+from optim_core.rules.transform import Transform
+
+Engine: typing.TypeAlias = Literal["auto", "eager", "native", "triton"]
+
+#: How many branches of a rule, taken in turn, are kept assembled.
+_STANDING = 12
 
 
-# hyper() and the like are no field specifiers: type checkers would look for `default=` in them, whereas any other
+class _Attributes(Optimizer):
+    """What an instance has beside its options, which type checkers take for the constructor's arguments."""
+
+    composition: Composition
+    _update: Update
+    _generators: dict[str, torch.Generator]
+
+
+# hyper() and the like are not field specifiers: type checkers would look for `default=` in them, whereas any other
 # value on the right is a default.
-class Keeper(Protocol):
-    """A wrapper whose transform keeps tensors."""
-
-    memory: dict[Tensor, dict[str, Tensor]]
-
-    def numbers(self) -> Mapping[str, float]:
-        """What the transform's options hold of this step beside the method's own."""
-
-
-@typing.dataclass_transform(field_specifiers=(setting, required))
-class _Declared(Optimizer):
+@typing.dataclass_transform(field_specifiers=(argument,))
+class _Declared(_Attributes):
     """Tells type checkers that a subclass's constructor follows from its annotated options."""
 
 
@@ -87,9 +94,9 @@ class RuleOptimizer(_Declared):
         [0.0, 0.0]
     """
 
-    params: ParamsT | nn.Module = required()
-    maximize: bool = setting(default=hyper(False, "ascend instead of descend"), kw_only=True)
-    rounding: str = setting(
+    params: ParamsT | nn.Module = argument()
+    maximize: bool = argument(default=hyper(False, "ascend instead of descend"), kw_only=True)
+    rounding: str = argument(
         default=hyper(
             "nearest",
             "how bfloat16 parameters take their new values; 'stochastic' and 'kahan' keep small steps from being lost",
@@ -97,12 +104,14 @@ class RuleOptimizer(_Declared):
         ),
         kw_only=True,
     )
-    engine: Literal["auto", "eager", "native", "triton"] = setting(default="auto", kw_only=True)
-    foreach: bool | None = setting(default=None, kw_only=True)
+    engine: Engine = argument(default="auto", kw_only=True)
+    foreach: bool | None = argument(default=None, kw_only=True)
 
     method: ClassVar[Method]
     hypers: ClassVar[Mapping[str, Hyper]]
     states: ClassVar[Mapping[str, State]]
+    #: What the method needs beside gradients, keys of :data:`optim_core.catalog.NEEDS`; its spec says the same.
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -111,12 +120,10 @@ class RuleOptimizer(_Declared):
     if not typing.TYPE_CHECKING:  # type checkers derive the constructor from the declarations
 
         def __init__(self, params, *args, **options):
-            options = _bind(type(self), args, options)
+            options = bind(self.method.name, self.hypers, args, options)
             self._run_by(options.pop("engine", "auto"), options.pop("foreach", None))
-            given = self.method.check(options)
-            self._transforms = ()
-            self._spared_by = {}
-            self._keepers = {}
+            given = self.method.check_options(options)
+            self.composition = Composition()
             self._generators = {}
             defaults = {name: h.default for name, h in self.hypers.items()} | given
             groups = self.groups_of(params) if isinstance(params, nn.Module) else params
@@ -124,7 +131,7 @@ class RuleOptimizer(_Declared):
 
         @property
         def engine(self):
-            """What runs the update."""
+            """The engine asked for, or ``"auto"``."""
             return self._update.engine
 
         @engine.setter
@@ -133,7 +140,7 @@ class RuleOptimizer(_Declared):
 
         @property
         def foreach(self):
-            """How the eager engine runs it."""
+            """How the eager engine runs the update: True, False, or None to choose."""
             return self._update.foreach
 
         @foreach.setter
@@ -146,11 +153,11 @@ class RuleOptimizer(_Declared):
 
     @classmethod
     def resolve(cls, options: dict[str, Any], given: frozenset[str]) -> dict[str, Any]:
-        """Settle options that depend on each other; called for the constructor and for each group with its own.
+        """Settle options that depend on each other; called for the constructor, and for each group with its own.
 
         Args:
-            options: all options, by name; for a group, the constructor's settled ones where it gives none.
-            given: the names that the caller gave here.
+            options: all options, by name; for a group, the constructor's settled ones where it has none of its own.
+            given: the names of those that the caller gave here.
 
         Raises:
             InvalidOption: they contradict each other.
@@ -160,7 +167,7 @@ class RuleOptimizer(_Declared):
 
     @classmethod
     def groups_of(cls, model: nn.Module) -> list[dict[str, Any]]:
-        """Parameter groups, with names, for a whole model.
+        """Return the parameter groups, with names, for a whole model.
 
         A method that is not meant for all layers alike sorts them here.
         """
@@ -200,16 +207,20 @@ class RuleOptimizer(_Declared):
         del group
 
     @property
-    def whole(self) -> dict[str, Any]:
+    def whole(self) -> Mapping[str, Any]:
         """State of the model as a whole: step count, states on level WHOLE, generators' states."""
-        entries: dict[Any, Any] = self.state  # torch keeps entries whose key is no tensor
-        return entries.setdefault("whole", {})  # type: ignore[no-any-return]
+        entries: Mapping[Any, Any] = self.state  # torch keeps entries whose key is not a tensor
+        return entries.get("whole", _NOTHING)  # type: ignore[no-any-return]
+
+    def set_whole(self, name: str, value: Any) -> None:
+        """Set an entry of the state of the model as a whole."""
+        entries: dict[Any, Any] = self.state
+        entries.setdefault("whole", {})[name] = value
 
     @property
     def whole_step(self) -> int:
         """How many steps a method that counts them has done for the model as a whole."""
-        entries: dict[Any, Any] = self.state
-        return int(entries.get("whole", {}).get("step", 0))
+        return int(self.whole.get("step", 0))
 
     def generator(self, device: torch.device) -> torch.Generator:
         """The source of random draws on a kind of device; its state is part of the state dict."""
@@ -224,75 +235,45 @@ class RuleOptimizer(_Declared):
         return self._generators[device.type]
 
     def start_state(self, p: Tensor, group: Mapping[str, Any]) -> bool:
-        """Create the states that a parameter should have and has not; True if it keeps none from before."""
+        """Create the states that a parameter should have and lacks; returns True if its states begin here."""
         mine = self.state[p]
-        kept = any(name in mine for name, declared in self.method.local.items() if not declared.rounds)
-        started = False
-        for name, declared in self.method.local.items():
-            if name not in mine and not (declared.rounds and p.dtype is not torch.bfloat16):
-                value = _start(declared, p, group)
-                if value is not None:
-                    mine[name] = value
-                    started = True
-                    if name == "salt":
-                        value.fill_(len(self.state))
-        return not kept and (started or not mine.setdefault("step", 0))
+        number = len(self.state) + ("whole" not in self.state)
+        return states.begin(mine, self.method.parameter_states, p, group, number=number)
+
+    def set_state(self, p: Tensor, **values: Tensor | float) -> None:
+        """Give states of a parameter values, such as first ones of their own in :meth:`on_group`."""
+        for name, value in values.items():
+            self.state[p][name] = states.store(self.states[name], value, p)
 
     def state_bytes(self) -> int:
-        """Bytes of state once every parameter has had a gradient; single numbers for the model not counted."""
+        """Bytes of state once every parameter has had a gradient; single numbers for the model are not counted."""
         return sum(self.state_bytes_of(p, group) for group in self.param_groups for p in group["params"])
 
     def state_bytes_of(self, p: Tensor, group: Mapping[str, Any]) -> int:
         """The same for one parameter."""
-        size = 0
-        for name, declared in self.method.local.items():
-            if declared.rounds and p.dtype is not torch.bfloat16:
-                continue
-            shapes = declared.shapes(tuple(real(p).shape), group)
-            for shape in shapes if isinstance(shapes, list) else [shapes]:
-                size += torch.Size(shape).numel() * self._state_dtype(name, p).itemsize if shape is not None else 0
-        return size
-
-    def _state_dtype(self, name: str, p: Tensor) -> torch.dtype:
-        declared = self.method.local.get(name)
-        rounds = declared is not None and declared.rounds and declared.level is Level.ELEMENT
-        return p.dtype if rounds else compute_dtype(real(p))
+        return sum(states.nbytes(declared, p, group) for declared in self.method.parameter_states.values())
 
     def explain(self) -> Explanation:
         """What is in force for each parameter, and why; print it."""
         how = {"l2": "L2, in the gradient", "decoupled": "decoupled", None: "in the update"}
 
         def facts(p: Tensor, group: Mapping[str, Any]) -> dict[str, Any]:
-            decay = decay_text(group, how[self.method.settings(group, ()).decay])
+            decay = decay_text(group, how[self.method.composition_settings(group, ()).decay])
             engine = self._update.engine_of(p, real(p.detach()))
             return {"decay": decay, "engine": engine, "state_bytes": self.state_bytes_of(p, group)}
 
-        return explained(self, facts)
+        return explanation_of(self, facts)
 
     # what is composed with the rule -------------------------------------------------------------------------
-    @property
-    def transforms(self) -> tuple[Transform, ...]:
-        """What is composed with the rule, in the order in which a gradient passes."""
-        return self._transforms
-
     def add_transform(
-        self, transform: Transform, keeper: Keeper | None = None, *, spared: Collection[Tensor] = ()
+        self, transform: Transform, memory: TransformMemory | None = None, *, excluded: Collection[Tensor] = ()
     ) -> None:
-        """Compose a transform with the rule; a gradient passes it before those already there.
-
-        Args:
-            transform: what to compose.
-            keeper: holds what the transform keeps, and gives it numbers.
-            spared: parameters that it leaves alone; more may join later, together with their group.
-        """
-        self._spared_by: dict[Transform, Collection[Tensor]] = {**self._spared_by, transform: spared}
-        self._transforms: tuple[Transform, ...] = (transform, *self._transforms)
-        mine = {} if keeper is None else {type(transform).__name__: keeper}
-        self._keepers: dict[str, Keeper] = {**self._keepers, **mine}
+        """Compose a transform with the rule; arguments as for :meth:`~optim_core.methods.Composition.add`."""
+        self.composition.add(transform, memory, excluded)
         self._update.standing.clear()
 
     def stacks(self) -> bool:
-        """Whether the rule calls functions of stacks for some parameter, which sums over all of them do not go with."""
+        """Return True if the rule calls functions of stacks for some parameter; sums over all do not go with them."""
         return any(self._stacks(p, group) for group in self.param_groups for p in group["params"])
 
     def _stacks(self, p: Tensor, group: Mapping[str, Any]) -> bool:
@@ -308,13 +289,20 @@ class RuleOptimizer(_Declared):
         del params
         return {}
 
+    # what a step needs --------------------------------------------------------------------------------------
+    def needs_in_force(self) -> frozenset[Need]:
+        """Return those of :attr:`needs` that remain with the options in force."""
+        return self.needs
+
     @property
     def needs_graph(self) -> bool:
-        """Whether the next step differentiates the gradients: ``loss.backward(create_graph=True)``."""
-        return False
+        """True if the next step differentiates the gradients: ``loss.backward(create_graph=True)``."""
+        return "create_graph" in self.needs_in_force()
 
-    #: Whether a step uses the value of the loss that its gradients belong to.
-    needs_loss: ClassVar[bool] = False
+    @property
+    def needs_closure(self) -> bool:
+        """True if the next step evaluates the loss itself, so that ``step()`` alone is not enough."""
+        return "closure" in self.needs_in_force()
 
     # stepping -----------------------------------------------------------------------------------------------
     def minimize(self, closure: Callable[[], Tensor]) -> Tensor:
@@ -353,9 +341,9 @@ class RuleOptimizer(_Declared):
         return evaluate(self, closure, create_graph=self.needs_graph)
 
     def prepare(self, overflow: bool | None) -> bool:
-        """Inside a wrapper, whether the gradients at hand make a step; see :meth:`optim_core.wrapping.Wrapper.prepare`.
+        """Decide whether the gradients at hand make a step; see :meth:`optim_core.wrapping.Wrapper.prepare`.
 
-        A method raises here what it would raise in ``step()`` for where the gradients were taken.
+        A method raises here what it would raise in ``step()`` because of where the gradients were taken.
         """
         return not overflow
 
@@ -383,8 +371,8 @@ class RuleOptimizer(_Declared):
         given = self._given()
         if not self._step_as_before(given):
             self._step_anew(given)
-        if self.method.counts_whole:
-            self.whole["step"] = self.whole_step + 1
+        if self.method.counts_whole_steps:
+            self.set_whole("step", self.whole_step + 1)
         return loss
 
     @property
@@ -408,7 +396,7 @@ class RuleOptimizer(_Declared):
                 self._update.standing.remove(standing)
             if buckets is not None:
                 self._update.standing.append(standing)
-                run(buckets, {name: self.whole[name] for name in self.method.whole}, foreach=self.foreach)
+                run(buckets, {name: self.whole[name] for name in self.method.whole_states}, foreach=self.foreach)
                 for crew in standing.crews:
                     crew.release()
                     for states in crew.states:
@@ -422,10 +410,10 @@ class RuleOptimizer(_Declared):
             check_gradient(p, self.method.name)
         self._check_graph([p for p, _ in pairs])
         extras = self._extras([p for p, _ in pairs])
-        if self.method.counts_whole:
+        if self.method.counts_whole_steps:
             self._start_whole()
         entries = list(self._entries([pair for pair in pairs if pair[0].numel()], extras, given))
-        whole = {name: self.whole[name] for name in self.method.whole}
+        whole = {name: self.whole[name] for name in self.method.whole_states}
         crews = self._update.run(entries, whole)
         for entry in entries:
             entry.states["step"] += 1
@@ -435,7 +423,9 @@ class RuleOptimizer(_Declared):
 
     def _present(self) -> list[tuple[bool, ...]]:
         """Which states each group's options ask for."""
-        return [tuple(declared.present(g) for declared in self.method.local.values()) for g in self.param_groups]
+        return [
+            tuple(declared.present(g) for declared in self.method.parameter_states.values()) for g in self.param_groups
+        ]
 
     def _given(self) -> dict[str, Any]:
         """The numbers that the core gives to rules and that are the same for all groups."""
@@ -446,7 +436,7 @@ class RuleOptimizer(_Declared):
             "whole_step": self.whole_step + 1,
             "largest_lr": self._largest_lr(),
             "grad_scale": None if grad_scale is None else float(grad_scale),
-            **{name: x for keeper in self._keepers.values() for name, x in keeper.numbers().items()},
+            **self.composition.numbers(),
             "rounding_seed": int(torch.randint(1 << 24, (), generator=draws)) if at_random else None,
         }
 
@@ -476,12 +466,9 @@ class RuleOptimizer(_Declared):
         return extras
 
     def _start_whole(self) -> None:
-        for name, declared in self.method.whole.items():
+        for name, declared in self.method.whole_states.items():
             if name not in self.whole:
-                group = self.param_groups[0]
-                start = group[declared.start] if isinstance(declared.start, str) else declared.start
-                device = group["params"][0].device
-                self.whole[name] = torch.full((), float(start), dtype=total_dtype(device), device=device)
+                self.set_whole(name, states.begin_whole(declared, self.param_groups[0]))
 
     def _entries(
         self,
@@ -492,37 +479,26 @@ class RuleOptimizer(_Declared):
         shared: dict[Any, dict[str, Any]] = {}
         for p, group in pairs:
             first = self.start_state(p, group)
-            states = self.state[p]
-            step = states.setdefault("step", 0) + 1
+            own = self.state[p]
+            step = own["step"] + 1
             key = id(group), step, first
             if key not in shared:
                 shared[key] = self._options(group, step, given, first=first)
             g = p.grad
             if g is not None:
-                transforms = acting(self._transforms, self._spared_by, p)
+                self.composition.begin(p)
                 yield Entry(
                     p=real(p.detach()),
                     g=real(g.detach()),
                     options=shared[key],
                     share=key,
-                    states=states,
+                    states=own,
                     extras=extras[id(p)],
                     group=group,
                     param=p,
-                    kept=self._kept(p, transforms),
-                    transforms=transforms,
+                    kept=self.composition.kept(p),
+                    transforms=self.composition.acting_on(p),
                 )
-
-    def _kept(self, p: Tensor, transforms: Iterable[Transform]) -> dict[str, dict[str, Tensor]]:
-        """What transforms keep for a parameter: the memory in which each buffer of that name is found."""
-        found = {}
-        for transform in transforms:
-            for buffer, name in transform.kept_names().items():
-                memory = self._keepers[type(transform).__name__].memory.setdefault(p, {})
-                if name not in memory:
-                    memory[name] = p.detach().to(_kept_dtype(p), copy=True)
-                found[buffer] = memory
-        return found
 
     # saving -------------------------------------------------------------------------------------------------
     def state_dict(self) -> dict[str, Any]:
@@ -530,8 +506,7 @@ class RuleOptimizer(_Declared):
 
         Parameters that were given by name carry their names along (``param_names`` in each group).
         """
-        for kind, generator in self._generators.items():
-            self.whole[f"generator_{kind}"] = generator.get_state()
+        self._save_generators()
         return super().state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -540,28 +515,30 @@ class RuleOptimizer(_Declared):
         Raises:
             CheckpointMismatch: it comes from another model or another method; nothing is changed then.
         """
-        state_dict = checkpoint.matched(state_dict, self.param_groups, self.method.name)
-        checkpoint.check_states(state_dict, self.param_groups, self.method)
+        state_dict = checkpoint.align(state_dict, self.param_groups, self.method.name)
+        checkpoint.check(state_dict, self.param_groups, self.method)
         super().load_state_dict(state_dict)
         # torch gives states the parameter's dtype and may share memory with the dict: neither is wanted
-        for p, saved in zip(parameters(self), checkpoint.in_order(state_dict), strict=True):
+        for p, saved in zip(parameters(self), checkpoint.parameter_entries(state_dict), strict=True):
             if saved:
-                self.state[p] = checkpoint.restored(saved, p, functools.partial(self._state_dtype, p=p))
+                self.state[p] = states.restore(saved, self.method.parameter_states, p)
         if "whole" in state_dict["state"]:
             entries: dict[Any, Any] = self.state
-            entries["whole"] = checkpoint.copied(state_dict["state"]["whole"])
+            entries["whole"] = states.restore_whole(state_dict["state"]["whole"])
         self._forget(self.engine, self.foreach)
 
     def _forget(self, engine: str, foreach: bool | None) -> None:
-        """Drop what rests on states that are no more."""
+        """Drop what rests on states that no longer exist."""
         self._run_by(engine, foreach)
-        self._generators: dict[str, torch.Generator] = {}
+        self._generators = {}
+
+    def _save_generators(self) -> None:
+        for kind, generator in self._generators.items():
+            self.set_whole(f"generator_{kind}", generator.get_state())
 
     def __getstate__(self) -> dict[str, Any]:
-        for kind, generator in self._generators.items():
-            self.whole[f"generator_{kind}"] = generator.get_state()
-        own = {name: getattr(self, name) for name in ("engine", "foreach", "_transforms", "_spared_by", "_keepers")}
-        return super().__getstate__() | own
+        self._save_generators()
+        return super().__getstate__() | {name: getattr(self, name) for name in ("engine", "foreach", "composition")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # torch's load_state_dict comes by here too, with groups and states only
@@ -574,77 +551,18 @@ class RuleOptimizer(_Declared):
 
 
 def _declare(cls: type[RuleOptimizer]) -> None:
-    """Read a class's declarations and give it the signature and documentation that follow from them."""
-    cls.method = read_class(cls, getattr(cls, "method", None))
-    cls.hypers, cls.states = cls.method.hypers, cls.method.states
-    parameter = inspect.Parameter
-    options = [
-        parameter(
-            h.name,
-            parameter.KEYWORD_ONLY if h.name in _KEYWORD_ONLY else parameter.POSITIONAL_OR_KEYWORD,
-            default=h.default,
-            annotation=h.type,
-        )
-        for h in cls.hypers.values()
-    ]
-    settings = [
-        parameter(
-            "engine", parameter.KEYWORD_ONLY, default="auto", annotation=Literal["auto", "eager", "native", "triton"]
-        ),
-        parameter("foreach", parameter.KEYWORD_ONLY, default=None, annotation=bool | None),
-    ]
-    first = parameter("params", parameter.POSITIONAL_OR_KEYWORD, annotation=ParamsT | nn.Module)
-    in_order = sorted([first, *options, *settings], key=lambda q: q.kind)
-    cls.__signature__ = inspect.Signature(in_order)  # type: ignore[attr-defined]
-
-
-_KEYWORD_ONLY = frozenset({"maximize", "rounding"})
-#: How many branches of a rule, taken in turn, are kept assembled.
-_STANDING = 12
-
-
-def _bind(cls: type[RuleOptimizer], args: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
-    """Options by name, from what was given by position and by name."""
-    positional = [name for name in cls.hypers if name not in _KEYWORD_ONLY]
-    if len(args) > len(positional):
-        raise UnknownOption(f"{cls.__name__} takes at most {len(positional)} options by position, not {len(args)}")
-    for name in positional[: len(args)]:
-        if name in options:
-            raise UnknownOption(f"{cls.__name__}: {name!r} is given both by position and by name")
-    return dict(zip(positional, args, strict=False)) | options
-
-
-def _kept_dtype(p: Tensor) -> torch.dtype:
-    return p.dtype if p.is_complex() else compute_dtype(p)
+    """Give a class the constructor that follows from its declarations."""
+    first = Parameter("params", Parameter.POSITIONAL_OR_KEYWORD, annotation=ParamsT | nn.Module)
+    engine = Parameter("engine", Parameter.KEYWORD_ONLY, default="auto", annotation=Engine)
+    foreach = Parameter("foreach", Parameter.KEYWORD_ONLY, default=None, annotation=bool | None)
+    declare(cls, first, by_position=True, others=[engine, foreach])
+    cls.states = cls.method.states
 
 
 def _laid_out_like(x: Tensor, p: Tensor) -> Tensor:
     return x if x.stride() == p.stride() else torch.empty_like(p, dtype=x.dtype).copy_(x)
 
 
-def _start(declared: State, p: Tensor, group: Mapping[str, Any]) -> Any:
-    """The first value of a state: a tensor, a list of tensors, or None where there is no such state."""
-    like = real(p.detach())
-    shapes = declared.shapes(tuple(like.shape), group)
-    if shapes is None:
-        return None
-    if isinstance(shapes, list):
-        return [_first_value(declared, shape, like, group) for shape in shapes]
-    return _first_value(declared, shapes, like, group)
-
-
-def _first_value(declared: State, shape: tuple[int, ...], like: Tensor, group: Mapping[str, Any]) -> Tensor:
-    dtype = like.dtype if declared.rounds else compute_dtype(like)
-    if declared.start == "p":
-        every = int(group[declared.every]) if declared.every else 1
-        value = like if every == 1 else like.reshape(-1)[::every]
-        return value.to(dtype, copy=True)
-    start = float(group[declared.start] if isinstance(declared.start, str) else declared.start)
-    if shape == tuple(like.shape):
-        return torch.full_like(like, start, dtype=dtype)
-    if is_sharded(like):
-        return torch.full_like(first_of(like, shape), start, dtype=dtype)
-    return torch.full(shape, start, dtype=dtype, device=like.device)
-
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 _declare(RuleOptimizer)

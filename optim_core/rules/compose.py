@@ -146,8 +146,8 @@ def compose(
     new_p = _checked(who, Buffer("p", Level.ELEMENT, written=True), "p", new[0], trace)
     new_p = transformed(p_in, new_p, plain, settings, scalars, trace.offers)
     outputs = rounded(trace, new_p, settings.rounding)
-    for transform in settings.transforms:
-        names = list(transform.kept_names())
+    for place, transform in enumerate(settings.transforms):
+        names = transform.buffers(place)
         kept = [trace.input(name, Level.ELEMENT) for name in names]
         outputs |= zip(names, transform.keep(new_p, kept, scalars), strict=True)
     homes = dict.fromkeys(outputs, Home(Level.ELEMENT))

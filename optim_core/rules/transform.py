@@ -67,9 +67,13 @@ class Transform:
         return kept
 
     @classmethod
-    def kept_names(cls) -> dict[str, str]:
-        """From the name of a buffer of the graph to the name of what is kept."""
-        return {f"{cls.__name__}.{name}": name for name in cls.keeps}
+    def buffers(cls, place: int) -> list[str]:
+        """The names of the buffers of the graph that hold what is kept.
+
+        Args:
+            place: the transform's among those composed with the rule.
+        """
+        return [f"transform{place}.{name}" for name in cls.keeps]
 
 
 def acting(

@@ -45,7 +45,7 @@ def offered(cls: type[Optimizer], options: Mapping[str, Any]) -> Offers:
         return Offers()
     given = {"first": 0.0, "whole_step": _LATE, "largest_lr": lr or 1.0, "grad_scale": None, "rounding_seed": None}
     options = {name: options[name] for name in (*method.hypers, "step")} | given
-    trace = method.traced(options, (2, 2), extras=frozenset(method.extras)).trace
+    trace = method.trace(options, (2, 2), extras=frozenset(method.extras)).trace
     return trace.offers or Offers()
 
 

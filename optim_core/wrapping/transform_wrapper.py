@@ -64,11 +64,11 @@ class TransformWrapper(Wrapper):
         self._spared_by: dict[Transform, Collection[Tensor]] = {}
         inner, nearest = self.innermost, self._nearest
         if isinstance(inner, RuleOptimizer) and _acts_inside(mine):
-            inner.add_transform(mine, spared=self._spared)
+            inner.add_transform(mine, excluded=self._spared)
         elif isinstance(nearest._stepping, TransformWrapper):
             nearest._stepping._take(mine, self._spared)
         elif isinstance(inner, RuleOptimizer) and not (_sums(mine, inner) and inner.stacks()):
-            inner.add_transform(mine, spared=self._spared)
+            inner.add_transform(mine, excluded=self._spared)
         else:
             nearest._stepping = self
             self._take(mine, self._spared)
@@ -302,7 +302,7 @@ def _of_group(
 ) -> tuple[Settings, dict[str, Any]]:
     """What the composition needs of a group, and the options that transforms see."""
     if isinstance(inner, RuleOptimizer):
-        return inner.method.settings(group, transforms), {name: group[name] for name in inner.hypers}
+        return inner.method.composition_settings(group, transforms), {name: group[name] for name in inner.hypers}
     decays = group.get("decoupled_weight_decay", isinstance(inner, torch.optim.AdamW))
     settings = Settings(
         "decoupled" if decays else None,

@@ -13,13 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
+from optim_core.catalog.specs import Need
 from optim_core.errors import CheckpointMismatch, ClosureError, InvalidOption, OptimCoreError, WrapperConflict
-from optim_core.methods.declarations import Hyper, required
+from optim_core.methods.constructor import declare
+from optim_core.methods.declarations import Hyper, argument
 from optim_core.methods.formula import Formula, ParameterSet
-from optim_core.methods.method import Method, read_class
+from optim_core.methods.method import Method
 from optim_core.optimizers import checkpoint, closures
 from optim_core.optimizers.explanation import Explanation, explain
 from optim_core.optimizers.gradients import parameters
+from optim_core.optimizers.needs import has_modes, needs_of
 from optim_core.optimizers.optimizer import RuleOptimizer
 
 
@@ -46,7 +49,7 @@ class Accumulator(Protocol):
         """Whether some calls wait for their step."""
 
 
-@typing.dataclass_transform(field_specifiers=(required,))
+@typing.dataclass_transform(field_specifiers=(argument,))
 class _Declared(_Kept):
     """Tells type checkers that a subclass's constructor follows from its annotated options."""
 
@@ -79,34 +82,30 @@ class Wrapper(_Declared):
         WrapperConflict: the base cannot be wrapped, or has this wrapper already.
     """
 
-    base: Optimizer = required()
+    base: Optimizer = argument()
 
     method: ClassVar[Method]
     hypers: ClassVar[Mapping[str, Hyper]]
     #: Arguments of the constructor that are no options, such as a model: they become attributes, belong to no
     #: checkpoint, and are required unless the class has an attribute of that name.
     arguments: ClassVar[tuple[str, ...]] = ()
+    #: What the wrapper itself needs beside gradients, keys of :data:`optim_core.catalog.NEEDS`; its spec says the same.
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        cls.method = read_class(cls, getattr(cls, "method", None))
-        cls.hypers = cls.method.hypers
         parameter = inspect.Parameter
-        options = [
-            parameter(h.name, parameter.KEYWORD_ONLY, default=h.default, annotation=h.type) for h in cls.hypers.values()
-        ]
         others = [
             parameter(name, parameter.KEYWORD_ONLY, default=getattr(cls, name, parameter.empty))
             for name in cls.arguments
         ]
-        base = parameter("base", parameter.POSITIONAL_OR_KEYWORD, annotation=Optimizer)
-        cls.__signature__ = inspect.Signature([base, *others, *options])  # type: ignore[attr-defined]
+        declare(cls, parameter("base", parameter.POSITIONAL_OR_KEYWORD, annotation=Optimizer), others=others)
 
     if not typing.TYPE_CHECKING:  # type checkers derive the constructor from the declarations
 
         def __init__(self, base, **options):
             others = {name: options.pop(name) for name in self.arguments if name in options}
-            given = self.method.check(options)
+            given = self.method.check_options(options)
             if not isinstance(base, Optimizer):
                 raise WrapperConflict(
                     f"{self.method.name} goes around an optimizer, not {type(base).__name__}: build that first, such "
@@ -189,6 +188,10 @@ class Wrapper(_Declared):
         """The names of the wrappers around the innermost optimizer, from the inside to this one."""
         return (*(self.base.layers if isinstance(self.base, Wrapper) else ()), self.method.name)
 
+    def needs_in_force(self) -> frozenset[Need]:
+        """What this wrapper and all that stands inside it need; :func:`optim_core.optimizers.needs_of` asks."""
+        return self.needs | needs_of(self.base)
+
     @property
     def needs_graph(self) -> bool:
         """Whether the next step differentiates the gradients."""
@@ -197,13 +200,7 @@ class Wrapper(_Declared):
     @property
     def needs_closure(self) -> bool:
         """Whether a step evaluates the loss itself, so that ``step()`` alone cannot do it."""
-        return bool(getattr(self.base, "needs_closure", False))
-
-    @property
-    def differentiates(self) -> bool:
-        """Whether the innermost method differentiates the gradients in some steps."""
-        inside = type(self.innermost)
-        return issubclass(inside, RuleOptimizer) and inside.needs_graph is not RuleOptimizer.needs_graph
+        return "closure" in self.needs or bool(getattr(self.base, "needs_closure", False))
 
     @property
     def accumulator(self) -> Accumulator | None:
@@ -235,9 +232,8 @@ class Wrapper(_Declared):
         self._turn("eval")
 
     def _turn(self, mode: str) -> None:
-        turn = getattr(self.base, mode, None)
-        if turn is not None:
-            turn()
+        if has_modes(self.base):
+            getattr(self.base, mode)()
 
     def calculate(self, formula: Formula, shares: Sequence[ParameterSet]) -> None:
         """Run a formula with the engine that the innermost optimizer asks for."""
@@ -409,11 +405,11 @@ class Wrapper(_Declared):
             state_dict = change(self, state_dict) or state_dict
         *inside, entry = self._saved_layers(state_dict)
         inner = {k: v for k, v in state_dict.items() if k != "wrappers"} | ({"wrappers": inside} if inside else {})
-        own = checkpoint.matched({**state_dict, "state": entry["memory"]}, self.param_groups, self.method.name)
-        kept = dict(zip(parameters(self), checkpoint.in_order(own), strict=True))
+        own = checkpoint.align({**state_dict, "state": entry["memory"]}, self.param_groups, self.method.name)
+        kept = dict(zip(parameters(self), checkpoint.parameter_entries(own), strict=True))
         self._check_shapes(kept)
         if not isinstance(self.base, (Wrapper, RuleOptimizer)):
-            inner = checkpoint.matched(inner, self.param_groups, type(self.base).__name__)  # torch ignores names
+            inner = checkpoint.align(inner, self.param_groups, type(self.base).__name__)  # torch ignores names
         self.base.load_state_dict(inner)
         self.memory = {
             p: {name: x.to(p.device, copy=True) for name, x in mine.items()} for p, mine in kept.items() if mine
@@ -435,11 +431,8 @@ class Wrapper(_Declared):
     def _check_shapes(self, kept: Mapping[Tensor, Mapping[str, Tensor]]) -> None:
         for p, mine in kept.items():
             for name, x in mine.items():
-                if x.ndim and x.shape != p.shape:
-                    raise CheckpointMismatch(
-                        f"{self.method.name}: {name} in the checkpoint has shape {tuple(x.shape)}, its parameter "
-                        f"{tuple(p.shape)}: the checkpoint belongs to another model, or to another order of it"
-                    )
+                if x.ndim:
+                    checkpoint.check_shape(x, p, name, self.method.name)
 
     def __getstate__(self) -> dict[str, Any]:
         kept = ("base", "options", "memory", "counters", "stepped", "_set_up", "_stepping", *self.arguments)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from optim_core.errors import ClosureError, WrapperConflict
-from optim_core.optimizers import RuleOptimizer, call_closure
+from optim_core.optimizers import call_closure, needs_of
 from optim_core.wrapping import Wrapper
 
 
@@ -20,6 +20,8 @@ class MultiTask(Wrapper):
     nothing accumulates over several calls. With ``torch.amp.GradScaler``: ``optimizer.backward(losses, scaler)``, then
     ``scaler.step(optimizer)`` and ``scaler.update()``. Subclasses have :meth:`merge`.
     """
+
+    needs = frozenset({"multi_loss"})
 
     _merged = False  # whether backward() has run since collect() began
 
@@ -33,12 +35,13 @@ class MultiTask(Wrapper):
         super().on_wrap()
         inner = self.innermost
         name, base = self.method.name, type(inner).__name__
-        if self.differentiates:
+        needs = needs_of(inner)
+        if "create_graph" in needs:
             raise WrapperConflict(
                 f"{name} cannot go around {base}, which differentiates the gradient of one loss; use a first-order "
                 "method such as adamw"
             )
-        if isinstance(inner, RuleOptimizer) and inner.needs_loss:
+        if "loss" in needs:
             raise WrapperConflict(
                 f"{name} cannot go around {base}, whose step size follows from the loss of its gradient: a gradient "
                 f"merged of several is that of no loss. Add the losses up and leave {name} out, or use a method that "

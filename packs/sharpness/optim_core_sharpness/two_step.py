@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from optim_core.errors import ClosureError, WrapperConflict
 from optim_core.methods import Column, Formula
-from optim_core.optimizers import parameters
+from optim_core.optimizers import needs_of, parameters
 from optim_core.rules import Value, sqrt, square, total, where
 from optim_core.wrapping import GRADIENTS_READY, Wrapper
 from optim_core_sharpness.batch_norm import RunningStatistics
@@ -56,6 +56,7 @@ class SharpnessAware(Wrapper):
 
     model: nn.Module | None = None
     arguments: ClassVar[tuple[str, ...]] = ("model",)
+    needs = frozenset({"closure"})
 
     def on_wrap(self) -> None:
         """Start at home.
@@ -66,7 +67,7 @@ class SharpnessAware(Wrapper):
         """
         super().on_wrap()
         self._settle()
-        if self.differentiates:
+        if "create_graph" in needs_of(self.innermost):
             raise WrapperConflict(
                 f"{self.method.name} cannot go around {type(self.innermost).__name__}, which differentiates the "
                 "gradients after the weights have moved back; use a first-order method such as adamw"

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from optim_core.errors import WrapperConflict
-from optim_core.methods import compute_dtype, hyper, total_dtype
-from optim_core.optimizers import Explanation, RuleOptimizer, check_dense, parameters
+from optim_core.methods import hyper, memory_dtype, store_whole
+from optim_core.optimizers import Explanation, RuleOptimizer, check_dense, needs_of, parameters
 from optim_core.wrapping import Wrapper
 
 
@@ -79,18 +79,18 @@ class Accumulate(Wrapper):
         """
         super().on_wrap()
         self._begin()
-        inside, name = self.innermost, type(self.innermost).__name__
+        needs, name = needs_of(self.innermost), type(self.innermost).__name__
         remedy = (
             "so one call has to see all micro-batches: without this wrapper, let the closure of minimize() yield the "
             "loss of each, divided by their number"
         )
-        if getattr(inside, "needs_closure", False):
+        if "closure" in needs:
             raise WrapperConflict(
                 f"Accumulate cannot go around {name}, which evaluates the loss twice a step, {remedy}"
             )
-        if self.differentiates:
+        if "create_graph" in needs:
             raise WrapperConflict(f"Accumulate cannot go around {name}, which differentiates the gradients, {remedy}")
-        if self.needs_closure:
+        if "closure" in needs_of(self):
             raise WrapperConflict(
                 f"Accumulate cannot go around {' + '.join(self.layers[:-1])}, which evaluates a step's loss more than "
                 f"once, {remedy}; or put Accumulate inside, so that each micro-batch is evaluated twice by itself"
@@ -142,7 +142,7 @@ class Accumulate(Wrapper):
                 sums.append(mine["sum"])
                 more.append(p.grad)
             elif p.grad is not None:
-                mine["sum"] = p.grad.to(_dtype(p), copy=True)
+                mine["sum"] = p.grad.to(memory_dtype(p), copy=True)
         if sums:
             torch._foreach_add_(sums, more)
 
@@ -150,7 +150,7 @@ class Accumulate(Wrapper):
         if not isinstance(loss, Real) and not (isinstance(loss, Tensor) and loss.numel() == 1):
             return
         first = parameters(self)[0]
-        value = torch.as_tensor(loss).detach().reshape(()).to(first.device, total_dtype(first.device))
+        value = store_whole(loss, first.device)
         mine = self.memory.setdefault(first, {})
         mine["loss"] = mine["loss"] + value if "loss" in mine else value
         self.counters["losses"] += 1
@@ -190,9 +190,5 @@ class Accumulate(Wrapper):
         """What is in force for each parameter, the buffer counted as state."""
         rows = zip(super().explain(), parameters(self), strict=True)
         return Explanation(
-            tuple(replace(row, state_bytes=row.state_bytes + p.numel() * _dtype(p).itemsize) for row, p in rows)
+            tuple(replace(row, state_bytes=row.state_bytes + p.numel() * memory_dtype(p).itemsize) for row, p in rows)
         )
-
-
-def _dtype(p: Tensor) -> torch.dtype:
-    return p.dtype if p.is_complex() else compute_dtype(p)

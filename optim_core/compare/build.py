@@ -81,15 +81,17 @@ def minimize(optimizer: Optimizer, closure: Closure) -> None:
 @contextmanager
 def evaluating(optimizer: Optimizer) -> Iterator[None]:
     """Have the weights that are to be evaluated, where a method trains at others (schedule-free ones)."""
-    turn: Callable[[], None] | None = getattr(optimizer, "eval", None)
-    if turn is not None:
-        turn()
+    from optim_core.optimizers import has_modes
+
+    layer: Any = optimizer
+    if not has_modes(optimizer):
+        yield
+        return
+    layer.eval()
     try:
         yield
     finally:
-        back: Callable[[], None] | None = getattr(optimizer, "train", None)
-        if back is not None:
-            back()
+        layer.train()
 
 
 def needs(contender: Contender) -> dict[str, str]:

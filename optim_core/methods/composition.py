@@ -28,6 +28,11 @@ class _Member:
     memory: TransformMemory | None
     excluded: Collection[Tensor]
 
+    @property
+    def tensors(self) -> dict[Tensor, dict[str, Tensor]]:
+        """What is kept; the wrapper makes a new dict of it when it loads a state."""
+        return {} if self.memory is None else self.memory.memory
+
 
 class Composition:
     """Transforms in the order in which a gradient passes them."""
@@ -44,7 +49,15 @@ class Composition:
             transform: what to compose.
             memory: holds what the transform keeps, and gives it numbers.
             excluded: parameters that it leaves alone; more may join later, together with their group.
+
+        Raises:
+            WrapperConflict: it keeps tensors, and there is no memory.
         """
+        if transform.keeps and memory is None:
+            raise WrapperConflict(
+                f"{type(transform).__name__} keeps tensors: add_transform(transform, memory) needs the wrapper that "
+                "holds them"
+            )
         self._members = (_Member(transform, memory, excluded), *self._members)
 
     @property
@@ -60,14 +73,14 @@ class Composition:
         """Create what transforms keep for a parameter and do not yet have: the parameter's value at first."""
         for member in self._acting_on(p):
             for name in member.transform.keeps:
-                memory = _memory(member).setdefault(p, {})
+                memory = member.tensors.setdefault(p, {})
                 if name not in memory:
                     memory[name] = p.detach().to(memory_dtype(p), copy=True)
 
     def kept(self, p: Tensor) -> dict[str, dict[str, Tensor]]:
         """By buffer of the rule's graph, the dict in which it is found, under the buffer's name after the dot."""
         return {
-            buffer: _memory(member)[p]
+            buffer: member.tensors[p]
             for place, member in enumerate(self._acting_on(p))
             for buffer in member.transform.buffers(place)
         }
@@ -91,12 +104,3 @@ class Composition:
 
     def _acting_on(self, p: Tensor) -> list[_Member]:
         return [member for member in self._members if p not in member.excluded]
-
-
-def _memory(member: _Member) -> dict[Tensor, dict[str, Tensor]]:
-    if member.memory is None:
-        raise WrapperConflict(
-            f"{type(member.transform).__name__} keeps tensors, so add_transform(transform, memory) needs the wrapper "
-            "that holds them"
-        )
-    return member.memory.memory

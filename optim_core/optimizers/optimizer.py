@@ -5,19 +5,18 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from inspect import Parameter
-from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim.optimizer import Optimizer, ParamsT
+from torch.optim.optimizer import ParamsT
 
 from optim_core.catalog.specs import Need
 from optim_core.engines.choice import checked
 from optim_core.engines.run import run
 from optim_core.engines.sharded import is_sharded
 from optim_core.engines.tensors import real
-from optim_core.errors import GraphMissing, OptimCoreError, UnsupportedParameter
+from optim_core.errors import GraphMissing, OptimCoreError
 from optim_core.methods import states
 from optim_core.methods.composition import Composition, TransformMemory
 from optim_core.methods.constructor import bind, declare
@@ -26,10 +25,10 @@ from optim_core.methods.method import Method
 from optim_core.methods.parameter_step import Entry
 from optim_core.methods.reuse import Standing
 from optim_core.methods.update import Update
-from optim_core.optimizers import checkpoint
 from optim_core.optimizers.closures import drop_graph, evaluate
 from optim_core.optimizers.explanation import Explanation, decay_text, explanation_of
-from optim_core.optimizers.gradients import check_gradient, parameters
+from optim_core.optimizers.gradients import check_gradient, check_parameter
+from optim_core.optimizers.stateful import StatefulOptimizer
 from optim_core.rules.options import GIVEN
 from optim_core.rules.transform import Transform
 
@@ -39,12 +38,11 @@ Engine: typing.TypeAlias = Literal["auto", "eager", "native", "triton"]
 _STANDING = 12
 
 
-class _Attributes(Optimizer):
+class _Attributes(StatefulOptimizer):
     """What an instance has beside its options, which type checkers take for the constructor's arguments."""
 
     composition: Composition
     _update: Update
-    _generators: dict[str, torch.Generator]
 
 
 # hyper() and the like are not field specifiers: type checkers would look for `default=` in them, whereas any other
@@ -52,6 +50,19 @@ class _Attributes(Optimizer):
 @typing.dataclass_transform(field_specifiers=(argument,))
 class _Declared(_Attributes):
     """Tells type checkers that a subclass's constructor follows from its annotated options."""
+
+
+class _Setting:
+    """An attribute that decides how the update runs."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, optimizer: Any, owner: type) -> Any:
+        return self if optimizer is None else getattr(optimizer._update, self.name)
+
+    def __set__(self, optimizer: Any, value: Any) -> None:
+        optimizer._run_by(**{"engine": optimizer.engine, "foreach": optimizer.foreach, self.name: value})
 
 
 class RuleOptimizer(_Declared):
@@ -129,23 +140,8 @@ class RuleOptimizer(_Declared):
             groups = self.groups_of(params) if isinstance(params, nn.Module) else params
             super().__init__(groups, self.resolve(defaults, frozenset(given)))
 
-        @property
-        def engine(self):
-            """The engine asked for, or ``"auto"``."""
-            return self._update.engine
-
-        @engine.setter
-        def engine(self, value):
-            self._run_by(value, self.foreach)
-
-        @property
-        def foreach(self):
-            """How the eager engine runs the update: True, False, or None to choose."""
-            return self._update.foreach
-
-        @foreach.setter
-        def foreach(self, value):
-            self._run_by(self.engine, value)
+        engine = _Setting()
+        foreach = _Setting()
 
     def _run_by(self, engine: str, foreach: bool | None) -> None:
         checked(engine, foreach, self.method.name)
@@ -183,75 +179,18 @@ class RuleOptimizer(_Declared):
         self.method.check_common(given, self.defaults)
         super().add_param_group(dict(param_group) | given)
         try:
-            self._check_parameters(self.param_groups[-1])
-            self.on_group(self.param_groups[-1])
+            group = self.param_groups[-1]
+            self.method.check_rounding(group, group["params"])
+            for p in group["params"]:
+                check_parameter(p, self.method.name, in_stacks=is_sharded(p) and self._stacks(p, group))
+            self.on_group(group)
         except OptimCoreError:
             self.param_groups.pop()
             raise
 
-    def _check_parameters(self, group: Mapping[str, Any]) -> None:
-        self.method.check_rounding(group, group["params"])
-        for p in group["params"]:
-            if not (p.is_floating_point() or p.is_complex()):
-                raise UnsupportedParameter(
-                    f"{self.method.name} works on floating-point parameters, not on one of {p.dtype}"
-                )
-            if is_sharded(p) and self._stacks(p, group):
-                raise UnsupportedParameter(
-                    f"{self.method.name} works on whole matrices, and a parameter of shape {tuple(p.shape)} is sharded "
-                    "(a DTensor, as FSDP makes them): choose a method without them, such as adamw, or do not shard"
-                )
-
     def on_group(self, group: dict[str, Any]) -> None:
         """Called for each new group, while its parameters have their first values."""
         del group
-
-    @property
-    def whole(self) -> Mapping[str, Any]:
-        """State of the model as a whole: step count, states on level WHOLE, generators' states."""
-        entries: Mapping[Any, Any] = self.state  # torch keeps entries whose key is not a tensor
-        return entries.get("whole", _NOTHING)  # type: ignore[no-any-return]
-
-    def set_whole(self, name: str, value: Any) -> None:
-        """Set an entry of the state of the model as a whole."""
-        entries: dict[Any, Any] = self.state
-        entries.setdefault("whole", {})[name] = value
-
-    @property
-    def whole_step(self) -> int:
-        """How many steps a method that counts them has done for the model as a whole."""
-        return int(self.whole.get("step", 0))
-
-    def generator(self, device: torch.device) -> torch.Generator:
-        """The source of random draws on a kind of device; its state is part of the state dict."""
-        if device.type not in self._generators:
-            generator = torch.Generator(device)
-            saved = self.whole.get(f"generator_{device.type}")
-            if saved is None:
-                generator.manual_seed(torch.initial_seed())
-            else:
-                generator.set_state(saved.cpu())
-            self._generators[device.type] = generator
-        return self._generators[device.type]
-
-    def start_state(self, p: Tensor, group: Mapping[str, Any]) -> bool:
-        """Create the states that a parameter should have and lacks; returns True if its states begin here."""
-        mine = self.state[p]
-        number = len(self.state) + ("whole" not in self.state)
-        return states.begin(mine, self.method.parameter_states, p, group, number=number)
-
-    def set_state(self, p: Tensor, **values: Tensor | float) -> None:
-        """Give states of a parameter values, such as first ones of their own in :meth:`on_group`."""
-        for name, value in values.items():
-            self.state[p][name] = states.store(self.states[name], value, p)
-
-    def state_bytes(self) -> int:
-        """Bytes of state once every parameter has had a gradient; single numbers for the model are not counted."""
-        return sum(self.state_bytes_of(p, group) for group in self.param_groups for p in group["params"])
-
-    def state_bytes_of(self, p: Tensor, group: Mapping[str, Any]) -> int:
-        """The same for one parameter."""
-        return sum(states.nbytes(declared, p, group) for declared in self.method.parameter_states.values())
 
     def explain(self) -> Explanation:
         """What is in force for each parameter, and why; print it."""
@@ -501,43 +440,12 @@ class RuleOptimizer(_Declared):
                 )
 
     # saving -------------------------------------------------------------------------------------------------
-    def state_dict(self) -> dict[str, Any]:
-        """The state as plain containers of tensors and numbers; ``torch.load(weights_only=True)`` accepts it.
-
-        Parameters that were given by name carry their names along (``param_names`` in each group).
-        """
-        self._save_generators()
-        return super().state_dict()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a state, by names if both sides know them, otherwise by order.
-
-        Raises:
-            CheckpointMismatch: it comes from another model or another method; nothing is changed then.
-        """
-        state_dict = checkpoint.align(state_dict, self.param_groups, self.method.name)
-        checkpoint.check(state_dict, self.param_groups, self.method)
-        super().load_state_dict(state_dict)
-        # torch gives states the parameter's dtype and may share memory with the dict: neither is wanted
-        for p, saved in zip(parameters(self), checkpoint.parameter_entries(state_dict), strict=True):
-            if saved:
-                self.state[p] = states.restore(saved, self.method.parameter_states, p)
-        if "whole" in state_dict["state"]:
-            entries: dict[Any, Any] = self.state
-            entries["whole"] = states.restore_whole(state_dict["state"]["whole"])
-        self._forget(self.engine, self.foreach)
-
-    def _forget(self, engine: str, foreach: bool | None) -> None:
+    def forget(self) -> None:
         """Drop what rests on states that no longer exist."""
-        self._run_by(engine, foreach)
-        self._generators = {}
-
-    def _save_generators(self) -> None:
-        for kind, generator in self._generators.items():
-            self.set_whole(f"generator_{kind}", generator.get_state())
+        super().forget()
+        self._run_by(self.engine, self.foreach)
 
     def __getstate__(self) -> dict[str, Any]:
-        self._save_generators()
         return super().__getstate__() | {name: getattr(self, name) for name in ("engine", "foreach", "composition")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -547,7 +455,8 @@ class RuleOptimizer(_Declared):
         for group in self.param_groups:
             for name, declared in self.hypers.items():
                 group[name] = declared.check(group.get(name, self.defaults.get(name)), self.method.name)
-        self._forget(engine, foreach)
+        self._run_by(engine, foreach)
+        super().forget()
 
 
 def _declare(cls: type[RuleOptimizer]) -> None:
@@ -562,7 +471,5 @@ def _declare(cls: type[RuleOptimizer]) -> None:
 def _laid_out_like(x: Tensor, p: Tensor) -> Tensor:
     return x if x.stride() == p.stride() else torch.empty_like(p, dtype=x.dtype).copy_(x)
 
-
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 _declare(RuleOptimizer)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from optim_core.errors import InvalidOption, RuleError, UnknownOption
 from optim_core.methods.declarations import Extra, Group, Hyper, State, named
-from optim_core.methods.states import ROUNDING_STATES, layout
+from optim_core.methods.states import ROUNDING_STATES, layout_of
 from optim_core.names import nearest
 from optim_core.rules.compose import Buffer, Settings, compose
 from optim_core.rules.graph import Graph
@@ -138,7 +138,7 @@ class Method:
         """The message for an option that does not exist."""
         meant = {option: option for option in self.hypers}
         meant |= {other: option for other, option in _ELSEWHERE.items() if option in self.hypers}
-        near = dict.fromkeys(meant[found] for found in nearest(name, meant))
+        near = dict.fromkeys(meant[word] for word in nearest(name, meant))
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         return f"{self.name} has no option {name!r}.{hint} It takes: {', '.join(self.hypers)}"
 
@@ -168,8 +168,8 @@ class Method:
 
     def shaped_state_levels(self, group: Group, shape: tuple[int, ...]) -> tuple[Level | None, ...]:
         """The level on which a parameter of a shape has each state that declares its own shape; None: it lacks it."""
-        layouts = [layout(declared, shape, group) for declared in self.states.values() if declared.shape is not None]
-        return tuple(None if its_layout is None else its_layout.level for its_layout in layouts)
+        layouts = [layout_of(declared, shape, group) for declared in self.states.values() if declared.shape is not None]
+        return tuple(None if layout is None else layout.level for layout in layouts)
 
     def buffers(self, group: Group, shape: tuple[int, ...], available: frozenset[str]) -> list[Buffer]:
         """What stands behind each position of the rule.
@@ -185,10 +185,10 @@ class Method:
         declared = self.states.get(name)
         if declared is None:
             return Buffer(name, Level.ELEMENT, written=False, present=name in available)
-        its_layout = layout(declared, shape, group)
-        if its_layout is None:
+        layout = layout_of(declared, shape, group)
+        if layout is None:
             return Buffer(name, Level.ELEMENT, written=True, present=False)
-        return Buffer(name, its_layout.level, written=True, every=its_layout.every, copies=its_layout.copies)
+        return Buffer(name, layout.level, written=True, every=layout.every, copies=layout.copies)
 
 
 #: What groups hold beside options: torch's own entries, its schedulers', and the factory's.
@@ -242,13 +242,13 @@ def _check_rule(method: Method) -> None:
 
 
 def _declarations(cls: type, inherited: Mapping[str, Hyper]) -> list[Hyper | State | Extra]:
-    """A class's own declarations with their names, taken out of its namespace.
+    """Return a class's own declarations with their names, taking them out of its namespace.
 
     Raises:
         RuleError: one of them does not make sense.
     """
     annotations = inspect.get_annotations(cls, eval_str=True)
-    found = []
+    declarations = []
     for name, value in list(vars(cls).items()):
         if not isinstance(value, (Hyper, State, Extra)):
             if name in inherited and not callable(value) and not isinstance(value, (property, classmethod)):
@@ -260,12 +260,12 @@ def _declarations(cls: type, inherited: Mapping[str, Hyper]) -> list[Hyper | Sta
         if name in _RESERVED:
             raise RuleError(f"{cls.__name__}: {name!r} cannot be declared: a rule takes something else by that name")
         try:
-            found.append(named(value, name, annotations.get(name)))
+            declarations.append(named(value, name, annotations.get(name)))
         except InvalidOption as error:
             raise RuleError(f"{cls.__name__}: {error}") from error
         # An option may be called like an attribute of torch's Optimizer; the group holds its value.
         delattr(cls, name)
-    return found
+    return declarations
 
 
 def _check_state(owner: str, declared: State, hypers: Mapping[str, Hyper]) -> None:

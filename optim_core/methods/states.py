@@ -71,7 +71,7 @@ class StateLayout:
         return iter(self.shapes if isinstance(self.shapes, list) else [self.shapes])
 
 
-def layout(declared: State, shape: Shape, group: Group) -> StateLayout | None:
+def layout_of(declared: State, shape: Shape, group: Group) -> StateLayout | None:
     """The layout of a state of a parameter of this shape (of real numbers); None if it does not have the state."""
     if not declared.present(group):
         return None
@@ -99,7 +99,7 @@ def parameter_layout(declared: State, p: Tensor, group: Group) -> StateLayout | 
     """The layout of the state as a parameter has it; None if it does not have the state."""
     if isinstance(declared, RoundingState) and p.dtype is not torch.bfloat16:
         return None
-    return layout(declared, tuple(real(p).shape), group)
+    return layout_of(declared, tuple(real(p).shape), group)
 
 
 def is_like_parameter(declared: State) -> bool:
@@ -116,8 +116,8 @@ def dtype(declared: State | None, p: Tensor) -> torch.dtype:
 
 def nbytes(declared: State, p: Tensor, group: Group) -> int:
     """The bytes that a state takes for a parameter."""
-    its_layout = parameter_layout(declared, p, group)
-    return 0 if its_layout is None else sum(map(math.prod, its_layout)) * dtype(declared, p).itemsize
+    layout = parameter_layout(declared, p, group)
+    return 0 if layout is None else sum(map(math.prod, layout)) * dtype(declared, p).itemsize
 
 
 # states of a parameter ------------------------------------------------------------------------------------------
@@ -139,9 +139,9 @@ def begin(
     had_some = any(name in states for name, declared in declarations.items() if not isinstance(declared, RoundingState))
     created = False
     for name, declared in declarations.items():
-        its_layout = None if name in states else parameter_layout(declared, p, group)
-        if its_layout is not None:
-            states[name] = _first_value(declared, its_layout, p, group)
+        layout = None if name in states else parameter_layout(declared, p, group)
+        if layout is not None:
+            states[name] = _first_value(declared, layout, p, group)
             created = True
             if declared is ROUNDING_STATES["salt"]:
                 states[name].fill_(number)
@@ -149,9 +149,9 @@ def begin(
     return not had_some and (created or not steps)
 
 
-def _first_value(declared: State, its_layout: StateLayout, p: Tensor, group: Group) -> Tensor | list[Tensor]:
-    tensors = [_first_tensor(declared, shape, its_layout.every, p, group) for shape in its_layout]
-    return tensors if isinstance(its_layout.shapes, list) else tensors[0]
+def _first_value(declared: State, layout: StateLayout, p: Tensor, group: Group) -> Tensor | list[Tensor]:
+    tensors = [_first_tensor(declared, shape, layout.every, p, group) for shape in layout]
+    return tensors if isinstance(layout.shapes, list) else tensors[0]
 
 
 def _first_tensor(declared: State, shape: Shape, every: int, p: Tensor, group: Group) -> Tensor:

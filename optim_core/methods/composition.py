@@ -14,7 +14,7 @@ from optim_core.rules.transform import Transform
 
 
 class TransformMemory(Protocol):
-    """What holds the tensors that a transform keeps, and gives it numbers: its wrapper."""
+    """A wrapper as its transform sees it: it holds the tensors that the transform keeps, and gives it numbers."""
 
     memory: dict[Tensor, dict[str, Tensor]]
 
@@ -30,7 +30,7 @@ class _Member:
 
     @property
     def tensors(self) -> dict[Tensor, dict[str, Tensor]]:
-        """What is kept; the wrapper makes a new dict of it when it loads a state."""
+        """Return the tensors that are kept; the wrapper makes a new dict when it loads a state."""
         return {} if self.memory is None else self.memory.memory
 
 

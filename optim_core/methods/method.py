@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from optim_core.errors import InvalidOption, RuleError, UnknownOption
-from optim_core.methods.declarations import Extra, Group, Hyper, State, named
+from optim_core.methods.declarations import REQUIRED, Extra, Group, Hyper, State, named
 from optim_core.methods.states import ROUNDING_STATES, layout_of
 from optim_core.names import nearest
 from optim_core.rules.compose import Buffer, Settings, compose
@@ -26,7 +26,7 @@ from optim_core.rules.values import Level, Trace
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """What can be known of a method before it sees a parameter.
+    """A method as far as it is known before it sees a parameter.
 
     Attributes:
         name: the class's name.
@@ -67,6 +67,17 @@ class Method:
         """
         self.check_names(options)
         return {name: self.hypers[name].check(value, self.name) for name, value in options.items()}
+
+    def with_defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all options by name: those given, and the defaults of the others.
+
+        Raises:
+            InvalidOption: one that has no default is not given.
+        """
+        for name, declared in self.hypers.items():
+            if declared.default is REQUIRED and name not in options:
+                raise InvalidOption(f"{self.name} needs {name}, {declared.doc}: {self.name}(..., {name}=...)")
+        return {name: declared.default for name, declared in self.hypers.items()} | dict(options)
 
     def check_names(self, options: Iterable[str]) -> None:
         """Refuse options that do not exist.
@@ -145,7 +156,7 @@ class Method:
     def composition_settings(
         self, group: Group, transforms: tuple[Transform, ...], *, rounds: bool = False
     ) -> Settings:
-        """What the composition needs of a group's options; ``rounds`` is True for bfloat16 parameters."""
+        """Return what the composition needs of a group's options; ``rounds`` is True for bfloat16 parameters."""
         weight_decay = self.hypers.get("weight_decay")
         decay = weight_decay.decay if weight_decay else None
         if decay and "decoupled_weight_decay" in self.hypers:
@@ -172,7 +183,7 @@ class Method:
         return tuple(None if layout is None else layout.level for layout in layouts)
 
     def buffers(self, group: Group, shape: tuple[int, ...], available: frozenset[str]) -> list[Buffer]:
-        """What stands behind each position of the rule.
+        """Return what stands behind each position of the rule.
 
         Args:
             group: the options.

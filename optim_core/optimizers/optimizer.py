@@ -39,7 +39,7 @@ _STANDING = 12
 
 
 class _Attributes(StatefulOptimizer):
-    """What an instance has beside its options, which type checkers take for the constructor's arguments."""
+    """The attributes beside the options, which type checkers take for the constructor's arguments."""
 
     composition: Composition
     _update: Update
@@ -136,9 +136,8 @@ class RuleOptimizer(_Declared):
             given = self.method.check_options(options)
             self.composition = Composition()
             self._generators = {}
-            defaults = {name: h.default for name, h in self.hypers.items()} | given
             groups = self.groups_of(params) if isinstance(params, nn.Module) else params
-            super().__init__(groups, self.resolve(defaults, frozenset(given)))
+            super().__init__(groups, self.resolve(self.method.with_defaults(given), frozenset(given)))
 
         engine = _Setting()
         foreach = _Setting()
@@ -193,7 +192,7 @@ class RuleOptimizer(_Declared):
         del group
 
     def explain(self) -> Explanation:
-        """What is in force for each parameter, and why; print it."""
+        """Say what is in force for each parameter, and why; print it."""
         how = {"l2": "L2, in the gradient", "decoupled": "decoupled", None: "in the update"}
 
         def facts(p: Tensor, group: Mapping[str, Any]) -> dict[str, Any]:

@@ -118,7 +118,7 @@ class Wrapper(_Declared):
                     raise InvalidOption(f"{self.method.name} needs {name}=...: see its documentation")
             vars(self).update(others)
             self.base = base
-            self.options = {name: h.default for name, h in self.hypers.items()} | given
+            self.options = self.method.with_defaults(given)
             self.memory = {}
             self.counters = {}
             self.stepped = False

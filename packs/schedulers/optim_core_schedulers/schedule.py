@@ -61,11 +61,8 @@ class Schedule(_Declared):
                     f"{owner}(torch.optim.SGD(model.parameters(), lr=0.1), ...)"
                 )
             self.method.check_names(options)
-            for name, declared in self.hypers.items():
-                value = options.get(name, declared.default)
-                if value is REQUIRED:
-                    raise InvalidOption(f"{owner} needs {name}, {declared.doc}: {owner}(optimizer, {name}=...)")
-                setattr(self, name, self._settled(declared, value, len(optimizer.param_groups)))
+            for name, value in self.method.with_defaults(options).items():
+                setattr(self, name, self._settled(self.hypers[name], value, len(optimizer.param_groups)))
             self.optimizer, self.last_epoch = optimizer, last_epoch
             self.check()
             super().__init__(optimizer, last_epoch)

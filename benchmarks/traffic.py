@@ -42,7 +42,7 @@ def graph_of(optimizer: RuleOptimizer, shape: Shape) -> Graph | None:
     }
     given |= {"grad_scale": None, "rounding_seed": None}
     options = {name: group[name] for name in method.hypers} | given
-    graph = method.traced(options, shape, optimizer.transforms, extras=frozenset(method.extras))
+    graph = method.trace(options, shape, optimizer.composition.transforms, extras=frozenset(method.extras))
     return None if graph.trace.calls else graph
 
 

@@ -258,7 +258,7 @@ def test_sparse_gradient_is_refused(cls: Any) -> None:
 # state ---------------------------------------------------------------------------------------------------------
 def held(optimizer: Any, p: Tensor, spec: OptimizerSpec) -> dict[str, list[Tensor]]:
     """The tensors of each state that a parameter shares or has, by the names in the spec."""
-    whole = optimizer.whole if optimizer.method.whole else {}
+    whole = optimizer.whole if optimizer.method.whole_states else {}
     return {name: tensors(whole[name] if name in whole else optimizer.state[p].get(name)) for name in spec.state}
 
 
@@ -275,7 +275,7 @@ def test_spec_tells_the_state(spec: OptimizerSpec, cls: Any) -> None:
         assert {name: numbers[name] for name in local} == wanted, tuple(p.shape)
     numbers = [t.numel() for p in params for t in tensors([optimizer.state[p].get(name) for name in local])]
     assert announced == sum(numbers) * params[0].element_size()
-    assert set(optimizer.method.whole) == spec.state.keys() - local.keys()
+    assert set(optimizer.method.whole_states) == spec.state.keys() - local.keys()
     kept = {name for name, size in local.items() if any(element_count(size, shape) for shape in shapes)}
     assert {name for p in params for name in optimizer.state[p]} - {"step"} == kept
 

@@ -197,7 +197,7 @@ def test_a_method_takes_the_wrappers_for_which_it_offers_something(name: str) ->
         else:
             with pytest.raises(NotOffered, match=rf"which {RULES[name].__name__} does not have, or not with these"):
                 wrapper(base)
-            assert base.transforms == ()
+            assert base.composition.transforms == ()
 
 
 def without_eps_and_decay(cls: Any) -> dict[str, Any]:

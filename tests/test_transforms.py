@@ -83,7 +83,9 @@ def traced(cls: Any, options: Mapping[str, Any]) -> tuple[Graph, Sequence[Buffer
     trace = Trace(host, (2, 2))
     method = cls.method
     buffers = method.buffers(group, (2, 2), frozenset())
-    graph = compose(method.rule, trace, buffers, scalars(group, trace), method.keywords, method.settings(group, ()))
+    graph = compose(
+        method.rule, trace, buffers, scalars(group, trace), method.keywords, method.composition_settings(group, ())
+    )
     return graph, buffers
 
 
@@ -307,7 +309,7 @@ def test_methods_on_stacks_of_matrices(cls: Any, name: str, monkeypatch: pytest.
         ends.append(run(optimizer, params))
         if (
             optimizer.transform().after_l2
-            and optimizer.innermost.method.settings(optimizer.param_groups[0], ()).decay == "l2"
+            and optimizer.innermost.method.composition_settings(optimizer.param_groups[0], ()).decay == "l2"
         ):
             break
         monkeypatch.setattr("optim_core.wrapping.steps.sums", lambda *_: True)  # as if there were a total: on copies

@@ -159,7 +159,7 @@ def _print_stages(entry: Entry) -> None:
     options = cls.resolve({name: hyper.default for name, hyper in cls.hypers.items()}, frozenset())
     lr = float(options.get("lr") or 1.0)
     settled = options | late_numbers(lr) | {"lr": lr}
-    click.echo(stages_text(cls.method.traced(settled, (2, 2), extras=frozenset(cls.method.extras))))
+    click.echo(stages_text(cls.method.trace(settled, (2, 2), extras=frozenset(cls.method.extras))))
 
 
 def _print_memory(entry: Entry, model: Mapping[Shape, int]) -> None:

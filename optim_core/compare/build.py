@@ -82,17 +82,17 @@ def minimize(optimizer: Optimizer, closure: Closure) -> None:
 @contextmanager
 def evaluation_mode(optimizer: Optimizer) -> Iterator[None]:
     """Move the weights to the point for evaluation, of methods that train at another (schedule-free ones), and back."""
-    _call_if_present(optimizer, "eval")
+    from optim_core.optimizers import has_modes
+
+    layer: Any = optimizer
+    if not has_modes(optimizer):
+        yield
+        return
+    layer.eval()
     try:
         yield
     finally:
-        _call_if_present(optimizer, "train")
-
-
-def _call_if_present(optimizer: Optimizer, name: str) -> None:
-    method: Callable[[], None] | None = getattr(optimizer, name, None)
-    if method is not None:
-        method()
+        layer.train()
 
 
 def needs(contender: Contender) -> dict[str, str]:

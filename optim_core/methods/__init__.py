@@ -2,30 +2,51 @@
 
 from optim_core.engines.sharded import full_tensor, is_sharded, placed_like
 from optim_core.engines.tensors import compute_dtype, real, total_dtype
-from optim_core.methods.declarations import Extra, Hyper, State, decoupled, extra, hyper, l2, required, setting, state
+from optim_core.methods.composition import Composition
+from optim_core.methods.constructor import bind, declare
+from optim_core.methods.declarations import (
+    REQUIRED,
+    Extra,
+    Hyper,
+    State,
+    argument,
+    decoupled,
+    extra,
+    hyper,
+    l2,
+    state,
+)
 from optim_core.methods.formula import Formula, ParameterSet
+from optim_core.methods.method import Method
 from optim_core.methods.reuse import Column, Roster, same_objects
+from optim_core.methods.states import memory_dtype, store_whole
 
 __all__ = [
+    "REQUIRED",
     "Column",
+    "Composition",
     "Extra",
     "Formula",
     "Hyper",
+    "Method",
     "ParameterSet",
     "Roster",
     "State",
+    "argument",
+    "bind",
     "compute_dtype",
+    "declare",
     "decoupled",
     "extra",
     "full_tensor",
     "hyper",
     "is_sharded",
     "l2",
+    "memory_dtype",
     "placed_like",
     "real",
-    "required",
     "same_objects",
-    "setting",
     "state",
+    "store_whole",
     "total_dtype",
 ]

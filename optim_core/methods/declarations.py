@@ -22,20 +22,30 @@ Group: TypeAlias = Mapping[str, Any]
 Decay: TypeAlias = Literal["l2", "decoupled"]
 
 
+class _Required:
+    def __repr__(self) -> str:
+        return "required"
+
+
+#: Stands where an option has no default.
+REQUIRED: Any = _Required()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Hyper:
     """A hyper-parameter.
 
     Attributes:
         name: its name, torch's where torch has it.
-        default: the value when none is given.
+        default: the value when none is given; :data:`REQUIRED` if one must be.
         doc: meaning and unit, one line.
         type: its annotation, such as ``float``, ``bool``, ``float | None`` or ``tuple[float, float]``.
         ge, gt, le, lt: bounds of the value, or of each number of a tuple.
         choices: the values allowed, if they are few.
         search: (low, high), the range worth searching, on a log scale.
         decay: how the core applies it, for a weight decay; None: the rule itself does.
-        common: whether all groups must agree on it, because it acts on the model as a whole.
+        common: True if all groups must agree on it, because it acts on the model as a whole.
+        kw_only: True if the constructor takes it by name only.
     """
 
     default: Any
@@ -50,9 +60,10 @@ class Hyper:
     search: tuple[float, float] | None = None
     decay: Decay | None = None
     common: bool = False
+    kw_only: bool = False
 
     def check(self, value: Any, owner: str) -> Any:
-        """The value in its normal form (a list becomes a tuple).
+        """Return the value in its normal form: a list becomes a tuple, an int a float where one is declared.
 
         Raises:
             InvalidOption: it has the wrong type or is out of range.
@@ -160,10 +171,11 @@ def decoupled(default: float) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """A buffer that a method keeps, for each parameter or for the whole model.
+    """A buffer that a method keeps, per parameter or for the whole model.
 
-    Attributes: as the arguments of :func:`state`; and ``rounds`` for what the core keeps to round bfloat16
-    parameters by, in their type.
+    How it is stored follows from this in :mod:`optim_core.methods.states`.
+
+    Attributes: as the arguments of :func:`state`.
     """
 
     doc: str
@@ -174,46 +186,19 @@ class State:
     every: str | None = None
     copies: str | None = None
     shape: Callable[[tuple[int, ...], Group], Any] | None = None
-    rounds: bool = False
-
-    def level_in(self, group: Group, shape: tuple[int, ...]) -> Level:
-        """The level on which a group's parameters of a shape have the state."""
-        if self.shape is not None:
-            return Level.ELEMENT if self.shape(shape, group) == shape else Level.OWN
-        return _LEVELS[self.level(group)] if callable(self.level) else self.level
-
-    def copies_in(self, group: Group) -> int | None:
-        """How many tensors the state is for a parameter of this group; None: one, and no list."""
-        if self.copies is None or not self.present(group):
-            return None
-        number = group[self.copies]
-        return number if isinstance(number, int) else len(number)
 
     def present(self, group: Group) -> bool:
-        """Whether a parameter of this group has the state."""
+        """Return True if a parameter of this group has the state, as far as ``when`` says."""
         if self.when is None:
             return True
         return bool(group[self.when] if isinstance(self.when, str) else self.when(group))
 
-    def shapes(self, shape: tuple[int, ...], group: Group) -> list[tuple[int, ...]] | tuple[int, ...] | None:
-        """The shape (or list of shapes) of the state of a parameter of the given shape; None: it has none."""
-        if not self.present(group):
-            return None
-        if self.shape is not None:
-            return self.shape(shape, group)  # type: ignore[no-any-return]
-        level, copies = self.level_in(group, shape), self.copies_in(group)
-        if level is Level.ROW:
-            one: tuple[int, ...] = (*shape[:1], *(1 for _ in shape[1:]))
-        elif level >= Level.TENSOR:
-            one = ()
-        elif self.every is not None and group[self.every] > 1:
-            one = (-(-math.prod(shape) // group[self.every]),)
-        else:
-            one = shape
-        return one if copies is None else [one] * copies
+    def level_in(self, group: Group) -> Level:
+        """The level on which a group's parameters have the state, where it has no ``shape`` of its own."""
+        return LEVELS[self.level(group)] if callable(self.level) else self.level
 
 
-_LEVELS = {"element": Level.ELEMENT, "row": Level.ROW, "tensor": Level.TENSOR, "whole": Level.WHOLE}
+LEVELS = {"element": Level.ELEMENT, "row": Level.ROW, "tensor": Level.TENSOR, "whole": Level.WHOLE}
 
 
 def state(
@@ -232,11 +217,11 @@ def state(
         doc: meaning, one line.
         start: a number; ``"p"`` for the parameter's value; or a hyper-parameter's name. (A rule that starts from
             the first gradient asks for ``first``.)
-        level: one number for each ``element``, ``row`` (index of dimension 0), ``tensor``, or one for the ``whole``;
-            or a function of the group that says which, ``whole`` apart.
-        when: an option's name, or a function of the group: only if true there is such a state.
+        level: one number per ``element``, ``row`` (index of dimension 0) or ``tensor``, or one for the ``whole`` model;
+            or a function of the group that returns one of the first three.
+        when: an option's name, or a function of the group; a parameter has the state only if it is true.
         every: an option's name: only elements 0, n, 2n, ... of the flattened tensor.
-        copies: an option's name: a list of states, as many as that number says, or one for each number of that tuple.
+        copies: an option's name: a list of states, as many as that number says, or one per number of that tuple.
         shape: the shape (or list of shapes, or None for no such state) from the parameter's shape and the group. The
             rule hands such a state to functions of stacks (:func:`optim_core.rules.stacked`), unless for this
             parameter it has the parameter's own shape.
@@ -244,8 +229,8 @@ def state(
     Example:
         >>> exp_avg = state("moving average of the gradient")
     """
-    settled = level if callable(level) else _LEVELS[level]
-    return State(doc=doc, start=start, level=settled, when=when, every=every, copies=copies, shape=shape)
+    declared_level = level if callable(level) else LEVELS[level]
+    return State(doc=doc, start=start, level=declared_level, when=when, every=every, copies=copies, shape=shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,45 +242,25 @@ class Extra:
 
 
 def extra(doc: str) -> Extra:
-    """Declare an input beside the gradient, such as an estimate of curvature; one number for each element."""
+    """Declare an input beside the gradient, such as an estimate of curvature; one number per element."""
     return Extra(doc=doc)
 
 
-def required() -> Any:
-    """Declare an argument of the constructor that is no option and has no default, for type checkers."""
-    return None
+def argument(*, default: Any = REQUIRED, kw_only: bool = False) -> Any:
+    """Declare an argument of every constructor: an option that all methods share, or what is not an option.
 
-
-def setting(*, default: Any, kw_only: bool) -> Any:
-    """Declare an argument of every constructor, with its default; both arguments are for type checkers."""
-    del kw_only  # read by type checkers only
-    return default
+    Type checkers read ``default`` and ``kw_only`` as those of :func:`dataclasses.field`.
+    """
+    return replace(default, kw_only=kw_only) if isinstance(default, Hyper) else default
 
 
 def named(declaration: Any, name: str, annotation: Any) -> Any:
-    """The declaration with its name (and, for a hyper-parameter, its type) filled in, its default checked."""
+    """Return the declaration with its name (and, for a hyper-parameter, its type) filled in, its default checked."""
     if isinstance(declaration, Hyper):
         if annotation is None:
             raise RuleError(f"{name} = hyper(...) needs a type beside it, such as `{name}: float = hyper(...)`")
         result = replace(declaration, name=name, type=annotation)
-        result.check(result.default, "default")
+        if result.default is not REQUIRED:
+            result.check(result.default, "default")
         return result
     return replace(declaration, name=name)
-
-
-#: What the core keeps beside a method's own states, for bfloat16 parameters only.
-ROUNDING_STATES = {
-    "compensation": State(
-        name="compensation",
-        doc="what rounding has cut off p",
-        when=lambda group: bool(group["rounding"] == "kahan"),
-        rounds=True,
-    ),
-    "salt": State(
-        name="salt",
-        doc="tells parameters apart in random draws",
-        level=Level.TENSOR,
-        when=lambda group: bool(group["rounding"] == "stochastic"),
-        rounds=True,
-    ),
-}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from optim_core.errors import InvalidOption, RuleError, UnknownOption
-from optim_core.methods.declarations import ROUNDING_STATES, Extra, Group, Hyper, State, named
+from optim_core.methods.declarations import REQUIRED, Extra, Group, Hyper, State, named
+from optim_core.methods.states import ROUNDING_STATES, layout_of
 from optim_core.names import nearest
 from optim_core.rules.compose import Buffer, CompositionSettings, compose
 from optim_core.rules.graph import Graph
@@ -26,7 +27,7 @@ from optim_core.rules.values import Level
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """What can be known of a method before it sees a parameter.
+    """A method as far as it is known before it sees a parameter.
 
     Attributes:
         name: the class's name.
@@ -45,33 +46,52 @@ class Method:
     keywords: tuple[str, ...]
 
     @cached_property
-    def whole(self) -> dict[str, State]:
+    def whole_states(self) -> dict[str, State]:
         """The states that belong to the whole model."""
         return {n: s for n, s in self.states.items() if s.level is Level.WHOLE}
 
     @cached_property
-    def local(self) -> dict[str, State]:
+    def parameter_states(self) -> dict[str, State]:
         """The states of single parameters, the method's own and those that rounding needs."""
-        return {n: s for n, s in self.states.items() if s.level is not Level.WHOLE} | ROUNDING_STATES
+        return {n: s for n, s in self.states.items() if s.level is not Level.WHOLE} | dict(ROUNDING_STATES)
 
     @property
-    def counts_whole(self) -> bool:
-        """Whether the method needs to know how many steps the model as a whole has done."""
-        return bool(self.whole or self.extras or "whole_step" in self.keywords)
+    def counts_whole_steps(self) -> bool:
+        """True if the method needs to know how many steps the model as a whole has done."""
+        return bool(self.whole_states or self.extras or "whole_step" in self.keywords)
 
-    def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Options in normal form.
+    def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options in normal form.
 
         Raises:
             UnknownOption, InvalidOption: naming the option and the remedy.
         """
-        for name in options:
-            if name not in self.hypers:
-                raise UnknownOption(self.unknown(name))
+        self.check_names(options)
         return {name: self.hypers[name].check(value, self.name) for name, value in options.items()}
 
+    def with_defaults(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all options by name: those given, and the defaults of the others.
+
+        Raises:
+            InvalidOption: one that has no default is not given.
+        """
+        for name, declared in self.hypers.items():
+            if declared.default is REQUIRED and name not in options:
+                raise InvalidOption(f"{self.name} needs {name}, {declared.doc}: {self.name}(..., {name}=...)")
+        return {name: declared.default for name, declared in self.hypers.items()} | dict(options)
+
+    def check_names(self, options: Iterable[str]) -> None:
+        """Refuse options that do not exist.
+
+        Raises:
+            UnknownOption: naming the option and the remedy.
+        """
+        for name in options:
+            if name not in self.hypers:
+                raise UnknownOption(self._unknown_option(name))
+
     def check_group(self, group: Mapping[str, Any]) -> dict[str, Any]:
-        """The options of a parameter group in normal form; other entries are left alone unless misspelt.
+        """Return the options of a parameter group in normal form; other entries are left alone unless misspelt.
 
         Raises:
             UnknownOption: an entry looks like a misspelt option.
@@ -79,7 +99,7 @@ class Method:
         """
         for name in group:
             if name not in self.hypers and name not in _GROUP_ENTRIES and nearest(name, self.hypers):
-                raise UnknownOption(f"in a parameter group: {self.unknown(name)}")
+                raise UnknownOption(f"in a parameter group: {self._unknown_option(name)}")
         return {name: hyper.check(group[name], self.name) for name, hyper in self.hypers.items() if name in group}
 
     def check_common(self, group: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
@@ -95,7 +115,7 @@ class Method:
                     f"({hyper.doc}) acts on the model as a whole: give it to the constructor, not to a group"
                 )
 
-    def traced(
+    def trace(
         self,
         options: Group,
         shape: Sequence[int],
@@ -104,14 +124,17 @@ class Method:
         extras: frozenset[str] = frozenset(),
         rounds: bool = False,
     ) -> Graph:
-        """The rule's graph, with all that is composed with it, for a parameter of a shape.
+        """Trace the rule, with all that is composed with it, for a parameter of a shape.
 
         Args:
             options: the group's options and the given numbers, by name.
             shape: the parameter's.
             transforms: what is composed with the rule.
             extras: the extra inputs at hand.
-            rounds: whether the parameter is of bfloat16.
+            rounds: True for a bfloat16 parameter.
+
+        Returns:
+            The rule's graph.
         """
         trace = Trace(split(options)[0], shape)
         return compose(
@@ -120,19 +143,21 @@ class Method:
             self.buffers(options, tuple(shape), extras),
             scalars(options, trace),
             self.keywords,
-            self.settings(options, transforms, rounds=rounds),
+            self.composition_settings(options, transforms, rounds=rounds),
         )
 
-    def unknown(self, name: str) -> str:
-        """The text for an option that does not exist."""
+    def _unknown_option(self, name: str) -> str:
+        """The message for an option that does not exist."""
         meant = {option: option for option in self.hypers}
         meant |= {other: option for other, option in _ELSEWHERE.items() if option in self.hypers}
-        near = dict.fromkeys(meant[found] for found in nearest(name, meant))
+        near = dict.fromkeys(meant[word] for word in nearest(name, meant))
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         return f"{self.name} has no option {name!r}.{hint} It takes: {', '.join(self.hypers)}"
 
-    def settings(self, group: Group, transforms: tuple[Transform, ...], *, rounds: bool = False) -> CompositionSettings:
-        """What the composition needs of a group's options; ``rounds``: whether they are bfloat16 parameters."""
+    def composition_settings(
+        self, group: Group, transforms: tuple[Transform, ...], *, rounds: bool = False
+    ) -> CompositionSettings:
+        """Return what the composition needs of a group's options; ``rounds`` is True for bfloat16 parameters."""
         weight_decay = self.hypers.get("weight_decay")
         decay = weight_decay.decay if weight_decay else None
         if decay and "decoupled_weight_decay" in self.hypers:
@@ -143,7 +168,7 @@ class Method:
         )
 
     def check_rounding(self, group: Group, params: Sequence[Tensor]) -> None:
-        """Refuse a way of rounding that cannot be had for some parameters.
+        """Refuse a way of rounding that is unavailable for some parameters.
 
         Raises:
             InvalidOption: with the remedy.
@@ -155,30 +180,29 @@ class Method:
                 "with rounding='nearest'"
             )
 
-    def forms(self, group: Group, shape: tuple[int, ...]) -> tuple[Level | None, ...]:
-        """On which level a parameter of a shape has each state whose shape is a matter of its own; None: it has not."""
-        shaped = [s for s in self.states.values() if s.shape is not None]
-        return tuple(None if s.shapes(shape, group) is None else s.level_in(group, shape) for s in shaped)
+    def shaped_state_levels(self, group: Group, shape: tuple[int, ...]) -> tuple[Level | None, ...]:
+        """The level on which a parameter of a shape has each state that declares its own shape; None: it lacks it."""
+        layouts = [layout_of(declared, shape, group) for declared in self.states.values() if declared.shape is not None]
+        return tuple(None if layout is None else layout.level for layout in layouts)
 
     def buffers(self, group: Group, shape: tuple[int, ...], available: frozenset[str]) -> list[Buffer]:
-        """What stands behind each position of the rule.
+        """Return what stands behind each position of the rule.
 
         Args:
             group: the options.
-            shape: the parameter's, or that of another one with the same :meth:`forms`.
+            shape: the parameter's, or that of another one with the same :meth:`shaped_state_levels`.
             available: the extras at hand in this step.
         """
-        found = []
-        for name in self.positions:
-            state = self.states.get(name)
-            if state is None:
-                found.append(Buffer(name, Level.ELEMENT, written=False, present=name in available))
-                continue
-            every = int(group[state.every]) if state.every else 1
-            level, copies = state.level_in(group, shape), state.copies_in(group)
-            present = state.shapes(shape, group) is not None
-            found.append(Buffer(name, level, written=True, every=every, copies=copies, present=present))
-        return found
+        return [self._buffer(name, group, shape, available) for name in self.positions]
+
+    def _buffer(self, name: str, group: Group, shape: tuple[int, ...], available: frozenset[str]) -> Buffer:
+        declared = self.states.get(name)
+        if declared is None:
+            return Buffer(name, Level.ELEMENT, written=False, present=name in available)
+        layout = layout_of(declared, shape, group)
+        if layout is None:
+            return Buffer(name, Level.ELEMENT, written=True, present=False)
+        return Buffer(name, layout.level, written=True, every=layout.every, copies=layout.copies)
 
 
 #: What groups hold beside options: torch's own entries, its schedulers', and the factory's.
@@ -232,13 +256,13 @@ def _check_rule(method: Method) -> None:
 
 
 def _declarations(cls: type, inherited: Mapping[str, Hyper]) -> list[Hyper | State | Extra]:
-    """A class's own declarations with their names, taken out of its namespace.
+    """Return a class's own declarations with their names, taking them out of its namespace.
 
     Raises:
         RuleError: one of them does not make sense.
     """
     annotations = inspect.get_annotations(cls, eval_str=True)
-    found = []
+    declarations = []
     for name, value in list(vars(cls).items()):
         if not isinstance(value, (Hyper, State, Extra)):
             if name in inherited and not callable(value) and not isinstance(value, (property, classmethod)):
@@ -250,12 +274,12 @@ def _declarations(cls: type, inherited: Mapping[str, Hyper]) -> list[Hyper | Sta
         if name in _RESERVED:
             raise RuleError(f"{cls.__name__}: {name!r} cannot be declared: a rule takes something else by that name")
         try:
-            found.append(named(value, name, annotations.get(name)))
+            declarations.append(named(value, name, annotations.get(name)))
         except InvalidOption as error:
             raise RuleError(f"{cls.__name__}: {error}") from error
         # An option may be called like an attribute of torch's Optimizer; the group holds its value.
         delattr(cls, name)
-    return found
+    return declarations
 
 
 def _check_state(owner: str, declared: State, hypers: Mapping[str, Hyper]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,7 @@ class ParameterStep:
     extras: Mapping[str, Tensor]
     group: dict[str, Any]
     param: Tensor
-    memories: Mapping[int, dict[str, Tensor]]
+    memories: Mapping[int, MutableMapping[str, Any]]
     transforms: tuple[Transform, ...]
 
     @property
@@ -46,7 +46,7 @@ class ParameterStep:
         lists = (x if isinstance(x, list) else [x] for x in self.states.values())
         return self.p.nbytes + sum(x.nbytes for several in lists for x in several if isinstance(x, Tensor))
 
-    def holder(self, place: Place) -> dict[str, Any]:
+    def holder(self, place: Place) -> MutableMapping[str, Any]:
         """The dict that holds the tensor at a place, if it outlives the step."""
         return self.states if place.transform is None else self.memories[place.transform]
 

@@ -8,10 +8,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from optim_core.engines.tensors import real, total_dtype
+from optim_core.engines.tensors import real
+from optim_core.methods import states
+from optim_core.methods.composition import Composition
 from optim_core.methods.method import Method
 from optim_core.methods.parameter_step import ParameterStep
-from optim_core.rules.transform import Transform
 
 
 class Stepping(Protocol):
@@ -30,8 +31,11 @@ class Stepping(Protocol):
         """The state of each parameter."""
 
     @property
-    def whole(self) -> dict[str, Any]:
+    def whole(self) -> Mapping[str, Any]:
         """The state of the model as a whole."""
+
+    def set_whole(self, name: str, value: Any) -> None:
+        """Set an entry of the state of the model as a whole."""
 
     @property
     def whole_step(self) -> int:
@@ -46,14 +50,9 @@ class Stepping(Protocol):
     def checked_extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
         """Refuse gradients that the method cannot work with; the extra inputs by name, one tensor per parameter."""
 
-    def transforms_of(self, p: Tensor) -> tuple[Transform, ...]:
-        """What is composed with the rule for a parameter."""
-
-    def transform_numbers(self) -> Mapping[str, float]:
-        """The numbers that transforms take beside the method's options."""
-
-    def memories_of(self, p: Tensor) -> Mapping[int, dict[str, Tensor]]:
-        """The tensors that transforms keep for a parameter, by the transform's position."""
+    @property
+    def composition(self) -> Composition:
+        """The transforms composed with the rule."""
 
 
 def given_numbers(optimizer: Stepping) -> dict[str, Any]:
@@ -66,7 +65,7 @@ def given_numbers(optimizer: Stepping) -> dict[str, Any]:
         "whole_step": optimizer.whole_step + 1,
         "largest_lr": largest_lr(groups),
         "grad_scale": None if grad_scale is None else float(grad_scale),
-        **optimizer.transform_numbers(),
+        **optimizer.composition.numbers(),
         "rounding_seed": int(torch.randint(1 << 24, (), generator=draws)) if at_random else None,
     }
 
@@ -85,17 +84,14 @@ def rule_options(
 
 def present_states(method: Method, group: Mapping[str, Any]) -> tuple[bool, ...]:
     """Which of a method's states the options of a group ask for."""
-    return tuple(declared.present(group) for declared in method.local.values())
+    return tuple(declared.present(group) for declared in method.parameter_states.values())
 
 
 def start_whole(optimizer: Stepping) -> None:
     """Create the states on level WHOLE that there are not yet."""
-    for name, declared in optimizer.method.whole.items():
+    for name, declared in optimizer.method.whole_states.items():
         if name not in optimizer.whole:
-            group = optimizer.param_groups[0]
-            start = group[declared.start] if isinstance(declared.start, str) else declared.start
-            device = group["params"][0].device
-            optimizer.whole[name] = torch.full((), float(start), dtype=total_dtype(device), device=device)
+            optimizer.set_whole(name, states.begin_whole(declared, optimizer.param_groups[0]))
 
 
 def parameter_steps(
@@ -113,15 +109,15 @@ def parameter_steps(
         name: dict(zip(map(id, params), tensors, strict=True))
         for name, tensors in optimizer.checked_extras(params).items()
     }
-    if optimizer.method.counts_whole:
+    if optimizer.method.counts_whole_steps:
         start_whole(optimizer)
     options: dict[Any, dict[str, Any]] = {}
     for param, group in pairs:
         if param.grad is None or not param.numel():
             continue
         first = optimizer.start_state(param, group)
-        states = optimizer.state[param]
-        step = states.setdefault("step", 0) + 1
+        own = optimizer.state[param]
+        step = own["step"] + 1
         key = id(group), step, first
         if key not in options:
             options[key] = rule_options(optimizer.method, group, step, given, first=first)
@@ -131,12 +127,12 @@ def parameter_steps(
             g=real(param.grad.detach()),
             options=options[key],
             options_key=key,
-            states=states,
+            states=own,
             extras={name: _laid_out_like(real(x[id(param)].detach()), p) for name, x in extras.items()},
             group=group,
             param=param,
-            memories=optimizer.memories_of(param),
-            transforms=optimizer.transforms_of(param),
+            memories=optimizer.composition.memories(param),
+            transforms=optimizer.composition.acting_on(param),
         )
 
 

@@ -84,7 +84,7 @@ class Update:
 
     def stacks(self, options: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
         """Whether the rule calls functions of stacks for a parameter of this shape."""
-        return bool(self.method.traced(options, shape).trace.calls)
+        return bool(self.method.trace(options, shape).trace.calls)
 
     def forget(self) -> None:
         """Drop what has been assembled: the rule is composed with something else from now on."""
@@ -99,8 +99,8 @@ class Update:
         given = given_numbers(optimizer)
         if not self._step_as_before(optimizer, given):
             self._step_anew(optimizer, given)
-        if self.method.counts_whole:
-            optimizer.whole["step"] = optimizer.whole_step + 1
+        if self.method.counts_whole_steps:
+            optimizer.set_whole("step", optimizer.whole_step + 1)
 
     def _step_as_before(self, optimizer: Stepping, given: dict[str, Any]) -> bool:
         """Step with what an earlier step has left assembled; False if nothing of it serves."""
@@ -134,7 +134,7 @@ class Update:
             del self._assembled[:-_LIMIT]
 
     def _whole(self, optimizer: Stepping) -> dict[str, Tensor]:
-        return {name: optimizer.whole[name] for name in self.method.whole}
+        return {name: optimizer.whole[name] for name in self.method.whole_states}
 
     # assembling ---------------------------------------------------------------------------------------------
     def _execute(self, steps: Sequence[ParameterStep], whole: Mapping[str, Tensor]) -> Sequence[AssembledPart]:
@@ -163,7 +163,7 @@ class Update:
     def _sorted(self, steps: Iterable[ParameterStep]) -> Iterator[Traced]:
         """Parameters by the graph and the numbers that they share."""
         options = {step.options_key: step.options for step in steps}
-        forms = functools.cache(lambda key, shape: self.method.forms(options[key], shape))
+        forms = functools.cache(lambda key, shape: self.method.shaped_state_levels(options[key], shape))
         for alike in _grouped(
             steps,
             lambda s: (s.options_key, s.transforms, s.p.dtype, s.p.device, forms(s.options_key, tuple(s.p.shape))),
@@ -175,13 +175,13 @@ class Update:
         first = alike[0]
         host, decisive = split(first.options)
         extras, rounds = frozenset(first.extras), first.p.dtype is torch.bfloat16
-        settings = self.method.settings(first.options, first.transforms, rounds=rounds)
+        settings = self.method.composition_settings(first.options, first.transforms, rounds=rounds)
         buffers = self.method.buffers(first.options, tuple(first.p.shape), extras)
         left = list(alike)
         while left:
             shape = left[0].p.shape
             trace = functools.partial(
-                self.method.traced, first.options, shape, first.transforms, extras=extras, rounds=rounds
+                self.method.trace, first.options, shape, first.transforms, extras=extras, rounds=rounds
             )
             graph = self._graphs.get((decisive, settings, tuple(buffers)), host, shape, trace)
             yield Traced(graph, host, [step for step in left if graph.trace.fits(step.p.shape)])

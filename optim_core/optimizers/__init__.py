@@ -4,6 +4,7 @@ from optim_core.optimizers.closures import backward, call_closure
 from optim_core.optimizers.curvature import HessianDiagonal
 from optim_core.optimizers.explanation import Explanation, Row, explain
 from optim_core.optimizers.gradients import check_dense, check_gradient, parameters
+from optim_core.optimizers.needs import has_modes, needs_of
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.optimizers.schedule_free import ScheduleFree
 
@@ -18,5 +19,7 @@ __all__ = [
     "check_dense",
     "check_gradient",
     "explain",
+    "has_modes",
+    "needs_of",
     "parameters",
 ]

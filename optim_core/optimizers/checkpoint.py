@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from optim_core.engines.tensors import real
 from optim_core.errors import CheckpointMismatch
 from optim_core.methods.method import Method
-from optim_core.rules.values import Level
+from optim_core.methods.states import is_like_parameter
 
 
-def matched(state_dict: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], owner: str) -> dict[str, Any]:
-    """The state dict in the order of the optimizer's own parameters.
+def align(state_dict: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], owner: str) -> dict[str, Any]:
+    """Return the state dict in the order of the optimizer's own parameters.
 
-    By names if both sides know them: reordered layers keep their own state. Otherwise by position, as torch does.
+    Parameters are matched by name if both sides know the names, so that reordered layers keep their own state;
+    otherwise by position, as torch does.
 
     Raises:
         CheckpointMismatch: groups or parameters do not correspond.
@@ -39,22 +40,22 @@ def _sizes(sizes: Sequence[int]) -> str:
 
 def _by_name(state_dict: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], owner: str) -> dict[str, Any]:
     saved = state_dict["param_groups"]
-    index = {name: k for g in saved for name, k in zip(g["param_names"], g["params"], strict=True)}
-    home = {name: g for g in saved for name in g["param_names"]}
+    saved_index = {name: k for g in saved for name, k in zip(g["param_names"], g["params"], strict=True)}
+    saved_group = {name: g for g in saved for name in g["param_names"]}
     ours = [name for g in groups for name in g["param_names"]]
-    missing, foreign = [n for n in ours if n not in index], sorted(set(index) - set(ours))
+    missing, foreign = [n for n in ours if n not in saved_index], sorted(set(saved_index) - set(ours))
     if missing or foreign:
         raise CheckpointMismatch(
             f"{owner}: the checkpoint belongs to another model. It lacks {_some(missing)} "
             f"and has {_some(foreign)} besides"
         )
     position = {name: k for k, name in enumerate(ours)}
-    state = {position[name]: state_dict["state"][k] for name, k in index.items() if k in state_dict["state"]}
+    state = {position[name]: state_dict["state"][k] for name, k in saved_index.items() if k in state_dict["state"]}
     others = {k: v for k, v in state_dict["state"].items() if not isinstance(k, int)}
     new_groups: list[dict[str, Any]] = []
     for g in groups:
         names = list(g["param_names"])
-        options = dict(home[names[0]] if names else saved[len(new_groups)])
+        options = dict(saved_group[names[0]] if names else saved[len(new_groups)])
         new_groups.append(options | {"params": [position[n] for n in names], "param_names": names})
     return dict(state_dict) | {"state": state | others, "param_groups": new_groups}
 
@@ -65,55 +66,42 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def check_states(state_dict: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], method: Method) -> None:
+def check(state_dict: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], method: Method) -> None:
     """Refuse what another method has saved.
 
     Raises:
         CheckpointMismatch: states are unknown, or have another shape than the parameter's.
         InvalidOption: a group's option is out of range.
     """
-    known = {"step", *method.local}
-    params = [p for g in groups for p in g["params"]]
     for group in state_dict["param_groups"]:
         method.check_group({k: v for k, v in group.items() if k in method.hypers})
-    for p, saved in zip(params, in_order(state_dict), strict=True):
-        strange = sorted(set(saved) - known)
+    params = [p for g in groups for p in g["params"]]
+    for p, saved in zip(params, parameter_entries(state_dict), strict=True):
+        strange = sorted(set(saved) - {"step", *method.parameter_states})
         if strange:
             raise CheckpointMismatch(
                 f"the checkpoint holds {_some(strange)}, which {method.name} does not keep (it keeps "
-                f"{', '.join(method.local) or 'no state'}): it was saved by another method"
+                f"{', '.join(method.parameter_states) or 'no state'}): it was saved by another method"
             )
-        for name in saved:
-            declared = method.local.get(name)
-            if (
-                declared is not None
-                and declared.shape is None
-                and declared.every is None
-                and declared.level is Level.ELEMENT
-            ):
-                for x in saved[name] if isinstance(saved[name], list) else [saved[name]]:
-                    if tuple(x.shape) != tuple(torch.view_as_real(p).shape if p.is_complex() else p.shape):
-                        raise CheckpointMismatch(
-                            f"{method.name}: {name} in the checkpoint has shape {tuple(x.shape)}, its parameter "
-                            f"{tuple(p.shape)}: the checkpoint belongs to another model, or to another order of it"
-                        )
+        for name, value in saved.items():
+            if name in method.parameter_states and is_like_parameter(method.parameter_states[name]):
+                for x in value if isinstance(value, list) else [value]:
+                    check_shape(x, real(p), name, method.name)
 
 
-def in_order(state_dict: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def check_shape(x: Tensor, p: Tensor, name: str, owner: str) -> None:
+    """Refuse a saved tensor that should have its parameter's shape and does not.
+
+    Raises:
+        CheckpointMismatch: naming both shapes.
+    """
+    if tuple(x.shape) != tuple(p.shape):
+        raise CheckpointMismatch(
+            f"{owner}: {name} in the checkpoint has shape {tuple(x.shape)}, its parameter {tuple(p.shape)}: the "
+            "checkpoint belongs to another model, or to another order of it"
+        )
+
+
+def parameter_entries(state_dict: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The saved state of each parameter, in the order of the groups; empty where there is none."""
     return [state_dict["state"].get(k, {}) for g in state_dict["param_groups"] for k in g["params"]]
-
-
-def restored(saved: Mapping[str, Any], p: Tensor, dtype_of: Callable[[str], torch.dtype]) -> dict[str, Any]:
-    """A parameter's state on its device, in the types that its states have, in memory of its own."""
-
-    def tensor(x: Any, name: str) -> Any:
-        return x.to(device=p.device, dtype=dtype_of(name), copy=True) if isinstance(x, Tensor) else x
-
-    result = {k: [tensor(x, k) for x in v] if isinstance(v, list) else tensor(v, k) for k, v in saved.items()}
-    return result | {"step": int(saved.get("step", 0))}
-
-
-def copied(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """State of the model as a whole, in memory of its own."""
-    return {k: v.clone() if isinstance(v, Tensor) else v for k, v in saved.items()}

@@ -36,7 +36,7 @@ _OWN_BACKWARD = (
 
 
 def single_loss(loss: Any, optimizer: Optimizer) -> Tensor:
-    """The loss, if it is one.
+    """Return the loss, if it is one.
 
     Raises:
         ClosureError: it is none, several, or not a 0-d tensor with a graph.
@@ -70,7 +70,7 @@ def backward(loss: Tensor, *, create_graph: bool, retain_graph: bool | None = No
 
 
 def drop_graph(tensors: Iterable[Tensor]) -> None:
-    """Let go of the graphs that gradients carry; the gradients' memory stays the same."""
+    """Release the graphs that gradients carry; the gradients' memory stays the same."""
     for p in tensors:
         if p.grad is not None and p.grad.grad_fn is not None:
             p.grad = p.grad.detach()
@@ -80,8 +80,8 @@ def evaluate(optimizer: Optimizer, closure: Callable[[], Any], *, create_graph: 
     """Zero gradients, evaluate, backward.
 
     Args:
-        closure: returns the loss; or yields it in parts, whose sum it is: each is differentiated, and its graph let go
-            of (unless a method needs it), before the next is computed.
+        closure: returns the loss; or yields it in parts, whose sum it is: each is differentiated, and its graph
+            released (unless a method needs it), before the next is computed.
 
     Returns:
         The loss, detached.
@@ -100,14 +100,14 @@ def evaluate(optimizer: Optimizer, closure: Callable[[], Any], *, create_graph: 
 def _evaluate_parts(optimizer: Optimizer, parts: Iterator[Any], *, create_graph: bool) -> Tensor:
     total: Tensor | None = None
     with torch.enable_grad():
-        known = _versions(optimizer)
+        versions = _versions(optimizer)
         for part in parts:
-            if _versions(optimizer) != known:
+            if _versions(optimizer) != versions:
                 raise ClosureError(_OWN_BACKWARD)
             loss = single_loss(part, optimizer)
             backward(loss, create_graph=create_graph)
             total = loss.detach() if total is None else total + loss.detach()
-            known = _versions(optimizer)
+            versions = _versions(optimizer)
     if total is None:
         raise ClosureError("the closure of minimize() has yielded no part of the loss: there is nothing to step with")
     return total

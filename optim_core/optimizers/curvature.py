@@ -22,21 +22,23 @@ class HessianDiagonal(RuleOptimizer):
     A subclass declares the options ``update_period``, ``num_samples`` (draws averaged) and ``hessian_distribution``
     ("gaussian" or "rademacher"), each with ``common=True``.
 
-    The gradients must carry a graph in the steps that take an estimate: ``minimize`` sees to it; in a loop of one's
-    own, ``loss.backward(create_graph=optimizer.needs_graph)``. The step lets go of the graphs. Gradients may be clipped
-    before it: the estimate is that of the gradients as they were. ``GradScaler`` would scale the estimate, so take
+    The gradients must carry a graph in the steps that take an estimate: ``minimize`` sees to it; in your own
+    loop, ``loss.backward(create_graph=optimizer.needs_graph)``. The step releases the graphs. Gradients may be clipped
+    before it: the estimate is that of the gradients as they were. ``GradScaler`` would scale the estimate, so use
     bfloat16 instead.
     """
 
     hessian_diag = extra("estimate of the Hessian's diagonal; None between two estimates")
 
+    needs = frozenset({"create_graph"})
+
     @property
     def needs_graph(self) -> bool:
-        """Whether the next step takes an estimate."""
+        """True if the next step takes an estimate."""
         return self.whole_step % int(self.param_groups[0]["update_period"]) == 0
 
     def extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
-        """The estimate, where one is due."""
+        """Return the estimate, if one is due."""
         return {"hessian_diag": self.estimate(params)} if params and self.needs_graph else {}
 
     def estimate(self, params: Sequence[Tensor]) -> list[Tensor]:
@@ -46,7 +48,7 @@ class HessianDiagonal(RuleOptimizer):
             params: those with a gradient.
 
         Returns:
-            One tensor for each, of its shape (of its pairs of real numbers, if it is complex); zeros where the loss
+            A tensor per parameter, of its shape (of its pairs of real numbers, if it is complex); zeros where the loss
             has no second derivative.
         """
         ascending = {p for group in self.param_groups if group["maximize"] for p in group["params"]}

@@ -23,10 +23,10 @@ class Row:
         options: the options of its group.
         lr: its learning rate; None where the group has none.
         weight_decay: its weight decay; None where the method has none.
-        decay: how and why.
+        decay: the weight decay and how it is applied, or why there is none.
         wrappers: what is around the method, the innermost first.
-        engine: what runs the update, and why.
-        state_bytes: memory of its state once it has had a gradient (for torch's own classes: what it has now).
+        engine: the engine that runs the update, and why.
+        state_bytes: bytes of its state once it has had a gradient (for torch's own classes: those that it has now).
     """
 
     name: str
@@ -44,7 +44,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A row for each parameter; prints as a table."""
+    """A row per parameter; prints as a table."""
 
     rows: tuple[Row, ...]
 
@@ -56,20 +56,9 @@ class Explanation:
 
     def __str__(self) -> str:
         header = ("parameter", "shape", "method", "lr", "weight decay", "state", "engine")
-        lines = [
-            (
-                r.name,
-                "x".join(map(str, r.shape)) or "()",
-                r.method,
-                _number(r.lr),
-                r.decay,
-                byte_size(r.state_bytes),
-                r.engine,
-            )
-            for r in self.rows
-        ]
-        widths = [max(len(line[i]) for line in (header, *lines)) for i in range(len(header))]
-        table = ["  ".join(x.ljust(w) for x, w in zip(line, widths, strict=True)).rstrip() for line in (header, *lines)]
+        lines = [header, *map(_cells, self.rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        table = ["  ".join(x.ljust(w) for x, w in zip(line, widths, strict=True)).rstrip() for line in lines]
         options = {(r.method, tuple((k, str(v)) for k, v in r.options.items())) for r in self.rows}
         notes = [f"{method}: " + ", ".join(f"{k}={v}" for k, v in values) for method, values in sorted(options)]
         arounds = dict.fromkeys(r.wrappers for r in self.rows if r.wrappers)
@@ -79,7 +68,7 @@ class Explanation:
 
 
 def explain(optimizer: Optimizer) -> Explanation:
-    """What is in force for each parameter of an optimizer, and why.
+    """Say what is in force for each parameter of an optimizer, and why.
 
     Args:
         optimizer: any torch optimizer.
@@ -96,19 +85,16 @@ def explain(optimizer: Optimizer) -> Explanation:
         return own()  # type: ignore[no-any-return]
 
     def facts(p: Tensor, group: Mapping[str, Any]) -> dict[str, Any]:
-        held = [x for x in optimizer.state.get(p, {}).values() if isinstance(x, Tensor) and x.ndim]
-        size = sum(x.numel() * x.element_size() for x in held)
-        return {
-            "decay": decay_text(group, "as torch applies it"),
-            "engine": "torch's own",
-            "state_bytes": size,
-        }
+        size = sum(x.nbytes for x in optimizer.state.get(p, {}).values() if isinstance(x, Tensor) and x.ndim)
+        return {"decay": decay_text(group, "as torch applies it"), "engine": "torch's own", "state_bytes": size}
 
-    return explained(optimizer, facts)
+    return explanation_of(optimizer, facts)
 
 
-def explained(optimizer: Optimizer, facts: Callable[[Tensor, Mapping[str, Any]], Mapping[str, Any]]) -> Explanation:
-    """A row for each parameter; ``facts`` gives decay, engine and state_bytes of a parameter and its group."""
+def explanation_of(
+    optimizer: Optimizer, facts: Callable[[Tensor, Mapping[str, Any]], Mapping[str, Any]]
+) -> Explanation:
+    """Return a row per parameter; ``facts`` gives decay, engine and state_bytes of a parameter and its group."""
     rows = []
     for number, group in enumerate(optimizer.param_groups):
         names = group.get("param_names") or [f"{number}.{k}" for k in range(len(group["params"]))]
@@ -118,7 +104,7 @@ def explained(optimizer: Optimizer, facts: Callable[[Tensor, Mapping[str, Any]],
                 shape=tuple(p.shape),
                 dtype=str(p.dtype).removeprefix("torch."),
                 method=type(optimizer).__name__,
-                options={k: v for k, v in group.items() if k not in _NO_OPTIONS},
+                options={k: v for k, v in group.items() if k not in _NOT_OPTIONS},
                 lr=None if group.get("lr") is None else float(group["lr"]),
                 weight_decay=group.get("weight_decay"),
                 wrappers=(),
@@ -128,15 +114,20 @@ def explained(optimizer: Optimizer, facts: Callable[[Tensor, Mapping[str, Any]],
     return Explanation(tuple(rows))
 
 
-_NO_OPTIONS = frozenset({"params", "param_names", "why", "initial_lr", "lr", "weight_decay"})
+_NOT_OPTIONS = frozenset({"params", "param_names", "why", "initial_lr", "lr", "weight_decay"})
 
 
 def decay_text(group: Mapping[str, Any], how: str) -> str:
-    """The weight decay in force and how it is applied, or why there is none."""
+    """Return the weight decay in force and how it is applied, or why there is none."""
     value = group.get("weight_decay")
     if value is None:
         return "the method has none"
     return f"{value:g}, {how}" if value else str(group.get("why", "0"))
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    shape, lr = "x".join(map(str, row.shape)) or "()", _number(row.lr)
+    return row.name, shape, row.method, lr, row.decay, byte_size(row.state_bytes), row.engine
 
 
 def _number(x: float | None) -> str:

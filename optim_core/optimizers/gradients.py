@@ -1,4 +1,4 @@
-"""The gradients of an optimizer's parameters: which there are, and whether they can be worked with."""
+"""The parameters of an optimizer, and the parameters and gradients that it cannot work with."""
 
 from __future__ import annotations
 
@@ -12,6 +12,26 @@ from optim_core.errors import SparseGradient, UnsupportedParameter
 def parameters(optimizer: Optimizer) -> list[Tensor]:
     """All parameters of all groups."""
     return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def check_parameter(p: Tensor, owner: str, *, in_stacks: bool) -> None:
+    """Refuse a parameter that cannot be worked with.
+
+    Args:
+        p: the parameter.
+        owner: the method, for messages.
+        in_stacks: True if it is sharded and its method hands it to functions of stacks.
+
+    Raises:
+        UnsupportedParameter: it is neither floating-point nor complex, or is sharded and goes into stacks.
+    """
+    if not (p.is_floating_point() or p.is_complex()):
+        raise UnsupportedParameter(f"{owner} works on floating-point parameters, not on one of {p.dtype}")
+    if in_stacks:
+        raise UnsupportedParameter(
+            f"{owner} works on whole matrices, and a parameter of shape {tuple(p.shape)} is sharded (a DTensor, as "
+            "FSDP makes them): choose a method without them, such as adamw, or do not shard"
+        )
 
 
 def check_dense(p: Tensor, owner: str) -> None:
@@ -38,7 +58,7 @@ def check_gradient(p: Tensor, owner: str) -> None:
     if g is None:
         return
     check_dense(p, owner)
-    if g.shape != p.shape or g.device != p.device:  # possible after p.data was exchanged
+    if g.shape != p.shape or g.device != p.device:  # possible after p.data was replaced
         raise UnsupportedParameter(
             f"{owner}: a gradient of shape {tuple(g.shape)} on {g.device} does not fit its parameter of shape "
             f"{tuple(p.shape)} on {p.device}: call zero_grad() and backward() again"

@@ -1,4 +1,4 @@
-"""ScheduleFree: averaging in the place of a schedule, for methods that bring a direction."""
+"""ScheduleFree: averaging instead of a schedule, for methods that provide a direction."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ class ScheduleFree(RuleOptimizer):
 
     * y while :attr:`training`, as after construction: ``zero_grad``, ``backward``, ``step``;
     * x after :meth:`eval`, until :meth:`train`. A ``step()`` in between would apply gradients of the wrong point, and
-      raises. ``minimize(closure)`` and ``step(closure)`` evaluate the loss themselves, and go back to y by themselves.
+      raises. ``minimize(closure)`` and ``step(closure)`` evaluate the loss themselves, and return to y first.
 
     So with ``minimize`` there is one thing to remember: ``optimizer.eval()`` before validating and saving. Statistics
-    of batch normalisation belong to y: pass some batches through the model in eval mode of the optimizer and train mode
-    of the model before validating. The mode is part of the state dict, and :meth:`explain` shows it. Moving from y to x
-    and back costs a rounding, which is not small for parameters of low precision.
+    of batch normalisation belong to y: before validating, pass some batches through the model, with the optimizer in
+    eval mode and the model in train mode. The mode is part of the state dict, and :meth:`explain` shows it. Moving from
+    y to x and back costs a rounding, which is not small for parameters of low precision.
 
-    A subclass declares the options ``lr``, ``warmup_steps``, ``r`` and ``weight_lr_power``, tells
-    :meth:`interpolation`, and hands its direction to :meth:`average` in its rule.
+    A subclass declares the options ``lr``, ``warmup_steps``, ``r`` and ``weight_lr_power``, defines
+    :meth:`interpolation`, and passes its direction to :meth:`average` in its rule.
     """
+
+    needs = frozenset({"train_eval_mode"})
 
     z = state("the point that takes the steps", start="p")
     weight_sum = state("sum of the weights of x", level="tensor")
@@ -40,7 +42,7 @@ class ScheduleFree(RuleOptimizer):
 
     @classmethod
     def interpolation(cls, group: Mapping[str, Any]) -> float:
-        """b: y = b x + (1 - b) z."""
+        """Return b of y = b x + (1 - b) z."""
         raise NotImplementedError
 
     @staticmethod
@@ -58,7 +60,7 @@ class ScheduleFree(RuleOptimizer):
         weight_lr_power: Value,
         step: Value,
     ) -> tuple[Value, Value, Value, Value]:
-        """The new y, z, weight_sum and lr_max.
+        """Return the new y, z, weight_sum and lr_max.
 
         With u the direction::
 
@@ -78,19 +80,19 @@ class ScheduleFree(RuleOptimizer):
     # modes --------------------------------------------------------------------------------------------------
     @property
     def training(self) -> bool:
-        """Whether the parameters hold y, the training point, rather than x."""
+        """True if the parameters hold y, the training point, rather than x."""
         return all(group["training"] for group in self.param_groups)
 
     def train(self) -> None:
-        """Have the parameters hold y, the training point; without effect if they do."""
+        """Make the parameters hold y, the training point; no effect if they do already."""
         self._turn(training=True)
 
     def eval(self) -> None:
-        """Have the parameters hold x, to be validated, saved and used; without effect if they do."""
+        """Make the parameters hold x, to be validated, saved and used; no effect if they do already."""
         self._turn(training=False)
 
     def on_group(self, group: dict[str, Any]) -> None:
-        """A parameter's x, y and z are one before its first step, so that a new group joins in either mode."""
+        """Join in the mode of the others: before its first step a parameter's x, y and z are the same."""
         super().on_group(group)
         group["training"] = all(g.get("training", True) for g in self.param_groups)
 
@@ -109,7 +111,7 @@ class ScheduleFree(RuleOptimizer):
 
     # stepping -----------------------------------------------------------------------------------------------
     def collect(self, run: Callable[[], Any]) -> Any:
-        """Gradients at y."""
+        """Leave gradients at y."""
         self.train()
         return super().collect(run)
 
@@ -127,7 +129,7 @@ class ScheduleFree(RuleOptimizer):
         return super().step(closure)
 
     def prepare(self, overflow: bool | None) -> bool:
-        """In training mode only."""
+        """Refuse gradients that were taken at x."""
         self._check_training()
         return super().prepare(overflow)
 
@@ -136,5 +138,5 @@ class ScheduleFree(RuleOptimizer):
             raise NotTraining(
                 f"{self.method.name}: step() after eval(): the parameters hold the average x, and so the gradients are "
                 "not those of the training point y. Call optimizer.train() before the forward pass, or use "
-                "optimizer.minimize(closure), which goes back by itself"
+                "optimizer.minimize(closure), which returns to y by itself"
             )

@@ -41,7 +41,7 @@ def offered(cls: type[Optimizer], options: Mapping[str, Any]) -> Offers:
     if method.rule is None:
         return Offers()
     options = {name: options[name] for name in method.hypers} | late_numbers(lr)
-    trace = method.traced(options, (2, 2), extras=frozenset(method.extras)).trace
+    trace = method.trace(options, (2, 2), extras=frozenset(method.extras)).trace
     return trace.offers or Offers()
 
 

@@ -39,8 +39,8 @@ class Saved(Shared):
         for change in self._optimizer_load_state_dict_pre_hooks.values():
             state_dict = change(self, state_dict) or state_dict
         *inside, entry = self._saved_layers(state_dict)
-        own = checkpoint.matched({**state_dict, "state": entry["memory"]}, self.param_groups, self.method.name)
-        memory = dict(zip(parameters(self), checkpoint.in_order(own), strict=True))
+        own = checkpoint.align({**state_dict, "state": entry["memory"]}, self.param_groups, self.method.name)
+        memory = dict(zip(parameters(self), checkpoint.parameter_entries(own), strict=True))
         self._check_shapes(memory)
         base = {name: x for name, x in state_dict.items() if name != "wrappers"}
         self.base_steps.load_state_dict(base | ({"wrappers": inside} if inside else {}))
@@ -64,11 +64,8 @@ class Saved(Shared):
     def _check_shapes(self, memory: Mapping[Tensor, Mapping[str, Tensor]]) -> None:
         for p, mine in memory.items():
             for name, x in mine.items():
-                if x.ndim and x.shape != p.shape:
-                    raise CheckpointMismatch(
-                        f"{self.method.name}: {name} in the checkpoint has shape {tuple(x.shape)}, its parameter "
-                        f"{tuple(p.shape)}: the checkpoint belongs to another model, or to another order of it"
-                    )
+                if x.ndim:
+                    checkpoint.check_shape(x, p, name, self.method.name)
 
     def __getstate__(self) -> dict[str, Any]:
         names = ("base", "base_steps", "options", "memory", "counters", "stepped", "_set_up")

@@ -14,6 +14,7 @@ from torch.optim.optimizer import Optimizer
 from optim_core.catalog.needs import Need
 from optim_core.methods.formula import Formula, ParameterSet
 from optim_core.optimizers import checkpoint, closures
+from optim_core.optimizers.needs import has_modes, needs_of
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.rules import Transform
 from optim_core.rules.compose import CompositionSettings
@@ -98,7 +99,7 @@ class PlainSteps:
 
     def needs_in_force(self) -> frozenset[Need]:
         """The needs of a step, with the options in force."""
-        return frozenset()
+        return needs_of(self.optimizer)
 
     @property
     def needs_graph(self) -> bool:
@@ -141,9 +142,8 @@ class PlainSteps:
         self._turn("eval")
 
     def _turn(self, mode: str) -> None:
-        turn = getattr(self.optimizer, mode, None)
-        if turn is not None:
-            turn()
+        if has_modes(self.optimizer):
+            getattr(self.optimizer, mode)()
 
     def calculate(self, formula: Formula, shares: Sequence[ParameterSet]) -> None:
         """Run a formula with the engine of its own choice."""
@@ -175,23 +175,13 @@ class PlainSteps:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state, by names if both sides know them; torch itself goes by order alone."""
         optimizer = self.optimizer
-        optimizer.load_state_dict(checkpoint.matched(state_dict, optimizer.param_groups, type(optimizer).__name__))
+        optimizer.load_state_dict(checkpoint.align(state_dict, optimizer.param_groups, type(optimizer).__name__))
 
 
 class RuleSteps(PlainSteps):
     """The steps of a RuleOptimizer, which has most of them itself."""
 
     optimizer: RuleOptimizer
-
-    def needs_in_force(self) -> frozenset[Need]:
-        """The needs of a step, with the options in force."""
-        cls = type(self.optimizer)
-        needs: dict[Need, bool] = {
-            "closure": self.needs_closure,
-            "create_graph": cls.needs_graph is not RuleOptimizer.needs_graph,
-            "loss": cls.needs_loss,
-        }
-        return frozenset(need for need, present in needs.items() if present)
 
     @property
     def needs_graph(self) -> bool:
@@ -200,8 +190,8 @@ class RuleSteps(PlainSteps):
 
     @property
     def needs_closure(self) -> bool:
-        """As the optimizer says, if it says so."""
-        return bool(getattr(self.optimizer, "needs_closure", False))
+        """As the optimizer says."""
+        return self.optimizer.needs_closure
 
     def collect(self, run: Callable[[], Any]) -> Any:
         """The method's own, which may evaluate at several points."""
@@ -246,7 +236,9 @@ class RuleSteps(PlainSteps):
     ) -> tuple[CompositionSettings, dict[str, Any]]:
         """The settings of a group for the composition, and the options that transforms see."""
         optimizer = self.optimizer
-        return optimizer.method.settings(group, transforms), {name: group[name] for name in optimizer.hypers}
+        return optimizer.method.composition_settings(group, transforms), {
+            name: group[name] for name in optimizer.hypers
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state; the optimizer matches it itself."""

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
 from optim_core.errors import ClosureError, InvalidOption
-from optim_core.methods.declarations import Hyper, required
-from optim_core.methods.method import Method, read_class
+from optim_core.methods.constructor import declare
+from optim_core.methods.declarations import Hyper, argument
+from optim_core.methods.method import Method
 from optim_core.optimizers.explanation import Explanation, explain
 from optim_core.optimizers.gradients import parameters
 from optim_core.wrapping import conflicts
@@ -22,7 +23,7 @@ from optim_core.wrapping.saved import Saved
 from optim_core.wrapping.steps import GRADIENTS_READY, GradientsReady, Steps, steps_of
 
 
-@typing.dataclass_transform(field_specifiers=(required,))
+@typing.dataclass_transform(field_specifiers=(argument,))
 class _Declared(Saved):
     """Tells type checkers that a subclass's constructor follows from its annotated options."""
 
@@ -57,7 +58,7 @@ class Wrapper(_Declared):
         WrapperConflict: the base cannot be wrapped, or has this wrapper already.
     """
 
-    base: Optimizer = required()
+    base: Optimizer = argument()
 
     method: ClassVar[Method]
     hypers: ClassVar[Mapping[str, Hyper]]
@@ -67,24 +68,18 @@ class Wrapper(_Declared):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        cls.method = read_class(cls, getattr(cls, "method", None))
-        cls.hypers = cls.method.hypers
         parameter = inspect.Parameter
-        options = [
-            parameter(h.name, parameter.KEYWORD_ONLY, default=h.default, annotation=h.type) for h in cls.hypers.values()
-        ]
         others = [
             parameter(name, parameter.KEYWORD_ONLY, default=getattr(cls, name, parameter.empty))
             for name in cls.arguments
         ]
-        base = parameter("base", parameter.POSITIONAL_OR_KEYWORD, annotation=Optimizer)
-        cls.__signature__ = inspect.Signature([base, *others, *options])  # type: ignore[attr-defined]
+        declare(cls, parameter("base", parameter.POSITIONAL_OR_KEYWORD, annotation=Optimizer), others=others)
 
     if not typing.TYPE_CHECKING:  # type checkers derive the constructor from the declarations
 
         def __init__(self, base, **options):
             arguments = {name: options.pop(name) for name in self.arguments if name in options}
-            options = {name: h.default for name, h in self.hypers.items()} | self.method.check(options)
+            options = self.method.with_defaults(self.method.check_options(options))
             conflicts.check_base(base, self.method.name)
             for name in self.arguments:
                 if name not in arguments and not hasattr(type(self), name):

@@ -48,6 +48,8 @@ class Ranger21(RuleOptimizer):
     """
 
     lr: float = hyper(1e-3, "step size at its highest", ge=0, search=(1e-3, 3e-1))
+    needs = frozenset({"total_steps"})
+
     total_steps: int | None = hyper(None, "steps of the whole run; None: no warm-down", ge=1, common=True)
     betas: tuple[float, float] = hyper((0.9, 0.999), "decay of m (squared) and v", ge=0, lt=1)
     eps: float = hyper(1e-8, "added to the root and to norms", gt=0)

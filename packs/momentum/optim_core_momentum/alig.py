@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from optim_core import RuleOptimizer, hyper, state
 from optim_core.errors import LossMissing
-from optim_core.methods import compute_dtype, real, total_dtype
+from optim_core.methods import compute_dtype, real, store_whole
 from optim_core.optimizers import parameters
 from optim_core.rules import Value, maximum, minimum, square, total
 
@@ -62,7 +62,7 @@ class AliG(RuleOptimizer):
     momentum_buffer = state("decayed sum of steps, or of -g", when="momentum")
     loss = state("f of the step", level="whole")
 
-    needs_loss: ClassVar[bool] = True
+    needs = frozenset({"loss"})
 
     _evaluated: Any = None
 
@@ -100,7 +100,7 @@ class AliG(RuleOptimizer):
                 "optimizer.minimize(closure), or step(closure) with a closure that returns the loss"
             )
         device = self.param_groups[0]["params"][0].device
-        self.whole["loss"] = torch.as_tensor(loss).detach().reshape(()).to(device, total_dtype(device))
+        self.set_whole("loss", store_whole(loss, device))
         super().step()
         self._project()
         return given

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from optim_core import RuleOptimizer, extra, hyper, state
+from optim_core.catalog import Need
 from optim_core.errors import ClosureError
 from optim_core.optimizers import parameters
 from optim_core.rules import Value, minimum, sqrt, square, total, where
@@ -65,12 +66,13 @@ class ASGD(RuleOptimizer):
     scale = state("step size, in units of lr", level="whole", start=1.0)
     ratio = state("theta", level="whole", start="theta")
 
+    needs = frozenset({"closure"})
+
     _before: Mapping[Tensor, Tensor] | None = None
 
-    @property
-    def needs_closure(self) -> bool:
-        """Whether a step evaluates the loss twice, so that ``step()`` alone cannot do it."""
-        return not self.param_groups[0]["consecutive"]
+    def needs_in_force(self) -> frozenset[Need]:
+        """No closure, if the gradient to compare with is that of the step before."""
+        return frozenset() if self.param_groups[0]["consecutive"] else self.needs
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters from their gradients here and before."""

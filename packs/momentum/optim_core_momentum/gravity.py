@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.methods import compute_dtype, placed_like, real
+from optim_core.methods import compute_dtype, real
 from optim_core.rules import Value, amax, lerp, square
 
 
@@ -52,7 +52,7 @@ class Gravity(RuleOptimizer):
                 generator = self.generator(p.device)
                 v = torch.empty(real(p).shape, dtype=compute_dtype(real(p)), device=generator.device)
                 v.normal_(std=group["alpha"] / float(group["lr"]), generator=generator)
-                self.state[p]["v"] = torch.empty_like(real(p), dtype=v.dtype).copy_(placed_like(v, real(p)))
+                self.set_state(p, v=v)
 
     @staticmethod
     def rule(p: Value, g: Value, v: Value, *, lr: Value, beta: Value, step: Value) -> tuple[Value, ...]:

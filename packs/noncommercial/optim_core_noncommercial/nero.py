@@ -58,7 +58,7 @@ class Nero(RuleOptimizer):
             if group["constraints"] and x.ndim > 1 and x[:1].numel() > 1:
                 x.copy_(_projected(x))
             scale = _neurons(x).norm(dim=1).mean() if x.numel() else torch.zeros((), device=x.device)
-            self.state[p]["scale"] = torch.where(scale == 0, 0.01, scale)
+            self.set_state(p, scale=torch.where(scale == 0, 0.01, scale))
 
     @staticmethod
     def rule(

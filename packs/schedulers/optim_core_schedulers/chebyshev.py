@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from functools import cache
 
-from optim_core.methods import hyper
-from optim_core_schedulers.schedule import REQUIRED, Rate, Schedule
+from optim_core.methods import REQUIRED, hyper
+from optim_core_schedulers.schedule import Rate, Schedule
 
 
 class ChebyshevLR(Schedule):
@@ -30,6 +30,8 @@ class ChebyshevLR(Schedule):
 
     Source: Agarwal et al., Acceleration via Fractal Learning Rate Schedules, 2021, https://arxiv.org/abs/2103.01338.
     """
+
+    needs = frozenset({"total_steps"})
 
     total_steps: int = hyper(REQUIRED, "steps of a cycle, a power of two", ge=1)
     m: float = hyper(0.1, "smallest curvature", gt=0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from optim_core.methods import hyper
-from optim_core_schedulers.schedule import REQUIRED, Ranged, Rate
+from optim_core.methods import REQUIRED, hyper
+from optim_core_schedulers.schedule import Ranged, Rate
 
 
 class CosineAnnealingWarmupRestarts(Ranged):

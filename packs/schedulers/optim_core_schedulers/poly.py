@@ -36,6 +36,8 @@ class PolyScheduler(Descent):
     https://arxiv.org/abs/2203.08065; ``power`` as in torch's ``PolynomialLR``.
     """
 
+    needs = frozenset({"total_steps"})
+
     total_steps: int | None = hyper(None, "steps of the whole schedule; power needs them", ge=1)
     power: float | None = hyper(None, "power of the share of the steps that is left", gt=0)
     poly_order: float | None = hyper(None, "power of the steps done; -0.5 if power is not given either", le=0)

@@ -37,6 +37,8 @@ class RAdamWarmup(Warmup):
     for adaptive optimization, 2019, https://arxiv.org/abs/1910.04209.
     """
 
+    needs = frozenset({"betas"})
+
     def factor(self, n: int, k: int) -> float:
         """The rectification, from the first step on at which it exists."""
         beta2 = self.second_beta(k, "take linear_warmup, and choose the length")

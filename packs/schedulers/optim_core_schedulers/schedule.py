@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
 import typing
 from collections.abc import Mapping
-from dataclasses import replace
+from inspect import Parameter
 from typing import Any, ClassVar, TypeAlias
 
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import Optimizer
 
-from optim_core.errors import InvalidOption, UnknownOption
-from optim_core.methods import Hyper, hyper, required, setting
-from optim_core.names import did_you_mean
+from optim_core.catalog import Need
+from optim_core.errors import InvalidOption
+from optim_core.methods import REQUIRED, Hyper, Method, argument, declare, hyper
 
 Rate: TypeAlias = float | Tensor
 
 
-class _Required:
-    def __repr__(self) -> str:
-        return "required"
-
-
-#: Stands where an option has no default.
-REQUIRED: Any = _Required()
-
-
-@typing.dataclass_transform(field_specifiers=(required, setting))
+@typing.dataclass_transform(field_specifiers=(argument,))
 class _Declared(LRScheduler):
     """Tells type checkers that a subclass's constructor follows from its annotated options."""
 
@@ -47,35 +37,19 @@ class Schedule(_Declared):
         InvalidOption: an option is missing, of the wrong type or out of range.
     """
 
-    optimizer: Optimizer = required()
-    last_epoch: int = setting(default=-1, kw_only=True)
+    optimizer: Optimizer = argument()
+    last_epoch: int = argument(default=-1, kw_only=True)
 
-    hypers: ClassVar[Mapping[str, Hyper]] = {}
+    method: ClassVar[Method]
+    hypers: ClassVar[Mapping[str, Hyper]]
+    #: What the schedule needs, keys of :data:`optim_core.catalog.NEEDS`; its spec says the same.
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        annotations = inspect.get_annotations(cls, eval_str=True)
-        declared = {name: value for name, value in vars(cls).items() if isinstance(value, Hyper)}
-        own = {name: replace(value, name=name, type=annotations[name]) for name, value in declared.items()}
-        for name in own:
-            delattr(cls, name)
-        cls.hypers = {**cls.hypers, **own}
-        parameter = inspect.Parameter
-        cls.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [
-                parameter("optimizer", parameter.POSITIONAL_OR_KEYWORD, annotation=Optimizer),
-                *(
-                    parameter(
-                        h.name,
-                        parameter.KEYWORD_ONLY,
-                        default=parameter.empty if h.default is REQUIRED else h.default,
-                        annotation=h.type,
-                    )
-                    for h in cls.hypers.values()
-                ),
-                parameter("last_epoch", parameter.KEYWORD_ONLY, default=-1, annotation=int),
-            ]
-        )
+        first = Parameter("optimizer", Parameter.POSITIONAL_OR_KEYWORD, annotation=Optimizer)
+        last_epoch = Parameter("last_epoch", Parameter.KEYWORD_ONLY, default=-1, annotation=int)
+        declare(cls, first, others=[last_epoch])
 
     if not typing.TYPE_CHECKING:  # type checkers derive the constructor from the declarations
 
@@ -86,15 +60,9 @@ class Schedule(_Declared):
                     f"{owner} goes with an optimizer, not {type(optimizer).__name__}: build that first, such as "
                     f"{owner}(torch.optim.SGD(model.parameters(), lr=0.1), ...)"
                 )
-            for name in options:
-                if name not in self.hypers:
-                    near = did_you_mean(name, self.hypers)
-                    raise UnknownOption(f"{owner} has no option {name!r}.{near} It takes: {', '.join(self.hypers)}")
-            for name, declared in self.hypers.items():
-                value = options.get(name, declared.default)
-                if value is REQUIRED:
-                    raise InvalidOption(f"{owner} needs {name}, {declared.doc}: {owner}(optimizer, {name}=...)")
-                setattr(self, name, self._settled(declared, value, len(optimizer.param_groups)))
+            self.method.check_names(options)
+            for name, value in self.method.with_defaults(options).items():
+                setattr(self, name, self._settled(self.hypers[name], value, len(optimizer.param_groups)))
             self.optimizer, self.last_epoch = optimizer, last_epoch
             self.check()
             super().__init__(optimizer, last_epoch)
@@ -223,6 +191,8 @@ class Descent(Ranged):
 
 class Budgeted(Descent):
     """A descent that ends when the budget of steps does."""
+
+    needs = frozenset({"total_steps"})
 
     total_steps: int = hyper(REQUIRED, "steps of the whole schedule", ge=1)
 

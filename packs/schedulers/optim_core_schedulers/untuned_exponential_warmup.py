@@ -33,6 +33,8 @@ class UntunedExponentialWarmup(Warmup):
     https://arxiv.org/abs/1910.04209.
     """
 
+    needs = frozenset({"betas"})
+
     def factor(self, n: int, k: int) -> float:
         """An exponential towards 1."""
         beta2 = self.second_beta(k, "take linear_warmup, and choose the length")

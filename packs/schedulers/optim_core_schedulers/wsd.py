@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from optim_core.methods import hyper
-from optim_core_schedulers.schedule import REQUIRED, Rate, Schedule
+from optim_core.methods import REQUIRED, hyper
+from optim_core_schedulers.schedule import Rate, Schedule
 
 
 class WarmupStableDecay(Schedule):
@@ -38,6 +38,8 @@ class WarmupStableDecay(Schedule):
     Source: Hu et al., MiniCPM: Unveiling the Potential of Small Language Models with Scalable Training Strategies,
     2024, https://arxiv.org/abs/2404.06395; the shapes of ``get_wsd_schedule`` in transformers.
     """
+
+    needs = frozenset({"total_steps"})
 
     warmup_steps: int = hyper(REQUIRED, "steps up to the group's lr, which comes after them", ge=0)
     stable_steps: int = hyper(REQUIRED, "steps at the group's lr", ge=0)

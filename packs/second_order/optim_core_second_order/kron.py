@@ -106,7 +106,7 @@ class Kron(RuleOptimizer):
         probability = self.update_probability(self.whole_step)
         due = probability > 0 and waited >= 1 / probability
         # on the CPU, since the host reads it
-        self.whole["waited"] = torch.tensor(0.0 if due else waited, dtype=torch.float64)
+        self.set_whole("waited", torch.tensor(0.0 if due else waited, dtype=torch.float64))
         if not due:
             return {}
         coin = torch.rand((), generator=self.generator(torch.device("cpu")))

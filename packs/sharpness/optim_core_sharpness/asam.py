@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from optim_core.catalog import Need
 from optim_core.errors import InvalidOption
 from optim_core.methods import hyper
 from optim_core.rules import Value
@@ -44,6 +45,13 @@ class ASAM(SharpnessAware):
     eta: float = hyper(0.01, "added to the size of each weight", ge=0)
     scale: str = hyper("weights", "what is scaled: by name ('weights'), or all", choices=("weights", "all"))
     perturb_eps: float = hyper(1e-16, "added to the norm", ge=0)
+
+    needs = frozenset({"closure", "named_params"})
+
+    def needs_in_force(self) -> frozenset[Need]:
+        """No names, if all weights are scaled."""
+        needs = super().needs_in_force()
+        return needs - {"named_params"} if self.options["scale"] == "all" else needs
 
     def on_group(self, group: dict[str, Any]) -> None:
         """Ask for names.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from optim_core.methods import Column, compute_dtype, hyper
+from optim_core.methods import Column, hyper, memory_dtype
 from optim_core.rules import Value, dot, norm, sqrt, square, total, where
 from optim_core_sharpness.participants import ParticipantSet
 from optim_core_sharpness.two_step import Expression, SharpnessAware, worst
@@ -72,7 +72,7 @@ class LookSAM(SharpnessAware):
     def _g_v(self, p: Tensor) -> Tensor:
         memory = self.memory.setdefault(p, {})
         if "g_v" not in memory:
-            memory["g_v"] = torch.zeros_like(p, dtype=compute_dtype(p))
+            memory["g_v"] = torch.zeros_like(p, dtype=memory_dtype(p))
         return memory["g_v"]
 
     def fall_back(self) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.methods import compute_dtype, real
 from optim_core.rules import Value, amax, mean, sign, sqrt, square, where
 
 _WEIGHT, _EMBEDDING, _BIAS, _GAIN = range(4)
@@ -56,6 +53,8 @@ class Tiger(RuleOptimizer):
     shrink_ratio: float = hyper(0.99, "factor on the weights for a gradient with a NaN", ge=0, le=1)
     rms_scale: bool = hyper(True, "False: no scaling, nothing by name, NaN not caught")
 
+    needs = frozenset({"named_params"})
+
     m = state("average of g")
     role = state("what the name makes of it: 1 embedding, 2 bias, 3 gamma, else 0", level="tensor", when="rms_scale")
 
@@ -63,7 +62,7 @@ class Tiger(RuleOptimizer):
         """Read the names."""
         if group["rms_scale"] and "param_names" in group:
             for p, name in zip(group["params"], group["param_names"], strict=True):
-                self.state[p]["role"] = torch.full((), _role(name), dtype=compute_dtype(real(p)), device=p.device)
+                self.set_state(p, role=_role(name))
 
     @staticmethod
     def rule(

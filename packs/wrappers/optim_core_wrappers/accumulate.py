@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from optim_core.catalog import Need
-from optim_core.methods import compute_dtype, hyper, total_dtype
+from optim_core.methods import hyper, memory_dtype, store_whole
 from optim_core.optimizers import Explanation, RuleOptimizer, check_dense, parameters
 from optim_core.wrapping import Wrapper
 
@@ -133,7 +133,7 @@ class Accumulate(Wrapper):
                 sums.append(mine["sum"])
                 more.append(p.grad)
             elif p.grad is not None:
-                mine["sum"] = p.grad.to(_dtype(p), copy=True)
+                mine["sum"] = p.grad.to(memory_dtype(p), copy=True)
         if sums:
             torch._foreach_add_(sums, more)
 
@@ -141,7 +141,7 @@ class Accumulate(Wrapper):
         if not isinstance(loss, Real) and not (isinstance(loss, Tensor) and loss.numel() == 1):
             return
         first = parameters(self)[0]
-        value = torch.as_tensor(loss).detach().reshape(()).to(first.device, total_dtype(first.device))
+        value = store_whole(loss, first.device)
         mine = self.memory.setdefault(first, {})
         mine["loss"] = mine["loss"] + value if "loss" in mine else value
         self.counters["losses"] += 1
@@ -181,9 +181,5 @@ class Accumulate(Wrapper):
         """As every wrapper does; the buffer counts as state."""
         rows = zip(super().explain(), parameters(self), strict=True)
         return Explanation(
-            tuple(replace(row, state_bytes=row.state_bytes + p.numel() * _dtype(p).itemsize) for row, p in rows)
+            tuple(replace(row, state_bytes=row.state_bytes + p.numel() * memory_dtype(p).itemsize) for row, p in rows)
         )
-
-
-def _dtype(p: Tensor) -> torch.dtype:
-    return p.dtype if p.is_complex() else compute_dtype(p)

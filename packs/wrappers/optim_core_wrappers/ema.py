@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from optim_core.errors import NotTraining
-from optim_core.methods import compute_dtype, hyper
+from optim_core.methods import hyper, memory_dtype
 from optim_core.optimizers import parameters
 from optim_core.rules import Transform, Value, lerp
 from optim_core.wrapping import Wrapper
@@ -105,7 +105,7 @@ class EMA(Wrapper):
 
     def _follow(self, p: Tensor, decay: float) -> None:
         memory = self.memory.setdefault(p, {})
-        now = p.detach().to(p.dtype if p.is_complex() else compute_dtype(p))
+        now = p.detach().to(memory_dtype(p))
         if "ema" in memory:
             memory["ema"].lerp_(now, 1 - decay)
         else:

@@ -1,0 +1,61 @@
+"""The transforms composed with an optimizer's rule: which parameters each leaves alone, and what each keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, MutableMapping
+from typing import Any
+
+from torch import Tensor
+
+from optim_core.methods.states import memory_dtype
+from optim_core.rules.transform import Attachment, Keeper, Transform, qualified, transforms_for
+
+
+class Composition:
+    """Transforms in the order in which a gradient passes them; each is known by its position."""
+
+    def __init__(self) -> None:
+        self._attachments: tuple[Attachment, ...] = ()
+
+    def add(self, transform: Transform, keeper: Keeper | None = None, excluded: Collection[Tensor] = ()) -> None:
+        """Compose a transform; a gradient passes it before those already there.
+
+        Args:
+            transform: what to compose.
+            keeper: keeps the transform's tensors, and has its numbers.
+            excluded: parameters that it leaves alone; more may join later, together with their group.
+
+        Raises:
+            RuleError: the transform keeps tensors or takes numbers, and there is no keeper.
+        """
+        self._attachments = (Attachment(transform, excluded, keeper), *self._attachments)
+
+    @property
+    def transforms(self) -> tuple[Transform, ...]:
+        """All of them."""
+        return tuple(attachment.transform for attachment in self._attachments)
+
+    def acting_on(self, p: Tensor) -> tuple[Transform, ...]:
+        """Those that act on a parameter, by position; the identity stands for one that leaves it alone."""
+        return transforms_for(self._attachments, p)
+
+    def memories(self, p: Tensor) -> dict[int, MutableMapping[str, Any]]:
+        """The tensors kept for a parameter, by the transform's position; at first each is the parameter's value."""
+        memories: dict[int, MutableMapping[str, Any]] = {}
+        for position, attachment in enumerate(self._attachments):
+            keeps = attachment.transform.keeps
+            if keeps and attachment.keeper is not None and p not in attachment.excluded:
+                memories[position] = memory = attachment.keeper.memory.setdefault(p, {})
+                for name in keeps:
+                    if name not in memory:
+                        memory[name] = p.detach().to(memory_dtype(p), copy=True)
+        return memories
+
+    def numbers(self) -> dict[str, float]:
+        """The numbers of this step that transforms take beside the method's options."""
+        return {
+            qualified(position, name): number
+            for position, attachment in enumerate(self._attachments)
+            if attachment.keeper is not None
+            for name, number in attachment.keeper.numbers().items()
+        }

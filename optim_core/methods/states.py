@@ -1,0 +1,222 @@
+"""How states are stored: shape, type, first value, size, what a checkpoint restores, and what rounding needs.
+
+This is the only place that says it. Another way to store states (bfloat16, 8 bits) changes this module and how engines
+load and store. A state is a tensor or a list of tensors, in a dict per parameter; complex parameters count as pairs of
+real numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, SupportsFloat, TypeAlias
+
+import torch
+from torch import Tensor
+
+from optim_core.engines.sharded import first_of, is_sharded, placed_like
+from optim_core.engines.tensors import compute_dtype, real, total_dtype
+from optim_core.methods.declarations import Group, State
+from optim_core.rules.values import Level
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+# what there is to store -----------------------------------------------------------------------------------------
+@dataclass(frozen=True, kw_only=True)
+class RoundingState(State):
+    """A state that the core keeps beside the method's own, for bfloat16 parameters only.
+
+    Attributes:
+        in_parameter_dtype: True if it is stored in the parameter's type instead of that of arithmetic.
+    """
+
+    in_parameter_dtype: bool = False
+
+
+ROUNDING_STATES: Mapping[str, RoundingState] = {
+    "compensation": RoundingState(
+        name="compensation",
+        doc="what rounding has cut off p",
+        when=lambda group: bool(group["rounding"] == "kahan"),
+        in_parameter_dtype=True,
+    ),
+    "salt": RoundingState(
+        name="salt",
+        doc="tells parameters apart in random draws",
+        level=Level.TENSOR,
+        when=lambda group: bool(group["rounding"] == "stochastic"),
+    ),
+}
+
+
+class StateLayout(NamedTuple):
+    """The tensors of one state of one parameter, with a group's options in force.
+
+    Attributes:
+        shapes: that of its tensor, or a list of them if the state is a list.
+        level: the level on which it has numbers.
+        every: n if it has a number per n elements of the flattened parameter.
+        copies: how many tensors the rule takes as a list; None: a single one.
+    """
+
+    shapes: Shape | list[Shape]
+    level: Level
+    every: int = 1
+    copies: int | None = None
+
+    @property
+    def each_shape(self) -> list[Shape]:
+        """The shape of each of its tensors."""
+        return self.shapes if isinstance(self.shapes, list) else [self.shapes]
+
+
+def layout_of(declared: State, shape: Shape, group: Group) -> StateLayout | None:
+    """The layout of a state of a parameter of this shape (of real numbers); None if it does not have the state."""
+    if not declared.present(group):
+        return None
+    every = 1 if declared.every is None else int(group[declared.every])
+    copies = None if declared.copies is None else _count(group[declared.copies])
+    if declared.shape is not None:
+        own: Shape | list[Shape] | None = declared.shape(shape, group)
+        level = Level.ELEMENT if own == shape else Level.OWN
+        return None if own is None else StateLayout(own, level, every, copies)
+    level = declared.level_in(group)
+    if level is Level.ROW:
+        one: Shape = (*shape[:1], *(1 for _ in shape[1:]))
+    elif level >= Level.TENSOR:
+        one = ()
+    else:
+        one = shape if every == 1 else (-(-math.prod(shape) // every),)
+    return StateLayout(one if copies is None else [one] * copies, level, every, copies)
+
+
+def _count(copies: Any) -> int:
+    return copies if isinstance(copies, int) else len(copies)
+
+
+def may_have(declared: State, p: Tensor) -> bool:
+    """Return True unless parameters of this type do without the state, whatever the options."""
+    return p.dtype is torch.bfloat16 or not isinstance(declared, RoundingState)
+
+
+def is_like_parameter(declared: State) -> bool:
+    """Return True if the state has the parameter's shape wherever a parameter has it, whatever the options."""
+    return declared.level is Level.ELEMENT and declared.shape is None and declared.every is None
+
+
+def dtype(declared: State | None, p: Tensor) -> torch.dtype:
+    """The type in which a state of a parameter is stored; None stands for one that is not declared."""
+    if isinstance(declared, RoundingState) and declared.in_parameter_dtype:
+        return p.dtype
+    return compute_dtype(real(p))
+
+
+def nbytes(declared: State, p: Tensor, group: Group) -> int:
+    """The bytes that a state takes for a parameter."""
+    layout = layout_of(declared, tuple(real(p).shape), group) if may_have(declared, p) else None
+    return 0 if layout is None else sum(map(math.prod, layout.each_shape)) * dtype(declared, p).itemsize
+
+
+# states of a parameter ------------------------------------------------------------------------------------------
+def begin(
+    states: MutableMapping[str, Any], declarations: Mapping[str, State], p: Tensor, group: Group, *, number: int
+) -> bool:
+    """Create the states that a parameter should have and lacks, and its step count.
+
+    Args:
+        states: those that it has, by name; new ones are added.
+        declarations: those of all states that a parameter may have.
+        p: the parameter.
+        group: its group.
+        number: tells the parameter apart from the optimizer's others.
+
+    Returns:
+        True if its states begin here: it had none of the method's own, and has not done a step without any.
+    """
+    had_some = bool(states) and any(name in states and name not in ROUNDING_STATES for name in declarations)
+    like = real(p.detach())
+    shape = tuple(like.shape)
+    created = False
+    for name, declared in declarations.items():
+        layout = layout_of(declared, shape, group) if name not in states and may_have(declared, p) else None
+        if layout is not None:
+            start = number if name == "salt" else _start(declared, group)
+            tensors = [_first_tensor(like, one, start, layout.every, dtype(declared, p)) for one in layout.each_shape]
+            states[name] = tensors if isinstance(layout.shapes, list) else tensors[0]
+            created = True
+    steps = states.setdefault("step", 0)
+    return not had_some and (created or not steps)
+
+
+def _start(declared: State, group: Group) -> float | Literal["p"]:
+    if declared.start == "p":
+        return "p"
+    return float(group[declared.start] if isinstance(declared.start, str) else declared.start)
+
+
+def _first_tensor(like: Tensor, shape: Shape, start: float | Literal["p"], every: int, of_type: torch.dtype) -> Tensor:
+    """A state's tensor for a parameter, every n-th element of it or in a shape of its own."""
+    if start == "p":
+        value = like if every == 1 else like.reshape(-1)[::every]
+        return value.to(of_type, copy=True)
+    if shape == tuple(like.shape):
+        return torch.full_like(like, start, dtype=of_type)
+    if is_sharded(like):
+        return torch.full_like(first_of(like, shape), start, dtype=of_type)
+    return torch.full(shape, start, dtype=of_type, device=like.device)
+
+
+def store(declared: State, value: Tensor | SupportsFloat, p: Tensor) -> Tensor:
+    """Return a value as the state of a parameter is stored: its type, its device, and the parameter's layout."""
+    like, of_type = real(p.detach()), dtype(declared, p)
+    x = _tensor(value)
+    if x.shape != like.shape or is_sharded(x):
+        return x.to(of_type).to(like.device)
+    return torch.empty_like(like, dtype=of_type).copy_(placed_like(x, like))
+
+
+def _tensor(value: Tensor | SupportsFloat) -> Tensor:
+    return value.detach() if isinstance(value, Tensor) else torch.tensor(float(value), dtype=torch.float64)
+
+
+def restore(saved: Mapping[str, Any], declarations: Mapping[str, State], p: Tensor) -> dict[str, Any]:
+    """Return a parameter's saved states as they are stored for it, in memory of their own."""
+
+    def own(name: str, x: Any) -> Any:
+        if isinstance(x, list):
+            return [own(name, y) for y in x]
+        if not isinstance(x, Tensor):
+            return x
+        return x.to(device=p.device, dtype=dtype(declarations.get(name), p), copy=True)
+
+    return {name: own(name, x) for name, x in saved.items()} | {"step": int(saved.get("step", 0))}
+
+
+# states of the whole model --------------------------------------------------------------------------------------
+def begin_whole(declared: State, group: Group) -> Tensor:
+    """The first value of a state of the whole model.
+
+    Args:
+        declared: the state.
+        group: the first group, whose options and device count.
+    """
+    start = group[declared.start] if isinstance(declared.start, str) else declared.start
+    return store_whole(float(start), group["params"][0].device)
+
+
+def store_whole(value: Tensor | SupportsFloat, device: torch.device) -> Tensor:
+    """Return a single number as a state of the whole model is stored: 0-d, in the type of totals."""
+    return _tensor(value).reshape(()).to(total_dtype(device)).to(device)
+
+
+def restore_whole(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the saved states of the whole model in memory of their own."""
+    return {name: x.clone() if isinstance(x, Tensor) else x for name, x in saved.items()}
+
+
+# what wrappers keep ---------------------------------------------------------------------------------------------
+def memory_dtype(p: Tensor) -> torch.dtype:
+    """The type in which wrappers keep tensors of a parameter's shape: the parameter's, but at least float32."""
+    return compute_dtype(p)

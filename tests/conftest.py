@@ -8,7 +8,7 @@ from pathlib import Path
 
 import importlib_metadata
 import pytest
-from worlds import VARIABLES, World
+from support.fake_packs import VARIABLES, World
 
 from optim_core.catalog import licenses
 from optim_core.catalog import registry as registry_module

@@ -6,15 +6,14 @@ import os
 import pkgutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from worlds import spec
+from support import PACKS
+from support.fake_packs import spec
 
 import optim_core
 from optim_core.catalog import discovery
 
-PACKS = Path(__file__).parent.parent / "packs"
 PACKAGES = [f"optim_core_{path.parent.name}" for path in sorted(PACKS.glob("*/pyproject.toml"))]
 installed = pytest.mark.skipif(
     any(importlib.util.find_spec(package) is None for package in PACKAGES), reason="not all packs are installed"

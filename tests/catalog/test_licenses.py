@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from worlds import spec
+from support.fake_packs import spec
 
 import optim_core
 from optim_core import errors

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from worlds import manifest_module, manifest_text, spec
+from support.fake_packs import manifest_module, manifest_text, spec
 
 import optim_core
 from optim_core import api, errors

@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 import pytest
-from worlds import spec
+from support.fake_packs import spec
 
 from optim_core.catalog.specs import (
     NEEDS,

@@ -7,7 +7,7 @@ import sys
 import click
 import pytest
 from click.testing import CliRunner
-from worlds import spec
+from support.fake_packs import spec
 
 from optim_core.catalog.specs import Paper, SchedulerSpec
 from optim_core.cli.app import app

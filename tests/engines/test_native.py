@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import torch
-from graphs import RECIPES, SHAPES, Recipe, assert_alike, stepped, tensors
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.random_graphs import RECIPES, SHAPES, Recipe, assert_alike, stepped, tensors
 from torch import Tensor
 from torch.nn import Parameter
 

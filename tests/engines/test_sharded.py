@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed
+from support import TESTS
 from torch.nn import Parameter
 
 import optim_core
@@ -21,12 +22,22 @@ PROCESSES = 2
 
 def outcomes(kind: str, folder: Path) -> dict[str, str]:
     """What the processes have found, by name."""
-    script = str(Path(__file__).with_name("sharding.py"))
     commands = [
-        [sys.executable, "-W", "ignore", script, kind, str(rank), str(PROCESSES), str(folder / "rendezvous")]
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "support.sharded_processes",
+            kind,
+            str(rank),
+            str(PROCESSES),
+            str(folder / "rendezvous"),
+        ]
         for rank in range(PROCESSES)
     ]
-    running = [subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for c in commands]
+    pipe = subprocess.PIPE
+    running = [subprocess.Popen(c, cwd=TESTS, stdout=pipe, stderr=pipe, text=True) for c in commands]
     said = [process.communicate(timeout=600) for process in running]
     assert all(process.returncode == 0 for process in running), [err[-2000:] for _, err in said]
     found: dict[str, str] = json.loads(said[0][0].splitlines()[-1])

@@ -12,10 +12,21 @@ from typing import Any
 
 import pytest
 import torch
-from engines import needs_compiler, needs_gpu, needs_triton
-from graphs import ARGUMENTS, HOMES, RECIPES, SHAPES, SPECIAL, WORDS, Recipe, assert_alike, stepped, tensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.random_graphs import (
+    ARGUMENTS,
+    HOMES,
+    RECIPES,
+    SHAPES,
+    SPECIAL,
+    WORDS,
+    Recipe,
+    assert_alike,
+    stepped,
+    tensors,
+)
+from support.requirements import needs_compiler, needs_gpu, needs_triton
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -74,7 +85,7 @@ def test_gradients_of_another_type() -> None:
 
 
 # single operations ----------------------------------------------------------------------------------------------
-#: On any numbers; random draws are a matter of tests/test_rounding.py.
+#: On any numbers; random draws are a matter of tests/rules/test_rounding.py.
 OPERATIONS = sorted(HOST_OPERATIONS.keys() - {"mod", "uniform", "stochastic_bfloat16"})
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import torch
-import wrapping
 from click.testing import CliRunner
+from support.wrappers import option_variants
 from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import lr_scheduler
@@ -49,7 +49,7 @@ SHAPES = {
 SWITCHED = [
     (spec, options)
     for spec in SPECS
-    for options in wrapping.variants(load(spec))
+    for options in option_variants(load(spec))
     if any(isinstance(value, (bool, str)) for value in options.values())
 ]
 #: Longer than any phase in which a method may stand still (AdaShift's takes ten steps).

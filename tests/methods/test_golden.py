@@ -10,13 +10,13 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from engines import needs_triton
-from problems import PROBLEMS, Problem, problem_of, wave
+from support import GOLDEN
+from support.problems import PROBLEMS, Problem, problem_of, wave
+from support.requirements import needs_triton
 from torch import Tensor
 from torch.optim import lr_scheduler
 
@@ -27,7 +27,6 @@ from optim_core.schedules import advance
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 
-GOLDEN = Path(__file__).parent / "golden"
 
 #: How a case is run: by which way of taking a step, and with which settings of the optimizer.
 WAYS = [

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from problems import PROBLEMS
+from support.problems import PROBLEMS
 from torch import Tensor
 
 import optim_core

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-import wrapping
+from support.wrappers import around, base_only_specs
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -110,7 +110,7 @@ def test_clipping_sees_unscaled_gradients_in_both_ways() -> None:
 
 
 # wrappers ------------------------------------------------------------------------------------------------------
-CHAINS = [[spec.name] for spec in wrapping.specs()]
+CHAINS = [[spec.name] for spec in base_only_specs()]
 CHAINS += [[*names, outer] for names in CHAINS for outer in ("lookahead", "ema") if names != [outer]]
 CHAINS += [["clip", "pcgrad", "sam", "lookahead", "ema"], ["ema", "wsam", "clip"], ["accumulate", "sam", "ema"]]
 
@@ -120,7 +120,7 @@ def chained(base: str, names: list[str]) -> tuple[list[Parameter], Any]:
     optimizer = optim_core.get(base)(list(zip(("a.weight", "b.bias"), params, strict=True)), lr=0.05)
     for name in names:
         options = {"k": 2} if name == "lookahead" else {"decay": 0.5} if name == "ema" else {}
-        optimizer = wrapping.around(optimizer, name, **options)
+        optimizer = around(optimizer, name, **options)
     return params, optimizer
 
 

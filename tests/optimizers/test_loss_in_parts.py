@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-import wrapping
-from problems import PROBLEMS
+from support.problems import PROBLEMS
+from support.wrappers import around, base_only_specs
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -20,7 +20,7 @@ from optim_core.optimizers.closures import backward
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 
 OPTIMIZERS = [spec.name for spec in optim_core.find(kind="optimizer") if "total_steps" not in spec.needs]
-WRAPPERS = [spec.name for spec in wrapping.specs() if "multi_loss" not in spec.needs]
+WRAPPERS = [spec.name for spec in base_only_specs() if "multi_loss" not in spec.needs]
 
 
 def in_parts(losses: Callable[[], list[Tensor]]) -> Callable[[], Iterator[Tensor]]:
@@ -75,7 +75,7 @@ def test_any_method_takes_the_loss_in_parts(name: str) -> None:
 @pytest.mark.parametrize("name", WRAPPERS)
 def test_any_wrapper_takes_the_loss_in_parts(name: str, base: str) -> None:
     cls = optim_core.get(base)
-    one, other = ends(lambda params: wrapping.around(cls(params, lr=0.1), name), divided, together)
+    one, other = ends(lambda params: around(cls(params, lr=0.1), name), divided, together)
     torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-import wrapping
+from support.wrappers import around, base_only_specs
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -160,11 +160,11 @@ def test_a_group_may_join_in_either_mode(cls: Any) -> None:
     assert [group["training"] for group in optimizer.param_groups] == [True, True]
 
 
-@pytest.mark.parametrize("name", [spec.name for spec in wrapping.specs() if not spec.needs])
+@pytest.mark.parametrize("name", [spec.name for spec in base_only_specs() if not spec.needs])
 def test_wrappers_pass_the_mode_on(cls: Any, name: str) -> None:
     params = parameters()
     base = cls(params, lr=0.1)
-    optimizer = wrapping.around(base, name)
+    optimizer = around(base, name)
     run(optimizer, params, 3)
     optimizer.eval()
     assert not base.training
@@ -177,11 +177,11 @@ def test_wrappers_pass_the_mode_on(cls: Any, name: str) -> None:
     assert base.training
 
 
-@pytest.mark.parametrize("name", [spec.name for spec in wrapping.specs()])
+@pytest.mark.parametrize("name", [spec.name for spec in base_only_specs()])
 def test_around_other_methods_modes_have_no_effect(name: str) -> None:
     params = parameters()
     named = [(f"{i}.weight", p) for i, p in enumerate(params)]
-    optimizer = wrapping.around(torch.optim.SGD(named, lr=0.1), name)
+    optimizer = around(torch.optim.SGD(named, lr=0.1), name)
     before = values(params)
     optimizer.eval()
     optimizer.train()

@@ -5,17 +5,16 @@ from __future__ import annotations
 import inspect
 import re
 import warnings
-from pathlib import Path
 
 import pytest
 import torch
-from wrapping import around, needs_only_a_base, taker
+from support import PACKS
+from support.wrappers import around, needs_only_a_base, torch_base
 
 import optim_core
 from optim_core import schedules
 from optim_core.catalog.registry import load, registry
 
-PACKS = Path(__file__).parent.parent / "packs"
 # Packs of others may be installed too; they have tests of their own.
 INSTALLED = [pack for pack in registry().packs if (PACKS / pack.name).is_dir()]
 #: Steps after which also a method that finds its own step size has found it: the first guess may be far too long.
@@ -78,7 +77,7 @@ def test_an_optimizer_learns_with_its_defaults(name, problem):
 )
 def test_a_wrapper_learns_and_shares_its_base_s_groups(name, problem):
     model, closure = problem
-    base = taker(name)(model.named_parameters(), lr=0.05)
+    base = torch_base(name)(model.named_parameters(), lr=0.05)
     optimizer = around(base, name)
     several = "multi_loss" in optim_core.info(name).needs
     start = closure().item()

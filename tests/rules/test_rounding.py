@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from engines import needs_triton
+from support.requirements import needs_triton
 from torch import Tensor
 from torch.nn import Parameter
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from graphs import ARGUMENTS, SPECIAL
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.random_graphs import ARGUMENTS, SPECIAL
 from torch import Tensor
 from torch.nn import Parameter
 

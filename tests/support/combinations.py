@@ -14,10 +14,8 @@ from typing import Any
 
 import torch
 from optim_core_multitask.rotations import Rotations
-from problems import wave
 from torch import Tensor, nn
 from torch.nn import Parameter
-from wrapping import variants
 
 import optim_core
 from optim_core import schedules
@@ -25,6 +23,8 @@ from optim_core.catalog.specs import SchedulerSpec
 from optim_core.optimizers import closures
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.torch_names import _classes
+from support.problems import wave
+from support.wrappers import option_variants
 
 #: Longer than any phase in which a method may stand still, and than the periods of the wrappers' defaults.
 STEPS = 12
@@ -96,13 +96,13 @@ def options_of(name: str) -> tuple[dict[str, Any], ...]:
     if not issubclass(cls, RuleOptimizer):
         return ({},)
     needed = {"total_steps": 4 * STEPS} if "total_steps" in optim_core.info(name).needs else {}
-    return tuple(needed | options for options in variants(cls))
+    return tuple(needed | options for options in option_variants(cls))
 
 
 @functools.cache
 def wrapper_options(name: str) -> tuple[dict[str, Any], ...]:
     """The same for a wrapper."""
-    return tuple(variants(optim_core.get_wrapper(name)))
+    return tuple(option_variants(optim_core.get_wrapper(name)))
 
 
 def defaults(cls: Any) -> dict[str, Any]:

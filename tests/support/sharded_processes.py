@@ -1,6 +1,6 @@
 """One of several processes that hold parameters in parts: each method, or wrapper, against itself on whole parameters.
 
-python sharding.py KIND RANK PROCESSES FILE     KIND is optimizer, model or wrapper; the first process writes JSON
+python -m support.sharded_processes KIND RANK PROCESSES FILE     KIND is optimizer, model or wrapper; the first process writes JSON
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import wrapping
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -24,6 +23,7 @@ from torch.nn import Parameter
 
 import optim_core
 from optim_core.errors import OptimCoreError
+from support.wrappers import base_only_specs, required_options
 
 #: Rows that can be shared out evenly, and that cannot.
 SHAPES = ((4, 3), (5,), (3, 2, 2, 2))
@@ -126,13 +126,13 @@ def models() -> dict[str, str]:
 def wrapped() -> dict[str, str]:
     """Every wrapper that needs only a base, around ours and torch's."""
     found = {}
-    for spec in wrapping.specs():
+    for spec in base_only_specs():
         wrapper: Any = optim_core.get_wrapper(spec.name)
         for base in ("torch:adamw", "adamw"):
 
             def make(named: Any, base: str = base, wrapper: Any = wrapper) -> Any:
                 inner = optim_core.get(base)(named, lr=0.05, weight_decay=0.0)
-                return wrapper(inner, **wrapping.needed(wrapper))
+                return wrapper(inner, **required_options(wrapper))
 
             found[f"{spec.name} around {base}"] = outcome(make, several="multi_loss" in spec.needs)
     return found

@@ -15,15 +15,15 @@ import optim_core
 from optim_core.errors import NotOffered, WrapperConflict
 
 
-def needed(cls: Any) -> dict[str, Any]:
+def required_options(cls: Any) -> dict[str, Any]:
     """A wrapper may want one of several options, each None by default: all of them, at the middle of their range."""
     found = {name: h.search for name, h in cls.hypers.items() if h.default is None and h.search}
     return {name: math.sqrt(low * high) for name, (low, high) in found.items()}
 
 
-def variants(cls: Any) -> Iterator[dict[str, Any]]:
+def option_variants(cls: Any) -> Iterator[dict[str, Any]]:
     """Its options: as needed, one of those alone, and each switch and choice otherwise than by default."""
-    usual = needed(cls)
+    usual = required_options(cls)
     yield usual
     if len(usual) > 1:
         yield from ({name: value} for name, value in usual.items())
@@ -42,7 +42,7 @@ def around(base: Any, name: str, *, within: Any = None, **options: Any) -> Any:
     the wrapper acts on; which bases that are is tested in test_offers.
     """
     cls: Any = optim_core.get_wrapper(name)
-    options = (options or needed(cls)) | ({} if within is None else cls.arguments_of(within))
+    options = (options or required_options(cls)) | ({} if within is None else cls.arguments_of(within))
     try:
         return cls(base, **options)
     except NotOffered as conflict:
@@ -55,12 +55,12 @@ def around(base: Any, name: str, *, within: Any = None, **options: Any) -> Any:
     return around(base, name, **options)
 
 
-def taker(name: str) -> type[torch.optim.Optimizer]:
+def torch_base(name: str) -> type[torch.optim.Optimizer]:
     """An optimizer of torch that the wrapper goes around: SGD, unless it acts on something that SGD has not."""
     for cls in (torch.optim.SGD, torch.optim.Adam):
         base = cls([("weight", torch.nn.Parameter(torch.zeros(1)))], lr=0.1)
         with contextlib.suppress(NotOffered):
-            optim_core.get_wrapper(name)(base, **needed(optim_core.get_wrapper(name)))
+            optim_core.get_wrapper(name)(base, **required_options(optim_core.get_wrapper(name)))
             return cls
     raise AssertionError(f"{name} takes neither SGD nor Adam")
 
@@ -74,6 +74,6 @@ def needs_only_a_base(wrapper: Any) -> bool:
     )
 
 
-def specs() -> list[Any]:
+def base_only_specs() -> list[Any]:
     """The specs of all wrappers that need only a base."""
     return [spec for spec in optim_core.find(kind="wrapper") if needs_only_a_base(optim_core.get_wrapper(spec.name))]

@@ -13,14 +13,14 @@ import pickle
 from collections.abc import Sequence
 from typing import Any
 
-import combining
 import pytest
 import torch
-from combining import SAVED, STEPS, Combination, Net, Run, fresh, stored, weights
 from hypothesis import HealthCheck, event, given, seed, settings
 from hypothesis import strategies as st
+from support import combinations
+from support.combinations import SAVED, STEPS, Combination, Net, Run, fresh, stored, weights
+from support.wrappers import around
 from torch import Tensor
-from wrapping import around
 
 import optim_core
 from optim_core.errors import InvalidOption, OptimCoreError, WrapperConflict
@@ -41,15 +41,15 @@ def often_the_first(options: Sequence[dict[str, Any]]) -> st.SearchStrategy[dict
 
 
 @st.composite
-def combinations(draw: st.DrawFn) -> Combination:
+def any_combination(draw: st.DrawFn) -> Combination:
     """Any of those that can be written down, whether they make sense or not."""
-    optimizer = draw(st.sampled_from(combining.optimizers()))
-    names = draw(st.lists(st.sampled_from(combining.wrappers()), max_size=3, unique=True))
+    optimizer = draw(st.sampled_from(combinations.optimizers()))
+    names = draw(st.lists(st.sampled_from(combinations.wrappers()), max_size=3, unique=True))
     return Combination(
         optimizer,
-        draw(often_the_first(combining.options_of(optimizer))),
-        [(name, draw(often_the_first(combining.wrapper_options(name)))) for name in names],
-        draw(st.sampled_from([None, *combining.schedulers()])),
+        draw(often_the_first(combinations.options_of(optimizer))),
+        [(name, draw(often_the_first(combinations.wrapper_options(name)))) for name in names],
+        draw(st.sampled_from([None, *combinations.schedulers()])),
         by_factory=draw(st.booleans()),
         grows=draw(st.booleans()),
         evaluating=draw(st.booleans()),
@@ -62,7 +62,7 @@ def test_any_combination(shard: int) -> None:
 
     @seed(shard)
     @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(combinations())
+    @given(any_combination())
     def check(combination: Combination) -> None:
         outcomes.append(refusal(combination))
         event(f"refused: {outcomes[-1]}" if outcomes[-1] else f"{len(combination.names)} wrappers")
@@ -88,7 +88,7 @@ def refusal(combination: Combination) -> str:
     except InvalidOption:
         return str(combination.scheduler)
     except ValueError:  # torch's own schedulers have no other
-        if not combining.schedulers()[str(combination.scheduler)].target.startswith("torch."):
+        if not combinations.schedulers()[str(combination.scheduler)].target.startswith("torch."):
             raise
         return str(combination.scheduler)
     return ""
@@ -219,7 +219,7 @@ def pairs() -> dict[tuple[str, str], bool]:
     """Which wrapper goes around which optimizer."""
     return {
         (optimizer, name): possible(optimizer, name)
-        for optimizer, name in itertools.product(combining.optimizers(), combining.wrappers())
+        for optimizer, name in itertools.product(combinations.optimizers(), combinations.wrappers())
     }
 
 
@@ -230,17 +230,19 @@ def share(found: Sequence[bool]) -> float:
 def test_nearly_every_wrapper_goes_around_nearly_every_optimizer() -> None:
     assert share(list(pairs().values())) > 0.8
     refused = [f"{name} around {optimizer}" for (optimizer, name), goes in pairs().items() if not goes]
-    for optimizer in combining.optimizers():
-        assert share([pairs()[optimizer, name] for name in combining.wrappers()]) > 0.3, refused
-    for name in combining.wrappers():
-        assert any(pairs()[optimizer, name] for optimizer in combining.optimizers()), refused
+    for optimizer in combinations.optimizers():
+        assert share([pairs()[optimizer, name] for name in combinations.wrappers()]) > 0.3, refused
+    for name in combinations.wrappers():
+        assert any(pairs()[optimizer, name] for optimizer in combinations.optimizers()), refused
 
 
 def test_most_wrappers_go_around_each_other() -> None:
-    best = max(combining.optimizers(), key=lambda optimizer: sum(pairs()[optimizer, n] for n in combining.wrappers()))
-    found = {names: possible(best, *names) for names in itertools.permutations(combining.wrappers(), 2)}
+    best = max(
+        combinations.optimizers(), key=lambda optimizer: sum(pairs()[optimizer, n] for n in combinations.wrappers())
+    )
+    found = {names: possible(best, *names) for names in itertools.permutations(combinations.wrappers(), 2)}
     assert share(list(found.values())) > 0.8, [names for names, goes in found.items() if not goes]
-    for name in combining.wrappers():
+    for name in combinations.wrappers():
         assert share([goes for names, goes in found.items() if name in names]) > 0.5, name
 
 
@@ -249,12 +251,12 @@ def test_most_wrappers_go_around_each_other() -> None:
 def twins() -> dict[str, dict[str, Any]]:
     """Optimizers of torch that take the same steps as ours of that name; the options that both have, as in torch."""
     found = {}
-    for name in (name.partition(":")[2] for name in combining.optimizers() if name.startswith("torch:")):
+    for name in (name.partition(":")[2] for name in combinations.optimizers() if name.startswith("torch:")):
         try:
             ours: Any = optim_core.get(name)
         except LookupError:
             continue
-        signature = combining.defaults(optim_core.get(f"torch:{name}"))
+        signature = combinations.defaults(optim_core.get(f"torch:{name}"))
         options = {key: value for key, value in signature.items() if key in ours.hypers and value is not None}
         try:
             ends = [stepped(optimizer, options) for optimizer in (f"torch:{name}", name)]
@@ -280,7 +282,7 @@ def test_there_are_twins() -> None:
     assert len(twins()) >= 5
 
 
-@pytest.mark.parametrize("name", combining.wrappers())
+@pytest.mark.parametrize("name", combinations.wrappers())
 def test_around_torch_s_optimizers_as_composed_with_ours(name: str) -> None:
     tried = 0
     for optimizer, options in twins().items():

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import torch
+from support.wrappers import around, option_variants, required_options, torch_base
 from torch import Tensor
 from torch.nn import Parameter
-from wrapping import around, needed, taker, variants
 
 import optim_core
 from optim_core.catalog.registry import load
@@ -36,7 +36,7 @@ NAMES = [
 CASES = [
     pytest.param(name, options, id="-".join([name, *(f"{key}={value}" for key, value in options.items())]))
     for name in NAMES
-    for options in variants(optim_core.get_wrapper(name))
+    for options in option_variants(optim_core.get_wrapper(name))
 ]
 each_wrapper = pytest.mark.parametrize("name", NAMES)
 each_case = pytest.mark.parametrize(("name", "options"), CASES)
@@ -177,7 +177,7 @@ def test_composed_equals_around(torch_s: Any, ours: Any, l2: bool, name: str, op
             pytest.skip("torch adds L2 inside its step, after the transform")
         ends.append(run(optimizer, params))
     assert_same(ends[1], ends[0])
-    if options == needed(type(optimizer)):
+    if options == required_options(type(optimizer)):
         params = parameters()
         bare = ours(params)
         for group, same in zip(bare.param_groups, optimizer.param_groups, strict=True):
@@ -217,7 +217,7 @@ def test_around_other_wrappers(name: str, between: str) -> None:
 
 @each_wrapper
 def test_gradients_are_put_back(name: str) -> None:
-    class Failing(taker(name)):  # type: ignore[misc]
+    class Failing(torch_base(name)):  # type: ignore[misc]
         def step(self, closure: Any = None) -> Any:
             super().step(closure)
             raise RuntimeError("a full disk")
@@ -234,7 +234,7 @@ def test_gradients_are_put_back(name: str) -> None:
 @each_wrapper
 def test_sparse_gradients_are_refused_before_anything_is_changed(name: str) -> None:
     embedding, params = torch.nn.Embedding(4, 3, sparse=True), parameters()
-    optimizer = around(taker(name)([*params, *embedding.parameters()], lr=0.1), name)
+    optimizer = around(torch_base(name)([*params, *embedding.parameters()], lr=0.1), name)
     before = [p.detach().clone() for p in params]
     with pytest.raises(SparseGradient):
         optimizer.minimize(lambda: loss(params, 0) + embedding(torch.tensor([1, 2])).square().sum())

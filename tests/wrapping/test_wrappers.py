@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-import wrapping
+from support.wrappers import around, base_only_specs
 from torch import Tensor, nn
 from torch.nn import Parameter
-from wrapping import around
 
 import optim_core
 from optim_core.errors import CheckpointMismatch, ClosureError, InvalidOption, UnknownOption, WrapperConflict
@@ -26,7 +25,7 @@ BASES: dict[str, Callable[[Any], Any]] = {
     "sgd": lambda params: optim_core.get("sgd")(params, lr=0.05, momentum=0.9),
     "adamw": lambda params: optim_core.get("adamw")(params, lr=0.01),
 }
-SPECS = wrapping.specs()
+SPECS = base_only_specs()
 CHAINS = [[spec.name] for spec in SPECS] + [["gc", "sam", "lookahead"], ["pcgrad", "sam"], ["sam", "pcgrad"]]
 
 

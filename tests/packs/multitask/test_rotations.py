@@ -6,13 +6,13 @@ import copy
 import io
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from optim_core_multitask.rotations import Rotations
-from problems import wave
+from support import GOLDEN
+from support.problems import wave
 from torch import Tensor, nn
 from torch.nn import Parameter
 
@@ -21,7 +21,7 @@ from optim_core.errors import ClosureError, InvalidOption, WrapperConflict
 
 CASES = [
     pytest.param(case, id=case["case"])
-    for path in sorted((Path(__file__).parent / "golden").glob("*.json"))
+    for path in sorted(GOLDEN.glob("*.json"))
     for case in json.loads(path.read_text(encoding="utf-8"))["cases"]
     if case.get("problem") == "rotograd-toy"
 ]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-import wrapping
-from problems import PROBLEMS
+from support.problems import PROBLEMS
+from support.wrappers import around, base_only_specs
 from torch import Tensor, nn
 from torch.nn import Parameter
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercial
 
 PROBLEM: Any = PROBLEMS["net"]
 OPTIMIZERS = [spec for spec in optim_core.find(kind="optimizer") if "total_steps" not in spec.needs]
-SPECS = wrapping.specs()
+SPECS = base_only_specs()
 each_optimizer = pytest.mark.parametrize("spec", OPTIMIZERS, ids=lambda spec: spec.name)
 each_wrapper = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 
@@ -40,7 +40,7 @@ def built(base: str | Callable[[list[Any]], Any], *wrappers: Any) -> tuple[list[
     optimizer = (optim_core.get(base) if isinstance(base, str) else base)(named(params))
     for wrapper in wrappers:
         name, options = (wrapper, {}) if isinstance(wrapper, str) else wrapper
-        optimizer = wrapping.around(optimizer, name, **options)
+        optimizer = around(optimizer, name, **options)
     return params, optimizer
 
 

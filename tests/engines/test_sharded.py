@@ -22,18 +22,9 @@ PROCESSES = 2
 
 def outcomes(kind: str, folder: Path) -> dict[str, str]:
     """What the processes have found, by name."""
+    python = [sys.executable, "-W", "ignore"]
     commands = [
-        [
-            sys.executable,
-            "-W",
-            "ignore",
-            "-m",
-            "support.sharded_processes",
-            kind,
-            str(rank),
-            str(PROCESSES),
-            str(folder / "rendezvous"),
-        ]
+        [*python, "-m", "support.sharded_processes", kind, str(rank), str(PROCESSES), str(folder / "rendezvous")]
         for rank in range(PROCESSES)
     ]
     pipe = subprocess.PIPE

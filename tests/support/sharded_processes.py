@@ -1,6 +1,8 @@
 """One of several processes that hold parameters in parts: each method, or wrapper, against itself on whole parameters.
 
-python -m support.sharded_processes KIND RANK PROCESSES FILE     KIND is optimizer, model or wrapper; the first process writes JSON
+python -m support.sharded_processes KIND RANK PROCESSES FILE
+
+KIND is optimizer, model or wrapper; the first process writes JSON.
 """
 
 from __future__ import annotations

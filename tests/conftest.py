@@ -14,6 +14,15 @@ from optim_core.catalog import licenses
 from optim_core.catalog import registry as registry_module
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test that needs what is not there."""
+    for mark in item.iter_markers("needs"):
+        from support.requirements import obstacle  # imports torch
+
+        if reason := obstacle(*mark.args):
+            pytest.skip(reason)
+
+
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """An environment without packs, without a policy, in which nobody has been warned."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.small import copies
 
 import optim_core
 from benchmarks import (
@@ -187,7 +188,7 @@ def test_contenders_of_a_method() -> None:
     assert [c.setting for c in found if c.library == TORCH] == ["single tensor", "foreach", "fused"]
     for contender in found:
         params = TINY.parameters()
-        before = [p.detach().clone() for p in params]
+        before = copies(params)
         contender.start(params).step()
         assert not all(map(torch.equal, before, params))
 

@@ -16,6 +16,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.random_graphs import RECIPES, SHAPES, Recipe, assert_alike, stepped, tensors
+from support.small import assert_close, equal
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -68,23 +69,18 @@ def parameters(dtype: torch.dtype = torch.float64, *shapes: tuple[int, ...]) -> 
     return [Parameter(torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)) for shape in shapes]
 
 
-def feed(params: list[Any], n: int) -> None:
+def set_gradients(params: list[Any], n: int) -> None:
     for i, p in enumerate(params):
         k = torch.arange(p.numel(), dtype=torch.float64).reshape(p.shape)
         p.grad = torch.empty_like(p).copy_(torch.sin(0.7 * k + i + n))
 
 
-def walk(make: Callable[[list[Any]], Any], params: list[Any], steps: int = 4) -> Any:
+def trained(make: Callable[[list[Any]], Any], params: list[Any], steps: int = 4) -> Any:
     optimizer = make(params)
     for n in range(steps):
-        feed(params, n)
+        set_gradients(params, n)
         optimizer.step()
     return optimizer
-
-
-def close(a: list[Any], b: list[Any], rtol: float = 1e-12) -> None:
-    for x, y in zip(a, b, strict=True):
-        torch.testing.assert_close(x, y, rtol=rtol, atol=rtol, equal_nan=True)
 
 
 def engine_of(optimizer: Any) -> set[str]:
@@ -108,10 +104,10 @@ def chunks(request: pytest.FixtureRequest) -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_all_levels_agree_with_eager(dtype: torch.dtype, chunks: None) -> None:
     mine, theirs = parameters(dtype), parameters(dtype)
-    native = walk(lambda ps: Everything(ps, engine="native"), mine)
-    eager = walk(lambda ps: Everything(ps, engine="eager"), theirs)
+    native = trained(lambda ps: Everything(ps, engine="native"), mine)
+    eager = trained(lambda ps: Everything(ps, engine="eager"), theirs)
     rtol = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2**-7, torch.float16: 2**-10}[dtype]
-    close(mine, theirs, rtol)
+    assert_close(mine, theirs, rtol)
     for p, q in zip(mine, theirs, strict=True):
         for name, x in native.state[p].items():
             if isinstance(x, Tensor):
@@ -130,9 +126,9 @@ def test_all_levels_agree_with_eager(dtype: torch.dtype, chunks: None) -> None:
 )
 def test_any_shapes_agree_with_eager(shapes: list[tuple[int, ...]], every: int, dtype: torch.dtype) -> None:
     mine, theirs = parameters(dtype, *shapes), parameters(dtype, *shapes)
-    walk(lambda ps: Everything(ps, every=every, engine="native"), mine)
-    walk(lambda ps: Everything(ps, every=every, engine="eager"), theirs)
-    close(mine, theirs, 1e-12 if dtype is torch.float64 else 1e-5)
+    trained(lambda ps: Everything(ps, every=every, engine="native"), mine)
+    trained(lambda ps: Everything(ps, every=every, engine="eager"), theirs)
+    assert_close(mine, theirs, 1e-12 if dtype is torch.float64 else 1e-5)
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -153,34 +149,34 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
             params = parameters(torch.float32, (300, 500), (40,), (200, 300))
-            walk(lambda ps: Everything(ps, engine="native"), params)
+            trained(lambda ps: Everything(ps, engine="native"), params)
             results.append(params)
     finally:
         torch.set_num_threads(before)
     for other in results[1:]:
-        assert all(torch.equal(x, y) for x, y in zip(results[0], other, strict=True))
+        assert equal(results[0], other)
 
 
 def test_channels_last_stays_so_and_is_right(chunks: None) -> None:
     made = parameters(torch.float64, (4, 3, 5, 5))[0].detach()
     mine = [Parameter(made.clone(memory_format=torch.channels_last))]
     theirs = [Parameter(made.clone())]
-    native = walk(lambda ps: optim_core.get("lamb")(ps, engine="native"), mine)
-    walk(lambda ps: optim_core.get("lamb")(ps, engine="eager"), theirs)
-    close(mine, theirs)
+    native = trained(lambda ps: optim_core.get("lamb")(ps, engine="native"), mine)
+    trained(lambda ps: optim_core.get("lamb")(ps, engine="eager"), theirs)
+    assert_close(mine, theirs)
     assert mine[0].is_contiguous(memory_format=torch.channels_last)
     assert native.state[mine[0]]["exp_avg"].is_contiguous(memory_format=torch.channels_last)
-    centred = walk(lambda ps: optim_core.create_optimizer(ps, "adamw", use_gc=True, engine="native"), mine)
-    walk(lambda ps: optim_core.create_optimizer(ps, "adamw", use_gc=True, engine="eager"), theirs)
-    close(mine, theirs)
+    centred = trained(lambda ps: optim_core.create_optimizer(ps, "adamw", use_gc=True, engine="native"), mine)
+    trained(lambda ps: optim_core.create_optimizer(ps, "adamw", use_gc=True, engine="eager"), theirs)
+    assert_close(mine, theirs)
     assert engine_of(centred) == {"native"}
 
 
 def test_complex_parameters_are_pairs_of_real_ones(chunks: None) -> None:
     mine, theirs = ([Parameter(torch.complex(*parameters(torch.float64, (3, 5), (3, 5))).detach())] for _ in range(2))
-    walk(lambda ps: optim_core.get("adamw")(ps, engine="native"), mine)
-    walk(lambda ps: optim_core.get("adamw")(ps, engine="eager"), theirs)
-    close(mine, theirs)
+    trained(lambda ps: optim_core.get("adamw")(ps, engine="native"), mine)
+    trained(lambda ps: optim_core.get("adamw")(ps, engine="eager"), theirs)
+    assert_close(mine, theirs)
 
 
 def test_autograd_notices_that_parameters_have_changed() -> None:
@@ -227,14 +223,14 @@ def test_a_gradient_laid_out_otherwise_goes_to_eager() -> None:
     mine, theirs = (parameters(torch.float64, (40, 40), (50, 40)) for _ in range(2))
     native, eager = optim_core.get("lamb")(mine), optim_core.get("lamb")(theirs, engine="eager")
     for n in range(4):
-        feed(mine, n)
-        feed(theirs, n)
+        set_gradients(mine, n)
+        set_gradients(theirs, n)
         if n == 2:
             mine[0].grad = mine[0].grad.t().contiguous().t()
         native.step()
         eager.step()
-        close(mine, theirs)
-    feed(mine, 4)
+        assert_close(mine, theirs)
+    set_gradients(mine, 4)
     mine[0].grad = mine[0].grad.t().contiguous().t()
     native.step()
     assert "laid out in memory in different ways" in native.explain().rows[0].engine
@@ -263,7 +259,7 @@ def test_a_gradient_that_is_a_parameter() -> None:
     native, eager = optim_core.get("adamw")(mine), optim_core.get("adamw")(theirs, engine="eager")
     native.step()
     eager.step()
-    close(mine, theirs)
+    assert_close(mine, theirs)
     assert engine_of(native) == {"native"}
     mine[0].grad = mine[1].detach()  # another's
     native.step()
@@ -271,10 +267,10 @@ def test_a_gradient_that_is_a_parameter() -> None:
 
 
 def test_tiny_models_are_left_to_eager() -> None:
-    optimizer = walk(optim_core.get("adamw"), parameters())
+    optimizer = trained(optim_core.get("adamw"), parameters())
     assert engine_of(optimizer) == {"eager"}
     assert "too few to compile for" in optimizer.explain().rows[0].engine
-    assert engine_of(walk(optim_core.get("adamw"), parameters(torch.float32, (100, 100)))) == {"native"}
+    assert engine_of(trained(optim_core.get("adamw"), parameters(torch.float32, (100, 100)))) == {"native"}
 
 
 # from step to step --------------------------------------------------------------------------------------------
@@ -342,17 +338,17 @@ def test_whatever_changes_between_steps(change: Change, engine: str) -> None:
     reference = optim_core.get("adamw")(theirs, lr=0.01, engine="eager")
     for n in range(6):
         for params, optimizer in ((mine, tested), (theirs, reference)):
-            feed(params, n)
+            set_gradients(params, n)
             if n == 3:
                 change(params, optimizer)
-                feed(params, n)
+                set_gradients(params, n)
             if change is _fewer and n == 3:
                 for name in ("exp_avg", "exp_avg_sq"):
                     optimizer.state[params[2]][name] = optimizer.state[params[2]][name][:10]
             if optimizer is reference:
                 optimizer.engine = "eager"  # forgets what it has assembled
             optimizer.step()
-        close(mine, theirs, 1e-5)
+        assert_close(mine, theirs, 1e-5)
 
 
 def test_gradients_come_and_go() -> None:
@@ -360,12 +356,12 @@ def test_gradients_come_and_go() -> None:
     tested, reference = optim_core.get("adamw")(mine), optim_core.get("adamw")(theirs, engine="eager")
     for n, missing in enumerate([(), (1,), (1,), (0, 2), (), (), (0, 1, 2), ()]):
         for params, optimizer in ((mine, tested), (theirs, reference)):
-            feed(params, n)
+            set_gradients(params, n)
             for i in missing:
                 params[i].grad = None
             optimizer.engine = optimizer.engine if optimizer is tested else "eager"
             optimizer.step()
-        close(mine, theirs, 1e-5)
+        assert_close(mine, theirs, 1e-5)
 
 
 def test_gradients_of_another_type_or_address_every_step() -> None:
@@ -374,10 +370,10 @@ def test_gradients_of_another_type_or_address_every_step() -> None:
     kept = []
     for n in range(5):
         for params, optimizer in ((mine, tested), (theirs, reference)):
-            feed(params, n)
+            set_gradients(params, n)
             kept.append(params[0].grad)  # so that the next one lies elsewhere
             optimizer.step()
-        close(mine, theirs, 2**-7)
+        assert_close(mine, theirs, 2**-7)
 
 
 @pytest.mark.parametrize("engine", ["eager", "native"])
@@ -385,7 +381,7 @@ def test_gradients_are_let_go_of(engine: str) -> None:
     params = parameters(torch.float32, (30, 200))
     optimizer = optim_core.get("adamw")(params, engine=engine)
     for n in range(3):
-        feed(params, n)
+        set_gradients(params, n)
         kept = weakref.ref(params[0].grad)
         optimizer.step()
         optimizer.zero_grad()
@@ -395,13 +391,13 @@ def test_gradients_are_let_go_of(engine: str) -> None:
 # choosing -----------------------------------------------------------------------------------------------------
 def test_the_environment_chooses_for_those_who_leave_it_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPTIM_CORE_ENGINE", "eager")
-    optimizer = walk(optim_core.get("adamw"), parameters(torch.float32, (100, 100)))
+    optimizer = trained(optim_core.get("adamw"), parameters(torch.float32, (100, 100)))
     assert optimizer.explain().rows[0].engine == "eager: OPTIM_CORE_ENGINE"
-    asked = walk(lambda ps: optim_core.get("adamw")(ps, engine="native"), parameters(torch.float32, (100, 100)))
+    asked = trained(lambda ps: optim_core.get("adamw")(ps, engine="native"), parameters(torch.float32, (100, 100)))
     assert asked.explain().rows[0].engine == "native: asked for"
     monkeypatch.setenv("OPTIM_CORE_ENGINE", "natives")
     with pytest.raises(InvalidOption, match="OPTIM_CORE_ENGINE='natives' is not one of 'auto', 'eager', 'native'"):
-        walk(optim_core.get("adamw"), parameters())
+        trained(optim_core.get("adamw"), parameters())
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:
@@ -459,17 +455,17 @@ def test_a_broken_compiler(
     monkeypatch.setattr(compiler, "PATIENCE", 0.5)
     mine, theirs = (parameters(torch.float64, (100, 100)) for _ in range(2))
     optimizer = optim_core.get("adamw")(mine, engine="native")
-    feed(mine, 0)
+    set_gradients(mine, 0)
     before = mine[0].detach().clone()
     with pytest.raises(EngineUnavailable, match=rf"{why}.*Set CC to a working C compiler, or use engine='eager'"):
         optimizer.step()
     assert torch.equal(mine[0], before)
     assert not caplog.records
     for _ in range(2):  # the log has one line, however many optimizers there are
-        walk(optim_core.get("adamw"), parameters(torch.float64, (100, 100)))
-    optimizer = walk(optim_core.get("adamw"), mine)
-    walk(lambda ps: optim_core.get("adamw")(ps, engine="eager"), theirs)
-    close(mine, theirs)
+        trained(optim_core.get("adamw"), parameters(torch.float64, (100, 100)))
+    optimizer = trained(optim_core.get("adamw"), mine)
+    trained(lambda ps: optim_core.get("adamw")(ps, engine="eager"), theirs)
+    assert_close(mine, theirs)
     assert [record.getMessage() for record in caplog.records] == [
         f"update rules run by the eager engine, which is slower: {engines.COMPILED['native'].failure}"
     ]
@@ -478,18 +474,18 @@ def test_a_broken_compiler(
 
 def test_no_compiler(fresh: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     monkeypatch.setenv("CC", "no-such-compiler")
-    optimizer = walk(optim_core.get("adamw"), parameters(torch.float32, (100, 100)))
+    optimizer = trained(optim_core.get("adamw"), parameters(torch.float32, (100, 100)))
     assert "CC='no-such-compiler' is no program" in optimizer.explain().rows[0].engine
     monkeypatch.delenv("CC")
     monkeypatch.setenv("PATH", str(fresh))
     with pytest.raises(EngineUnavailable, match=r"there is no C compiler \(cc, gcc or clang\)"):
-        walk(lambda ps: optim_core.get("adamw")(ps, engine="native"), parameters())
+        trained(lambda ps: optim_core.get("adamw")(ps, engine="native"), parameters())
     assert len(caplog.records) == 1
 
 
 def lion(engine: str = "native") -> list[Parameter]:
     params = parameters(torch.float64, (9, 7))
-    walk(lambda ps: optim_core.get("lion")(ps, engine=engine), params, 1)
+    trained(lambda ps: optim_core.get("lion")(ps, engine=engine), params, 1)
     return params
 
 
@@ -500,7 +496,7 @@ def test_the_cache_is_used(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert stat.S_IMODE(fresh.stat().st_mode) == 0o700
     monkeypatch.setattr(compiler, "_loaded", {})
     monkeypatch.setattr(compiler, "_compile", None)  # is not called
-    assert all(torch.equal(x, y) for x, y in zip(first, lion(), strict=True))
+    assert equal(first, lion())
     assert built == {path: path.stat().st_mtime_ns for path in fresh.iterdir()}
 
 
@@ -512,7 +508,7 @@ def test_a_spoilt_cache_is_built_anew(spoil: bytes | None, fresh: Path, monkeypa
         path.unlink()  # as another process would: what is loaded stays as it is
         path.write_bytes(content[: len(content) // 2] if spoil is None else spoil)
     monkeypatch.setattr(compiler, "_loaded", {})
-    assert all(torch.equal(x, y) for x, y in zip(first, lion(), strict=True))
+    assert equal(first, lion())
 
 
 def test_a_cache_from_another_machine_is_not_used(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,16 +6,15 @@ The list comes from the registry; what applies to a method follows from its spec
 from __future__ import annotations
 
 import copy
-import io
 import json
 import math
-import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
 from click.testing import CliRunner
+from support.small import closure, copies, equal, finite, pickled, reloaded
 from support.wrappers import option_variants
 from torch import Tensor
 from torch.nn import Parameter
@@ -71,31 +70,15 @@ def usual_lr(cls: Any) -> float:
     return 1e-2 if default is None else float(default)
 
 
-def made(shape: Sequence[int], i: int = 0, dtype: torch.dtype = torch.float64) -> Parameter:
+def positive(shape: Sequence[int], i: int = 0, dtype: torch.dtype = torch.float64) -> Parameter:
+    """A parameter whose elements are all above 0, so that the loss's gradient is nowhere zero at the start."""
     k = torch.arange(math.prod(shape), dtype=torch.float64)
     return Parameter((0.7 + 0.5 * torch.sin(1.7 * k + i)).reshape(tuple(shape)).to(dtype))
 
 
-def bowl(params: Sequence[Tensor]) -> Callable[[], Tensor]:
-    """A smooth loss with curvature everywhere, whose gradient is nowhere zero at the start."""
-    return lambda: torch.stack([(0.5 * (p + 0.3).square() + 0.05 * p**4).sum().float() for p in params]).sum()
-
-
 def run(optimizer: Any, params: Sequence[Tensor], steps: int = STEPS) -> None:
     for _ in range(steps):
-        optimizer.minimize(bowl(params))
-
-
-def values(params: Sequence[Tensor]) -> list[Tensor]:
-    return [p.detach().clone() for p in params]
-
-
-def same(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
-
-
-def finite(params: Sequence[Tensor]) -> bool:
-    return all(bool(p.isfinite().all()) for p in params)
+        optimizer.minimize(closure(params))
 
 
 def tensors(state: Any) -> list[Tensor]:
@@ -108,41 +91,41 @@ def tensors(state: Any) -> list[Tensor]:
 
 # the first step ------------------------------------------------------------------------------------------------
 def test_lr_zero_stands_still(cls: Any) -> None:
-    params = [made((3, 4)), made((5,), 1), made((), 2)]
+    params = [positive((3, 4)), positive((5,), 1), positive((), 2)]
     optimizer = cls(params, lr=0.0)
-    before = values(params)
+    before = copies(params)
     run(optimizer, params, 2)
-    assert same(before, params)
+    assert equal(before, params)
     for group in optimizer.param_groups:
         group["lr"] = usual_lr(cls)
     run(optimizer, params)
     assert finite(params)
-    assert not same(before, params)
+    assert not equal(before, params)
 
 
 @pytest.mark.parametrize("spec_and_options", SWITCHED, ids=lambda case: "-".join([case[0].name, *map(str, case[1])]))
 def test_single_numbers_under_each_switch(spec_and_options: tuple[OptimizerSpec, dict[str, Any]]) -> None:
     spec, options = spec_and_options
     try:
-        optimizer = optim_core.get(spec.name)([made(())], **options)
+        optimizer = optim_core.get(spec.name)([positive(())], **options)
     except InvalidOption as refusal:  # it says what the switch needs
         pytest.skip(str(refusal))
     params = optimizer.param_groups[0]["params"]
-    bowl_of = bowl(params)
+    loss_of = closure(params)
     for _ in range(3):
-        optimizer.minimize((lambda: -bowl_of()) if options.get("maximize") else bowl_of)
+        optimizer.minimize((lambda: -loss_of()) if options.get("maximize") else loss_of)
     assert finite(params)
 
 
 def test_first_gradient_zero(cls: Any) -> None:
-    params = [made((3, 4)), made((5,), 1), made((4, 2, 3, 3), 2)]
+    params = [positive((3, 4)), positive((5,), 1), positive((4, 2, 3, 3), 2)]
     optimizer = cls(params)
-    before = values(params)
+    before = copies(params)
     optimizer.minimize(lambda: torch.stack([(0 * p.square()).sum() for p in params]).sum())
     assert finite(params)
     run(optimizer, params)
     assert finite(params)
-    assert not same(before, params)
+    assert not equal(before, params)
 
 
 @pytest.fixture
@@ -161,16 +144,16 @@ def totals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_parameter_without_gradient_joins_late(spec: OptimizerSpec, cls: Any, totals: list[str]) -> None:
-    early, late, alone = made((3, 4)), made((4, 3), 1), made((4, 3), 1)
+    early, late, alone = positive((3, 4)), positive((4, 3), 1), positive((4, 3), 1)
     optimizer, fresh = cls([early, late]), cls([alone])
-    before = values([late])
+    before = copies([late])
     run(optimizer, [early], 3)
-    assert same(before, [late])
+    assert equal(before, [late])
     for _ in range(STEPS):
-        optimizer.minimize(bowl([early, late]))
-        fresh.minimize(bowl([alone]))
+        optimizer.minimize(closure([early, late]))
+        fresh.minimize(closure([alone]))
     assert finite([early, late])
-    assert not same(before, [late])
+    assert not equal(before, [late])
     assert optimizer.state[late]["step"] == STEPS
     draws = any(name.startswith("generator") for name in optimizer.state_dict()["state"].get("whole", ()))
     if not totals and not draws and "whole" not in spec.state.values():  # the parameters share nothing
@@ -178,27 +161,27 @@ def test_parameter_without_gradient_joins_late(spec: OptimizerSpec, cls: Any, to
 
 
 def test_group_added_later(cls: Any) -> None:
-    params = [made((3, 4)), made((4, 3), 1)]
+    params = [positive((3, 4)), positive((4, 3), 1)]
     optimizer = cls(params[:1])
     run(optimizer, params[:1], 2)
     optimizer.add_param_group({"params": [params[1]]})
-    before = values(params)
+    before = copies(params)
     run(optimizer, params)
     assert finite(params)
-    assert not any(same([a], [b]) for a, b in zip(before, params, strict=True))
+    assert not any(equal([a], [b]) for a, b in zip(before, params, strict=True))
 
 
 # gradients, shapes, types --------------------------------------------------------------------------------------
 @pytest.mark.parametrize("maximize", [False, True])
 def test_gradients_are_only_read(cls: Any, maximize: bool) -> None:
-    params = [made((3, 4)), made((5,), 1)]
+    params = [positive((3, 4)), positive((5,), 1)]
     options = {"weight_decay": 0.1} if "weight_decay" in cls.hypers else {}
     optimizer = cls(params, maximize=maximize, **options)
     before: list[Any] = []
 
     def evaluated() -> Tensor:
         optimizer.zero_grad()
-        loss = bowl(params)()
+        loss = closure(params)()
         closures.backward(loss, create_graph=optimizer.needs_graph)
         before[:] = [(p.grad.data_ptr(), p.grad._version, p.grad.detach().clone()) for p in params]
         return loss
@@ -212,9 +195,9 @@ def test_gradients_are_only_read(cls: Any, maximize: bool) -> None:
 
 @pytest.mark.parametrize("foreach", [True, False, None])
 def test_every_shape(cls: Any, foreach: bool | None) -> None:
-    params = [made(shape, i) for i, shape in enumerate(SHAPES.values())]
+    params = [positive(shape, i) for i, shape in enumerate(SHAPES.values())]
     optimizer = cls(params, foreach=foreach)
-    before = values(params)
+    before = copies(params)
     run(optimizer, params)
     assert finite(params)
     for shape, a, b in zip(SHAPES, before, params, strict=True):
@@ -222,7 +205,7 @@ def test_every_shape(cls: Any, foreach: bool | None) -> None:
 
 
 def test_memory_layout_does_not_matter(cls: Any) -> None:
-    plain = [made((4, 6)), made((4, 2, 3, 3), 1)]
+    plain = [positive((4, 6)), positive((4, 2, 3, 3), 1)]
     other = [
         Parameter(plain[0].detach().t().contiguous().t()),
         Parameter(plain[1].detach().to(memory_format=torch.channels_last)),
@@ -235,7 +218,7 @@ def test_memory_layout_does_not_matter(cls: Any) -> None:
 
 
 def test_low_precision_keeps_float32_state(cls: Any) -> None:
-    params = [made((3, 4), dtype=torch.bfloat16), made((5,), 1, dtype=torch.bfloat16)]
+    params = [positive((3, 4), dtype=torch.bfloat16), positive((5,), 1, dtype=torch.bfloat16)]
     optimizer = cls(params)
     run(optimizer, params)
     assert finite(params)
@@ -247,10 +230,10 @@ def test_low_precision_keeps_float32_state(cls: Any) -> None:
 def test_sparse_gradient_is_refused(cls: Any) -> None:
     embedding = torch.nn.Embedding(4, 3, sparse=True)
     optimizer = cls(embedding.parameters())
-    before = values(embedding.parameters())
+    before = copies(embedding.parameters())
     with pytest.raises(SparseGradient, match=r"sparse=False"):
         optimizer.minimize(lambda: embedding(torch.tensor([1, 2])).square().sum())
-    assert same(before, list(embedding.parameters()))
+    assert equal(before, list(embedding.parameters()))
 
 
 # state ---------------------------------------------------------------------------------------------------------
@@ -262,7 +245,7 @@ def held(optimizer: Any, p: Tensor, spec: OptimizerSpec) -> dict[str, list[Tenso
 
 def test_spec_tells_the_state(spec: OptimizerSpec, cls: Any) -> None:
     shapes = [shape for shape in SHAPES.values() if math.prod(shape)]  # what is empty takes no part
-    params = [made(shape, i) for i, shape in enumerate(shapes)]
+    params = [positive(shape, i) for i, shape in enumerate(shapes)]
     optimizer = cls(params)
     announced = optimizer.state_bytes()
     run(optimizer, params, 1)
@@ -281,7 +264,7 @@ def test_spec_tells_the_state(spec: OptimizerSpec, cls: Any) -> None:
 def test_show_tells_the_memory(spec: OptimizerSpec, cls: Any) -> None:
     words = ["show", spec.name, "--json", "--parameters", "205", "--shape", "8x8"]
     shown = json.loads(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
-    params = [made(shape, i, torch.float32) for i, shape in enumerate(shown["state_of"])]
+    params = [positive(shape, i, torch.float32) for i, shape in enumerate(shown["state_of"])]
     assert sum(p.numel() for p in params) == 205
     optimizer = cls(params)
     run(optimizer, params, 1)
@@ -293,40 +276,34 @@ def test_show_tells_the_memory(spec: OptimizerSpec, cls: Any) -> None:
 
 
 def test_checkpoint_continues_bit_for_bit(cls: Any) -> None:
-    params = [made((3, 4)), made((5,), 1)]
+    params = [positive((3, 4)), positive((5,), 1)]
     optimizer = cls(params)
     run(optimizer, params, 3)
-    file = io.BytesIO()
-    torch.save(optimizer.state_dict(), file)
-    file.seek(0)
+    saved = reloaded(optimizer.state_dict())
     others = [Parameter(p.detach().clone()) for p in params]
     resumed = cls(others)
     with torch.no_grad():  # a constructor may change parameters (Nero's does); a model's checkpoint is loaded after it
         for p, q in zip(params, others, strict=True):
             q.copy_(p)
     torch.manual_seed(123)  # draws come from the saved generator, not from torch's
-    resumed.load_state_dict(torch.load(file, weights_only=True))
+    resumed.load_state_dict(saved)
     for _ in range(STEPS):
-        optimizer.minimize(bowl(params))
-        resumed.minimize(bowl(others))
-        assert same(params, others)
-
-
-def pickled(x: Any) -> Any:
-    return pickle.loads(pickle.dumps(x))  # noqa: S301 - the test's own bytes
+        optimizer.minimize(closure(params))
+        resumed.minimize(closure(others))
+        assert equal(params, others)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, pickled])
 def test_copies_continue_bit_for_bit(cls: Any, copied: Callable[[Any], Any]) -> None:
-    params = [made((3, 4)), made((5,), 1)]
+    params = [positive((3, 4)), positive((5,), 1)]
     optimizer = cls(params)
     run(optimizer, params, 3)
     others, twin = copied((params, optimizer))
     assert twin.param_groups[0]["params"][0] is others[0]
     for _ in range(STEPS):
-        optimizer.minimize(bowl(params))
-        twin.minimize(bowl(others))
-        assert same(params, others)
+        optimizer.minimize(closure(params))
+        twin.minimize(closure(others))
+        assert equal(params, others)
 
 
 # options -------------------------------------------------------------------------------------------------------
@@ -334,7 +311,7 @@ def test_misspelt_options_are_refused(cls: Any) -> None:
     for name in cls.hypers:
         misspelt = name + name[-1]
         with pytest.raises(UnknownOption, match=rf"{cls.__name__} has no option '{misspelt}'.*{name}"):
-            cls([made((2,))], **{misspelt: cls.hypers[name].default})
+            cls([positive((2,))], **{misspelt: cls.hypers[name].default})
 
 
 def outside(h: Any) -> list[Any]:
@@ -352,10 +329,10 @@ def test_values_out_of_range_are_refused(cls: Any) -> None:
         numeric = any(kind in str(h.type_name) for kind in ("int", "float"))
         for value in [*(outside(h) if numeric else []), object()]:
             with pytest.raises(InvalidOption, match=rf"{cls.__name__}: {name}="):
-                cls([made((2,))], **{name: value})
-            optimizer = cls([made((2,))])
+                cls([positive((2,))], **{name: value})
+            optimizer = cls([positive((2,))])
             with pytest.raises(InvalidOption, match=rf"{cls.__name__}: {name}="):
-                optimizer.add_param_group({"params": [made((3,))], name: value})
+                optimizer.add_param_group({"params": [positive((3,))], name: value})
             assert len(optimizer.param_groups) == 1
 
 
@@ -379,13 +356,13 @@ def _has_momentum(optimizer: Any) -> bool:
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_schedulers_of_torch(cls: Any, name: str) -> None:
-    params = [made((3, 4)), made((5,), 1)]
+    params = [positive((3, 4)), positive((5,), 1)]
     optimizer = cls([{"params": params[:1]}, {"params": params[1:]}])
     assert all(isinstance(group["lr"], float) for group in optimizer.param_groups)
     scheduler = SCHEDULERS[name](optimizer)
     seen = set()
     for _ in range(STEPS):
-        optimizer.minimize(bowl(params))
+        optimizer.minimize(closure(params))
         seen.add(optimizer.param_groups[0]["lr"])
         scheduler.step()
     assert finite(params)
@@ -393,15 +370,15 @@ def test_schedulers_of_torch(cls: Any, name: str) -> None:
 
 
 def test_scheduled_lr_of_zero_counts(cls: Any) -> None:
-    params = [made((3, 4)), made((5,), 1)]
+    params = [positive((3, 4)), positive((5,), 1)]
     optimizer = cls([{"params": params[:1]}, {"params": params[1:]}])
     scheduler = lr_scheduler.LambdaLR(optimizer, [lambda n: 1.0, lambda n: 0.0])
-    before = values(params)
+    before = copies(params)
     for _ in range(STEPS):
-        optimizer.minimize(bowl(params))
+        optimizer.minimize(closure(params))
         scheduler.step()
-    assert not same(before[:1], params[:1])
-    assert same(before[1:], params[1:])
+    assert not equal(before[:1], params[:1])
+    assert equal(before[1:], params[1:])
 
 
 def test_grad_scaler(spec: OptimizerSpec, cls: Any) -> None:
@@ -409,22 +386,22 @@ def test_grad_scaler(spec: OptimizerSpec, cls: Any) -> None:
         pytest.skip("GradScaler unscales gradients in place, which their graph does not survive")
     if {"closure", "loss"} & set(spec.needs):
         pytest.skip("GradScaler.step() takes no closure")
-    plain, scaled = ([made((3, 4)), made((5,), 1)] for _ in range(2))
+    plain, scaled = ([positive((3, 4)), positive((5,), 1)] for _ in range(2))
     reference, optimizer = cls(plain), cls(scaled)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**4, growth_interval=100)
     for _ in range(STEPS):
         reference.zero_grad()
-        bowl(plain)().backward()
+        closure(plain)().backward()
         reference.step()
         optimizer.zero_grad()
-        scaler.scale(bowl(scaled)()).backward()
+        scaler.scale(closure(scaled)()).backward()
         scaler.step(optimizer)
         scaler.update()
-        assert same(plain, scaled)
-    before = values(scaled)
+        assert equal(plain, scaled)
+    before = copies(scaled)
     optimizer.zero_grad()
-    scaler.scale(bowl(scaled)() * math.inf).backward()
+    scaler.scale(closure(scaled)() * math.inf).backward()
     scaler.step(optimizer)
     scaler.update()
-    assert same(before, scaled)
+    assert equal(before, scaled)
     assert scaler.get_scale() == 2.0**3

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from support.problems import PROBLEMS
+from support.small import copies
 from torch import Tensor
 
 import optim_core
@@ -63,7 +64,7 @@ def trajectory(cls: Any, options: Mapping[str, Any]) -> list[Tensor]:
     found = []
     for batch in range(STEPS):
         optim_core.minimize(optimizer, lambda batch=batch: PROBLEMS["net"].loss(params, batch))
-        found += [p.detach().clone() for p in params]
+        found += copies(params)
     return found
 
 

@@ -7,71 +7,43 @@ from typing import Any
 
 import pytest
 import torch
+from support.methods import rule_optimizers
+from support.small import CPU_ENGINES, assert_close, copies, equal, loss, named, parameters, scaled_step
 from support.wrappers import around, base_only_specs
 from torch import Tensor
 from torch.nn import Parameter
 
 import optim_core
-from optim_core.catalog.registry import load
-from optim_core.catalog.specs import OptimizerSpec
 from optim_core.errors import ClosureError
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 
-WAYS = [{"engine": "eager"}, {"foreach": True}, {"foreach": False}, {"engine": "native"}]
-NAMES = [
-    spec.name
-    for spec in optim_core.find(kind="optimizer")
-    if isinstance(spec, OptimizerSpec) and not spec.needs and load(spec).method.rule is not None
-]
 
-
-def weights() -> list[Parameter]:
-    k = torch.arange(12, dtype=torch.float64)
-    return [Parameter(torch.sin(k).reshape(3, 4)), Parameter(torch.cos(k[:5]))]
-
-
-def loss(params: list[Parameter], n: int) -> Tensor:
-    return torch.stack([((p - 0.1 * n).square() + 0.1 * p**4).sum().float() for p in params]).sum()
-
-
-def scaled_step(optimizer: Any, scaler: torch.amp.GradScaler, value: Tensor) -> None:
-    optimizer.zero_grad()
-    scaler.scale(value).backward()
-    scaler.step(optimizer)
-    scaler.update()
-
-
-def close(a: list[Any], b: list[Any]) -> None:
-    for x, y in zip(a, b, strict=True):
-        torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("way", WAYS, ids=str)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("way", CPU_ENGINES, ids=str)
+@pytest.mark.parametrize("name", rule_optimizers())
 def test_scaled_gradients_give_the_same_steps(name: str, way: dict[str, Any]) -> None:
-    plain, scaled = weights(), weights()
+    plain, scaled = parameters(), parameters()
     first, second = (optim_core.get(name)(params, **way) for params in (plain, scaled))
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**12, growth_interval=2)  # the scale changes on the way
     for n in range(5):
         first.minimize(lambda n=n: loss(plain, n))
         scaled_step(second, scaler, loss(scaled, n))
         assert scaled[0].grad is not None
-    close(plain, scaled)
+    assert_close(plain, scaled)
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", CPU_ENGINES, ids=str)
 @pytest.mark.parametrize("bad", [float("inf"), float("nan")])
 def test_a_step_with_an_overflow_changes_nothing(way: dict[str, Any], bad: float) -> None:
-    params = weights()
+    params = parameters()
     optimizer = optim_core.get("adamw")(params, **way)
     scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
     scaled_step(optimizer, scaler, loss(params, 0))
-    before = [p.detach().clone() for p in params]
+    before = copies(params)
     state = {p: {name: x.clone() for name, x in optimizer.state[p].items() if isinstance(x, Tensor)} for p in params}
     scaled_step(optimizer, scaler, bad * loss(params, 1))
     assert scaler.get_scale() == 4.0
-    assert all(torch.equal(x, p) for x, p in zip(before, params, strict=True))
+    assert equal(before, params)
     for p in params:
         assert optimizer.state[p]["step"] == 1
         assert all(torch.equal(x, optimizer.state[p][name]) for name, x in state[p].items())
@@ -80,7 +52,7 @@ def test_a_step_with_an_overflow_changes_nothing(way: dict[str, Any], bad: float
 
 
 def test_gradients_are_read_as_they_are() -> None:
-    params = weights()
+    params = parameters()
     optimizer = optim_core.get("lion")(params)
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     scaler.scale(loss(params, 0)).backward()
@@ -92,7 +64,7 @@ def test_gradients_are_read_as_they_are() -> None:
 def test_clipping_sees_unscaled_gradients_in_both_ways() -> None:
     ends = []
     for by_hand in (False, True):
-        params = weights()
+        params = parameters()
         optimizer = optim_core.create_optimizer(
             params, "sgd", lr=0.1, wrappers=[] if by_hand else [("clip", {"max_norm": 0.5})]
         )
@@ -106,7 +78,7 @@ def test_clipping_sees_unscaled_gradients_in_both_ways() -> None:
             scaler.step(optimizer)
             scaler.update()
         ends.append(params)
-    close(*ends)
+    assert_close(*ends)
 
 
 # wrappers ------------------------------------------------------------------------------------------------------
@@ -116,8 +88,8 @@ CHAINS += [["clip", "pcgrad", "sam", "lookahead", "ema"], ["ema", "wsam", "clip"
 
 
 def chained(base: str, names: list[str]) -> tuple[list[Parameter], Any]:
-    params = weights()
-    optimizer = optim_core.get(base)(list(zip(("a.weight", "b.bias"), params, strict=True)), lr=0.05)
+    params = parameters()
+    optimizer = optim_core.get(base)(named(params), lr=0.05)
     for name in names:
         options = {"k": 2} if name == "lookahead" else {"decay": 0.5} if name == "ema" else {}
         optimizer = around(optimizer, name, **options)
@@ -172,18 +144,18 @@ def test_wrappers_leave_out_what_overflows_and_do_all_else_as_without_a_scaler(n
         if first.stepped:
             rates[0].step()
         for overflow in (True, False) if n in (0, 3) else (False,):
-            before = [p.detach().clone() for p in scaled]
+            before = copies(scaled)
             scaled_by_hand(second, scaled, n, scaler, overflow=overflow)
             assert second.stepped is (first.stepped and not overflow)
             if second.stepped:
                 rates[1].step()
             if overflow:
-                assert all(torch.equal(x, p) for x, p in zip(before, scaled, strict=True))
-        close(plain, scaled)
+                assert equal(before, scaled)
+        assert_close(plain, scaled)
     assert second.param_groups[0]["lr"] == first.param_groups[0]["lr"]
     if hasattr(first, "averaged"):
         with first.averaged(), second.averaged():
-            close(plain, scaled)
+            assert_close(plain, scaled)
 
 
 def test_wrappers_hear_of_a_scaler_once() -> None:
@@ -192,7 +164,7 @@ def test_wrappers_hear_of_a_scaler_once() -> None:
     scaler.scale(loss(params, 0)).backward()
     by_hand = [p.grad / 64.0 for p in params]
     scaler.step(optimizer)
-    close([p.grad for p in params], by_hand)
+    assert_close([p.grad for p in params], by_hand)
     scaler.update()
     scaler.scale(loss(params, 1)).backward()
     with pytest.raises(ClosureError, match=r"Lookahead: GradScaler takes no closures: call backward\(\)"):

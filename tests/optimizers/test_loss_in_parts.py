@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.methods import open_ended
 from support.problems import PROBLEMS
 from support.wrappers import around, base_only_specs
 from torch import Tensor
@@ -19,7 +20,6 @@ from optim_core.optimizers.closures import backward
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 
-OPTIMIZERS = [spec.name for spec in optim_core.find(kind="optimizer") if "total_steps" not in spec.needs]
 WRAPPERS = [spec.name for spec in base_only_specs() if "multi_loss" not in spec.needs]
 
 
@@ -65,7 +65,7 @@ def ends(build: Callable[[list[Any]], Any], *ways: Callable[..., Tensor]) -> Ite
         yield [*values, *(p.detach() for p in params)]
 
 
-@pytest.mark.parametrize("name", [*OPTIMIZERS, "torch:adam", "torch:lbfgs"])
+@pytest.mark.parametrize("name", [*open_ended(), "torch:adam", "torch:lbfgs"])
 def test_any_method_takes_the_loss_in_parts(name: str) -> None:
     # gradients add up in the same order; some methods magnify the rounding of another one
     assert all(torch.equal(x, y) for x, y in zip(*ends(optim_core.get(name), divided, by_hand), strict=True))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from support.small import assert_close, closure, copies, equal, parameters, reloaded, train
 from support.wrappers import around, base_only_specs
 from torch import Tensor
 from torch.nn import Parameter
@@ -23,29 +23,6 @@ def cls(request: pytest.FixtureRequest) -> Any:
     return optim_core.get(request.param.name)
 
 
-def parameters() -> list[Parameter]:
-    k = torch.arange(12, dtype=torch.float64)
-    return [Parameter(torch.sin(k).reshape(3, 4)), Parameter(torch.cos(k[:3]))]
-
-
-def closure(params: list[Parameter]) -> Callable[[], Tensor]:
-    a, b = params
-    return lambda: (a.sum(1) - b).square().mean() + (a.square().sum(1) + b).square().mean()
-
-
-def values(params: list[Parameter]) -> list[Tensor]:
-    return [p.detach().clone() for p in params]
-
-
-def run(optimizer: Any, params: list[Parameter], steps: int) -> None:
-    for _ in range(steps):
-        optimizer.minimize(closure(params))
-
-
-def assert_equal(a: list[Any], b: list[Any], rtol: float = 1e-13) -> None:
-    torch.testing.assert_close(a, b, rtol=rtol, atol=rtol, check_dtype=False)
-
-
 def test_begins_in_training_and_says_so(cls: Any) -> None:
     optimizer = cls(parameters())
     assert optimizer.training
@@ -59,25 +36,25 @@ def test_begins_in_training_and_says_so(cls: Any) -> None:
 def test_modes_without_steps_move_nothing(cls: Any) -> None:
     params = parameters()
     optimizer = cls(params)
-    before = values(params)
+    before = copies(params)
     optimizer.eval()
     optimizer.train()
-    assert all(torch.equal(a, b) for a, b in zip(before, params, strict=True))
+    assert equal(before, params)
 
 
 def test_there_and_back(cls: Any) -> None:
     params = parameters()
     optimizer = cls(params, lr=0.1)
-    run(optimizer, params, 5)
-    y = values(params)
+    train(optimizer, 5)
+    y = copies(params)
     optimizer.eval()
-    x = values(params)
+    x = copies(params)
     optimizer.eval()
-    assert all(torch.equal(a, b) for a, b in zip(x, params, strict=True))
+    assert equal(x, params)
     assert not any(torch.equal(a, b) for a, b in zip(x, y, strict=True))
     optimizer.train()
     optimizer.train()
-    assert_equal(values(params), y)
+    assert_close(copies(params), y, 1e-13)
 
 
 def test_x_is_the_average_of_z(cls: Any) -> None:
@@ -85,7 +62,7 @@ def test_x_is_the_average_of_z(cls: Any) -> None:
     optimizer = cls(params, lr=0.1, r=1.0, weight_lr_power=0.0)
     z = []
     for _ in range(6):
-        run(optimizer, params, 1)
+        train(optimizer, 1)
         z.append([optimizer.state[p]["z"].clone() for p in params])
     optimizer.eval()
     weights = torch.arange(1.0, 7.0, dtype=torch.float64) / 21
@@ -96,17 +73,17 @@ def test_x_is_the_average_of_z(cls: Any) -> None:
 def test_a_step_at_x_is_refused(cls: Any) -> None:
     params = parameters()
     optimizer = cls(params)
-    run(optimizer, params, 2)
+    train(optimizer, 2)
     optimizer.eval()
     optimizer.zero_grad()
     closure(params)().backward()
-    before = values(params)
+    before = copies(params)
     text = (
         rf"{cls.__name__}: step\(\) after eval\(\).*optimizer\.train\(\) before the forward pass.*minimize\(closure\)"
     )
     with pytest.raises(NotTraining, match=text):
         optimizer.step()
-    assert all(torch.equal(a, b) for a, b in zip(before, params, strict=True))
+    assert equal(before, params)
 
 
 def stepped(optimizer: Any, params: list[Parameter]) -> None:
@@ -128,26 +105,23 @@ def test_steps_with_a_closure_go_back_by_themselves(cls: Any, one: Callable[[Any
         one(first, switching)
         one(second, staying)
         assert first.training
-    assert_equal(values(switching), values(staying))
+    assert_close(copies(switching), copies(staying), 1e-13)
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_checkpoints_know_the_mode(cls: Any, mode: str) -> None:
     params = parameters()
     optimizer = cls(params, lr=0.1)
-    run(optimizer, params, 3)
+    train(optimizer, 3)
     getattr(optimizer, mode)()
-    file = io.BytesIO()
-    torch.save(optimizer.state_dict(), file)
-    file.seek(0)
     others = [Parameter(p.detach().clone()) for p in params]
     resumed = cls(others, lr=0.1)
-    resumed.load_state_dict(torch.load(file, weights_only=True))
+    resumed.load_state_dict(reloaded(optimizer.state_dict()))
     assert resumed.training is optimizer.training
     for _ in range(3):
-        run(optimizer, params, 1)
-        run(resumed, others, 1)
-        assert all(torch.equal(a, b) for a, b in zip(params, others, strict=True))
+        train(optimizer, 1)
+        train(resumed, 1)
+        assert equal(params, others)
 
 
 def test_a_group_may_join_in_either_mode(cls: Any) -> None:
@@ -156,7 +130,7 @@ def test_a_group_may_join_in_either_mode(cls: Any) -> None:
     optimizer.eval()
     optimizer.add_param_group({"params": params[1:]})
     assert [group["training"] for group in optimizer.param_groups] == [False, False]
-    run(optimizer, params, 2)
+    train(optimizer, 2)
     assert [group["training"] for group in optimizer.param_groups] == [True, True]
 
 
@@ -165,12 +139,12 @@ def test_wrappers_pass_the_mode_on(cls: Any, name: str) -> None:
     params = parameters()
     base = cls(params, lr=0.1)
     optimizer = around(base, name)
-    run(optimizer, params, 3)
+    train(optimizer, 3)
     optimizer.eval()
     assert not base.training
     with pytest.raises(NotTraining):
         optimizer.step()
-    run(optimizer, params, 1)
+    train(optimizer, 1)
     assert base.training
     optimizer.eval()
     optimizer.train()
@@ -182,10 +156,10 @@ def test_around_other_methods_modes_have_no_effect(name: str) -> None:
     params = parameters()
     named = [(f"{i}.weight", p) for i, p in enumerate(params)]
     optimizer = around(torch.optim.SGD(named, lr=0.1), name)
-    before = values(params)
+    before = copies(params)
     optimizer.eval()
     optimizer.train()
-    assert all(torch.equal(a, b) for a, b in zip(before, params, strict=True))
+    assert equal(before, params)
 
 
 def test_complex_and_low_precision_parameters_move_too(cls: Any) -> None:
@@ -193,7 +167,7 @@ def test_complex_and_low_precision_parameters_move_too(cls: Any) -> None:
     optimizer = cls(params, lr=0.1)
     for _ in range(5):
         optimizer.minimize(lambda: sum(p.abs().square().sum().float() for p in params))
-    y = values(params)
+    y = copies(params)
     optimizer.eval()
     assert not any(torch.equal(a, b) for a, b in zip(y, params, strict=True))
     optimizer.train()

@@ -9,6 +9,7 @@ import warnings
 import pytest
 import torch
 from support import PACKS
+from support.small import copies
 from support.wrappers import around, needs_only_a_base, torch_base
 
 import optim_core
@@ -66,7 +67,7 @@ def test_the_readme_s_example_runs(pack):
 def test_an_optimizer_learns_with_its_defaults(name, problem):
     model, closure = problem
     optimizer = optim_core.get(name)(model.parameters())
-    before = [p.detach().clone() for p in model.parameters()]
+    before = copies(model.parameters())
     losses = [optimizer.minimize(closure).item() for _ in range(LONG)]
     assert losses[-1] < losses[0]
     assert any(not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import pytest
 import torch
+from support.methods import rule_optimizers
 from support.requirements import needs_triton
+from support.small import CPU_ENGINES, equal, reloaded
 from torch import Tensor
 from torch.nn import Parameter
 
 import optim_core
-from optim_core.catalog.registry import load
-from optim_core.catalog.specs import OptimizerSpec
 from optim_core.errors import InvalidOption
 from optim_core.rules.values import uniform
 
-WAYS = [{"engine": "eager"}, {"foreach": True}, {"foreach": False}, {"engine": "native"}]
 #: Those and Triton's interpreter, where that is at hand.
-EVERY_WAY = [*WAYS, pytest.param({"engine": "triton"}, marks=needs_triton)]
-#: Every method with a rule that needs no more than gradients.
-NAMES = [
-    spec.name
-    for spec in optim_core.find(kind="optimizer")
-    if isinstance(spec, OptimizerSpec) and not spec.needs and load(spec).method.rule is not None
-]
+EVERY_WAY = [*CPU_ENGINES, pytest.param({"engine": "triton"}, marks=needs_triton)]
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 
@@ -37,42 +29,40 @@ def weights(dtype: torch.dtype = torch.bfloat16) -> list[Parameter]:
     return [Parameter(v.to(torch.bfloat16).to(dtype)) for v in values]
 
 
-def feed(params: list[Parameter], n: int) -> None:
+def set_gradients(params: list[Parameter], n: int) -> None:
     """Gradients that every type holds exactly."""
     for i, p in enumerate(params):
         k = torch.arange(p.numel(), dtype=torch.float64).reshape(p.shape)
         p.grad = (0.1 + torch.sin(0.3 * k + i + 0.1 * n)).to(torch.bfloat16).to(p.dtype)
 
 
-def walk(name: str, steps: int = 6, dtype: torch.dtype = torch.bfloat16, **options: Any) -> tuple[Any, list[Parameter]]:
+def trained(
+    name: str, steps: int = 6, dtype: torch.dtype = torch.bfloat16, **options: Any
+) -> tuple[Any, list[Parameter]]:
     torch.manual_seed(7)
     params = weights(dtype)
     optimizer = optim_core.get(name)(params, **options)
     for n in range(steps):
-        feed(params, n)
+        set_gradients(params, n)
         optimizer.step()
     return optimizer, params
 
 
-def same(a: list[Parameter], b: list[Parameter]) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", rule_optimizers())
 @pytest.mark.parametrize("rounding", ["nearest", "stochastic", "kahan"])
 def test_engines_agree(name: str, rounding: str) -> None:
-    runs = [walk(name, rounding=rounding, **way)[1] for way in WAYS]
+    runs = [trained(name, rounding=rounding, **way)[1] for way in CPU_ENGINES]
     for other in runs[1:]:
         for x, y in zip(runs[0], other, strict=True):
             # rounding to float32 may fall to either side of a step of bfloat16
             torch.testing.assert_close(x, y, rtol=2**-7, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", rule_optimizers())
 def test_compensated_weights_follow_float32(name: str) -> None:
-    optimizer, params = walk(name, 30, rounding="kahan")
-    _, exact = walk(name, 30, torch.float32)
-    _, plain = walk(name, 30)
+    optimizer, params = trained(name, 30, rounding="kahan")
+    _, exact = trained(name, 30, torch.float32)
+    _, plain = trained(name, 30)
 
     def error(parts: list[Tensor]) -> float:
         return max(float((x - y).detach().abs().max()) for x, y in zip(parts, exact, strict=True))
@@ -123,23 +113,21 @@ def test_only_bfloat16_parameters_keep_anything() -> None:
 
 @pytest.mark.parametrize("rounding", ["stochastic", "kahan"])
 def test_checkpoints_resume_bit_for_bit(rounding: str) -> None:
-    optimizer, params = walk("adamw", 3, rounding=rounding, lr=1e-2)
-    file = io.BytesIO()
-    torch.save(optimizer.state_dict(), file)
-    file.seek(0)
+    optimizer, params = trained("adamw", 3, rounding=rounding, lr=1e-2)
+    saved = reloaded(optimizer.state_dict())
     others = [Parameter(p.detach().clone()) for p in params]
     torch.manual_seed(99)
     resumed = optim_core.get("adamw")(others, rounding=rounding, lr=1e-2)
-    resumed.load_state_dict(torch.load(file, weights_only=True))
+    resumed.load_state_dict(saved)
     for n in range(3, 9):
         for each, which in ((params, optimizer), (others, resumed)):
-            feed(each, n)
+            set_gradients(each, n)
             which.step()
-        assert same(params, others)
+        assert equal(params, others)
 
 
 def test_infinities_and_nan_stay() -> None:
-    for way in WAYS:
+    for way in CPU_ENGINES:
         for rounding in ("nearest", "stochastic", "kahan"):
             w = Parameter(torch.tensor([1.0, 1.0, 1.0, 3e38], dtype=torch.bfloat16))
             optimizer = optim_core.get("sgd")([w], lr=1.0, rounding=rounding, **way)

@@ -7,16 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from support.methods import matrix_optimizers
+from support.small import CPU_ENGINES
 from torch import Tensor
 from torch.nn import Parameter
 
 import optim_core
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.catalog.registry import load
 from optim_core.errors import RuleError
 from optim_core.rules import Level, Trace, Value, bfloat16, lerp, norm, square, stacked, total
-
-ENGINES: list[dict[str, Any]] = [{"engine": "eager"}, {"foreach": True}, {"foreach": False}, {"engine": "native"}]
 
 
 @stacked("own", "element")
@@ -69,7 +68,7 @@ def expected(params: list[Tensor], steps: int, lr: float = 0.1, keep: float = 0.
     return ends
 
 
-@pytest.mark.parametrize("way", ENGINES, ids=str)
+@pytest.mark.parametrize("way", CPU_ENGINES, ids=str)
 def test_a_rule_with_a_function_of_stacks(way: dict[str, Any]) -> None:
     params = parameters()
     wanted = expected(list(params), 5)
@@ -134,7 +133,7 @@ def test_half_precision_where_the_rule_asks_for_it() -> None:
         def rule(p: Value, g: Value, *, lr: Value) -> Any:
             return p - lr * noted(bfloat16(g), g)
 
-    for way in ENGINES:
+    for way in CPU_ENGINES:
         w = Parameter(torch.zeros(2))
         optimizer = Half([w], **way)
         optimizer.minimize(lambda w=w: (w * torch.tensor([1.0, 1 + 2**-10])).sum())
@@ -212,18 +211,11 @@ def test_rules_that_do_not_fit() -> None:
 
 
 # torch.compile -------------------------------------------------------------------------------------------------
-MATRICES = [
-    spec.name
-    for spec in optim_core.find(kind="optimizer")
-    if not spec.needs and load(spec)([Parameter(torch.ones(4, 4))]).stacks()
-]
-
-
 def test_there_are_methods_on_matrices() -> None:
-    assert len(MATRICES) >= 5
+    assert len(matrix_optimizers()) >= 5
 
 
-def walked(name: str, steps: int = 3, **options: Any) -> list[Tensor]:
+def trained(name: str, steps: int = 3, **options: Any) -> list[Tensor]:
     params = [p.requires_grad_() for p in parameters()]
     optimizer = optim_core.get(name)(params, **options)
     for t in range(steps):
@@ -233,10 +225,10 @@ def walked(name: str, steps: int = 3, **options: Any) -> list[Tensor]:
     return [p.detach() for p in params]
 
 
-@pytest.mark.parametrize("name", MATRICES)
+@pytest.mark.parametrize("name", matrix_optimizers())
 def test_functions_of_stacks_go_under_torch_compile(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each traces in one piece, as it stands, and gives the same numbers."""
-    wanted = walked(name)
+    wanted = trained(name)
     compiled: list[str] = []
     real_call = Trace.call
 
@@ -246,14 +238,14 @@ def test_functions_of_stacks_go_under_torch_compile(name: str, monkeypatch: pyte
 
     monkeypatch.setattr(Trace, "call", call)
     with torch._dynamo.config.patch(recompile_limit=64):  # a shape, or a number that is new, is compiled for anew
-        ends = walked(name)
+        ends = trained(name)
     for x, y in zip(ends, wanted, strict=True):
         torch.testing.assert_close(x, y, rtol=1e-9, atol=1e-9)
     assert compiled
 
 
 @pytest.mark.filterwarnings("ignore:Dynamo does not know how to trace")  # random draws: it leaves them out
-@pytest.mark.parametrize("name", MATRICES)
+@pytest.mark.parametrize("name", matrix_optimizers())
 def test_a_compiled_step_gives_the_same(name: str) -> None:
     ends = []
     for compiles in (False, True):

@@ -9,7 +9,6 @@ import copy
 import functools
 import itertools
 import os
-import pickle
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +17,8 @@ import torch
 from hypothesis import HealthCheck, event, given, seed, settings
 from hypothesis import strategies as st
 from support import combinations
-from support.combinations import SAVED, STEPS, Combination, Net, Run, fresh, stored, weights
+from support.combinations import SAVED, STEPS, Combination, Net, Run, fresh, weights
+from support.small import copies, equal, finite, pickled, reloaded
 from support.wrappers import around
 from torch import Tensor
 
@@ -97,11 +97,11 @@ def refusal(combination: Combination) -> str:
 def goes_all_the_way(combination: Combination) -> None:
     """Does all that a run can ask for."""
     run = Run.begun(combination, 0)
-    before = [p.detach().clone() for p in run.model.parameters()]
+    before = copies(run.model.parameters())
     shares_groups(run)
     begins(run)
     resumes(run)
-    copies(run)
+    goes_on_in_copies(run)
     for t in range(STEPS + 2, LONG):
         if not rests(run, before):
             break
@@ -130,19 +130,19 @@ def resumes(run: Run) -> None:
     """Another one, that began elsewhere, goes on from a file as this one does without."""
     if run.combination.evaluating and hasattr(run.optimizer, "eval"):
         run.optimizer.eval()
-    other, saved = Run.begun(run.combination, 1), stored(run.state_dict())
+    other, saved = Run.begun(run.combination, 1), reloaded(run.state_dict())
     other.load_state_dict(saved)
     for one in (run, other):
         one.train(range(SAVED, STEPS))
         shares_groups(one)
         follows(one)
-    assert all(bool(x.isfinite().all()) for x in weights(run.model))
+    assert finite(weights(run.model))
     same(weights(other.model), weights(run.model))
 
 
-def copies(run: Run) -> None:
+def goes_on_in_copies(run: Run) -> None:
     """Copies in memory and by pickle go on alike; torch's closure does as well as ``minimize``."""
-    twins = copy.deepcopy(run.unscheduled()), pickle.loads(pickle.dumps(run.unscheduled()))  # noqa: S301 - our own
+    twins = copy.deepcopy(run.unscheduled()), pickled(run.unscheduled())
     more = range(STEPS, STEPS + 2)
     run.train(more, scheduled=False)
     twins[0].train(more, scheduled=False)
@@ -160,7 +160,7 @@ def grows(run: Run) -> None:
     for one in (run, other):
         one.grow()
     run.train(range(2), scheduled=False)
-    other.load_state_dict(stored(run.state_dict()))
+    other.load_state_dict(reloaded(run.state_dict()))
     for one in (run, other):
         one.train(range(2, 4), scheduled=False)
     same(weights(other.model), weights(run.model))
@@ -174,7 +174,7 @@ def same(got: Sequence[Tensor], wanted: Sequence[Tensor]) -> None:
 
 
 def rests(run: Run, before: Sequence[Tensor]) -> bool:
-    return all(torch.equal(x, p) for x, p in zip(before, run.model.parameters(), strict=True))
+    return equal(before, run.model.parameters())
 
 
 def innermost(optimizer: Any) -> Any:

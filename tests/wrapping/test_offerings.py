@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.small import assert_same, copies, equal, finite
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -76,11 +77,6 @@ def run(optimizer: Any, params: Sequence[Tensor], steps: int = 12) -> list[Tenso
     for t in range(steps):
         optimizer.minimize(lambda t=t: loss(params[1 if t < 2 else 0 :], t))
     return [p.detach() for p in params]
-
-
-def assert_same(got: Sequence[Tensor], wanted: Sequence[Tensor], tolerance: float = 1e-12) -> None:
-    for x, y in zip(got, wanted, strict=True):
-        torch.testing.assert_close(x, y, rtol=tolerance, atol=tolerance * float(y.abs().max()))
 
 
 # the words -----------------------------------------------------------------------------------------------------
@@ -211,7 +207,7 @@ def test_a_sharp_softplus_changes_nothing_and_a_blunt_one_does(name: str, form: 
         params = parameters()
         base = cls(params, **without_eps_and_decay(cls))
         got = run(softplus_wrapper(base, beta_softplus=sharpness, denominator=form), params)
-        assert all(bool(p.isfinite().all()) for p in got)
+        assert finite(got)
         if same:
             assert_same(got, wanted, 1e-9)
         else:
@@ -364,7 +360,7 @@ def test_steps_that_divide_by_nothing_do_not_decay() -> None:
         optimizer = stablewd(optimizer, weight_decay=10.0) if wrapped else optimizer
         for t in range(6):
             optimizer.minimize(lambda params=params, t=t: loss(params, t))
-            ends.append([p.detach().clone() for p in params])
+            ends.append(copies(params))
     assert_same(ends[6 + 4], ends[4])
     assert not torch.allclose(ends[6 + 5][0], ends[5][0])
 
@@ -431,9 +427,9 @@ def test_options_in_force_decide_group_by_group() -> None:
 def test_a_warm_up_may_begin_at_zero(base: Any) -> None:
     params = parameters()
     optimizer = softplus_wrapper(base(params, lr=0.0))
-    before = [p.detach().clone() for p in params]
+    before = copies(params)
     optimizer.minimize(lambda: loss(params, 0))
-    assert all(torch.equal(p, q) for p, q in zip(params, before, strict=True))
+    assert equal(params, before)
     optimizer.param_groups[0]["lr"] = 0.1
     optimizer.minimize(lambda: loss(params, 0))
     assert not any(torch.equal(p, q) for p, q in zip(params, before, strict=True))

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.small import assert_same, copies, equal, finite
 from support.wrappers import around, option_variants, required_options, torch_base
 from torch import Tensor
 from torch.nn import Parameter
@@ -63,11 +64,6 @@ def run(optimizer: Any, params: Sequence[Tensor], steps: int = 6) -> list[Tensor
         optim_core.minimize(optimizer, lambda present=present, t=t: loss(present, t))
         scheduler.step()
     return [p.detach() for p in params]
-
-
-def assert_same(got: Sequence[Tensor], wanted: Sequence[Tensor]) -> None:
-    for x, y in zip(got, wanted, strict=True):
-        torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-12 * float(y.abs().max()))
 
 
 def groups(params: Sequence[Tensor], **second: float) -> list[dict[str, Any]]:
@@ -137,7 +133,7 @@ def test_engines_agree(cls: Any, settings: Mapping[str, Any], name: str, options
         except WrapperConflict as conflict:  # it says what it needs
             pytest.skip(str(conflict))
         ends.append(run(optimizer, params))
-    assert all(bool(p.isfinite().all()) for p in ends[0])
+    assert finite(ends[0])
     assert_same(ends[1], ends[0])
     assert_same(ends[2], ends[0])
 
@@ -235,10 +231,10 @@ def test_gradients_are_put_back(name: str) -> None:
 def test_sparse_gradients_are_refused_before_anything_is_changed(name: str) -> None:
     embedding, params = torch.nn.Embedding(4, 3, sparse=True), parameters()
     optimizer = around(torch_base(name)([*params, *embedding.parameters()], lr=0.1), name)
-    before = [p.detach().clone() for p in params]
+    before = copies(params)
     with pytest.raises(SparseGradient):
         optimizer.minimize(lambda: loss(params, 0) + embedding(torch.tensor([1, 2])).square().sum())
-    assert all(torch.equal(p, q) for p, q in zip(params, before, strict=True))
+    assert equal(params, before)
 
 
 @each_case
@@ -249,17 +245,17 @@ def test_edge_cases(make: Any, name: str, options: Mapping[str, Any]) -> None:
         optimizer = around(make(params), name, **options)
     except WrapperConflict as conflict:
         pytest.skip(str(conflict))
-    before = [p.detach().clone() for p in params]
+    before = copies(params)
     for group in optimizer.param_groups:
         group["lr"] = 0.0
     optimizer.minimize(lambda: loss(params, 0))
-    assert all(torch.equal(p, q) for p, q in zip(params, before, strict=True))
+    assert equal(params, before)
     optimizer.minimize(lambda: 0 * loss(params, 0))
     for group in optimizer.param_groups:
         group["lr"] = 0.1
     for t in range(3):
         optimizer.minimize(lambda t=t: 0 * loss(params, t))
-    assert all(bool(p.isfinite().all()) for p in params)
+    assert finite(params)
 
 
 @each_wrapper
@@ -267,7 +263,7 @@ def test_edge_cases(make: Any, name: str, options: Mapping[str, Any]) -> None:
 def test_low_precision_and_layouts(make: Any, name: str) -> None:
     low = parameters(torch.bfloat16)
     run(around(make(low), name), low)
-    assert all(bool(p.isfinite().all()) for p in low)
+    assert finite(low)
     plain, other = parameters(), parameters()
     other[0] = Parameter(other[0].detach().to(memory_format=torch.channels_last))
     other[1] = Parameter(other[1].detach().t().contiguous().t())
@@ -312,7 +308,7 @@ def test_methods_on_stacks_of_matrices(cls: Any, name: str, monkeypatch: pytest.
         ):
             break
         monkeypatch.setattr(transforming, "_sums", lambda *_: True)  # as if there were a total: on copies
-    assert all(bool(p.isfinite().all()) for p in ends[0])
+    assert finite(ends[0])
     assert any(not torch.equal(p, q) for p, q in zip(ends[0], parameters(), strict=True))
     for x, y in zip(ends[-1], ends[0], strict=True):  # roots of matrices magnify what rounding leaves
         torch.testing.assert_close(x, y, rtol=1e-8, atol=1e-8)
@@ -355,7 +351,7 @@ def test_decay_is_the_methods_own(method: str, decoupled: bool) -> None:
     wanted = run(optim_core.get(method)(params, lr=0.05, weight_decay=0.3), params)
     plain = optim_core.get(method)(others, lr=0.05, weight_decay=0.0)
     got = run(optim_core.get_wrapper("decay")(plain, weight_decay=0.3, decoupled=decoupled), others)
-    assert all(torch.equal(p, q) for p, q in zip(got, wanted, strict=True))
+    assert equal(got, wanted)
 
 
 def test_what_is_refused_says_what_to_do() -> None:
@@ -382,7 +378,7 @@ def test_what_is_refused_says_what_to_do() -> None:
 def test_matrices_only() -> None:
     for name in ("decay", "normloss"):
         params = parameters()
-        before = [p.detach().clone() for p in params]
+        before = copies(params)
         optimizer = optim_core.get_wrapper(name)(torch.optim.SGD(params, lr=0.1), matrices_only=True)
         optimizer.minimize(lambda params=params: 0 * loss(params, 0))
         for p, q in zip(params, before, strict=True):

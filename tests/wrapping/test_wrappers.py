@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-import io
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from support.methods import open_ended
+from support.small import copies, equal, named, parameters, reloaded
 from support.wrappers import around, base_only_specs
 from torch import Tensor, nn
 from torch.nn import Parameter
@@ -29,15 +30,10 @@ SPECS = base_only_specs()
 CHAINS = [[spec.name] for spec in SPECS] + [["gc", "sam", "lookahead"], ["pcgrad", "sam"], ["sam", "pcgrad"]]
 
 
-def parameters() -> list[Parameter]:
-    k = torch.arange(12, dtype=torch.float64)
-    return [Parameter(torch.sin(k).reshape(3, 4)), Parameter(torch.cos(k[:3]))]
-
-
 def given(names: list[str], params: list[Parameter]) -> list[Any]:
     """The parameters as the base gets them: with names, if a wrapper needs them."""
     wanted = any("named_params" in optim_core.info(name).needs for name in names)
-    return list(zip(("a.weight", "a.bias"), params, strict=False)) if wanted else list(params)
+    return named(params) if wanted else list(params)
 
 
 def losses(params: list[Parameter], t: int) -> list[Tensor]:
@@ -63,9 +59,6 @@ def run(optimizer: Any, names: list[str], params: list[Parameter], steps: range)
     for t in steps:
         optimizer.minimize(closure(names, params, t))
 
-
-#: Optimizers that any wrapper takes and that need one loss only.
-OPTIMIZERS = [spec.name for spec in optim_core.find(kind="optimizer") if "total_steps" not in spec.needs]
 
 each_base = pytest.mark.parametrize("base", BASES.values(), ids=BASES)
 each_chain = pytest.mark.parametrize("names", CHAINS, ids=["+".join(c) for c in CHAINS])
@@ -97,15 +90,13 @@ def test_resumes_bit_for_bit(base: Any, names: list[str]) -> None:
     params = parameters()
     optimizer = chained(base(given(names, params)), names)
     run(optimizer, names, params, range(7))
-    file = io.BytesIO()
-    torch.save(optimizer.state_dict(), file)
-    file.seek(0)
+    saved = reloaded(optimizer.state_dict())
     others = [Parameter(p.detach().clone()) for p in params]
     resumed = chained(base(given(names, others)), names)
-    resumed.load_state_dict(torch.load(file, weights_only=True))
+    resumed.load_state_dict(saved)
     run(optimizer, names, params, range(7, 14))
     run(resumed, names, others, range(7, 14))
-    assert all(torch.equal(p, q) for p, q in zip(params, others, strict=True))
+    assert equal(params, others)
 
 
 @each_base
@@ -117,7 +108,7 @@ def test_copies_continue(base: Any, names: list[str]) -> None:
     others, twin = copy.deepcopy((params, optimizer))
     run(optimizer, names, params, range(3, 9))
     run(twin, names, others, range(3, 9))
-    assert all(torch.equal(p, q) for p, q in zip(params, others, strict=True))
+    assert equal(params, others)
 
 
 @pytest.mark.parametrize("gc_loc", [True, False])
@@ -172,7 +163,7 @@ def test_sam_in_all_its_ways() -> None:
 def test_sam_puts_weights_back_when_the_second_evaluation_fails() -> None:
     params = parameters()
     sam = optim_core.get_wrapper("sam")(torch.optim.SGD(params, lr=0.1))
-    before = [p.detach().clone() for p in params]
+    before = copies(params)
     calls: list[int] = []
 
     def failing() -> Tensor:
@@ -183,7 +174,7 @@ def test_sam_puts_weights_back_when_the_second_evaluation_fails() -> None:
 
     with pytest.raises(RuntimeError, match="out of data"):
         sam.minimize(failing)
-    assert all(torch.equal(p, q) for p, q in zip(params, before, strict=True))
+    assert equal(params, before)
 
 
 def test_order_of_sam_and_pcgrad_does_not_matter() -> None:
@@ -196,7 +187,7 @@ def test_order_of_sam_and_pcgrad_does_not_matter() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", open_ended())
 def test_step_with_a_closure_gives_the_method_what_minimize_does(name: str) -> None:
     """The loss (ALI-G), gradients at other points (ASGD), on other labels (Sophia-G): through any wrapper."""
     ends = []
@@ -220,7 +211,7 @@ def test_step_with_a_closure_gives_the_method_what_minimize_does(name: str) -> N
             else:
                 optimizer.step(full)
         ends.append(params)
-    assert all(torch.equal(p, q) for p, q in zip(*ends, strict=True))
+    assert equal(*ends)
 
 
 def test_missing_closures_say_what_to_do() -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from support.small import copies, equal, parameters, train
 from torch.nn import Parameter
 
 import optim_core
@@ -17,25 +16,14 @@ from optim_core.errors import InvalidOption
 ONE_STEP_SIZE = [spec.name for spec in optim_core.find(kind="optimizer") if getattr(spec, "state", {}).get("d")]
 
 
-def parameters(count: int = 2) -> list[Parameter]:
-    k = torch.arange(12, dtype=torch.float64)
-    return [Parameter(torch.sin(k + i).reshape(3, 4)) for i in range(count)]
-
-
-def bowl(params: list[Parameter]) -> Callable[[], Tensor]:
-    return lambda: torch.stack([(0.5 * (p + 0.3).square() + 0.05 * p**4).sum() for p in params]).sum()
-
-
-def run(optimizer: Any, steps: int = 1) -> None:
-    params = [p for group in optimizer.param_groups for p in group["params"]]
-    for _ in range(steps):
-        optimizer.minimize(bowl(params))
+def matrices(count: int) -> list[Parameter]:
+    return parameters(*[(3, 4)] * count)
 
 
 # one step size -------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", ONE_STEP_SIZE)
 def test_groups_have_one_lr_or_none(name: str) -> None:
-    a, b = parameters()
+    a, b = matrices(2)
     lr = optim_core.get(name).hypers["lr"].default
     optimizer = optim_core.get(name)([a], d0=1e-3)
     with pytest.raises(InvalidOption, match=r"has one step size: give all groups lr=.*, or 0 to freeze one"):
@@ -44,38 +32,38 @@ def test_groups_have_one_lr_or_none(name: str) -> None:
     optimizer.add_param_group({"params": [b]})
     optimizer.param_groups[1]["lr"] = lr / 2
     with pytest.raises(InvalidOption, match=r"has one step size: give all groups lr=.*, or 0 to freeze one"):
-        run(optimizer)
+        train(optimizer)
     optimizer.param_groups[1]["lr"] = 0.0
     frozen = b.detach().clone()
-    run(optimizer, 10)
+    train(optimizer, 10)
     assert torch.equal(frozen, b)
 
 
 @pytest.mark.parametrize("name", ONE_STEP_SIZE)
 def test_a_frozen_group_counts_for_nothing(name: str) -> None:
-    (a, b), (alone,) = parameters(), parameters(1)
+    (a, b), (alone,) = matrices(2), matrices(1)
     with_frozen = optim_core.get(name)([{"params": [b], "lr": 0.0}, {"params": [a]}], d0=1e-3)
     without = optim_core.get(name)([alone], d0=1e-3)
-    run(with_frozen, 10)
-    run(without, 10)
+    train(with_frozen, 10)
+    train(without, 10)
     torch.testing.assert_close(a, alone, rtol=1e-12, atol=0)
     torch.testing.assert_close(with_frozen.whole["d"], without.whole["d"], rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("name", ONE_STEP_SIZE)
 def test_steps_in_which_nothing_counts_leave_no_trace(name: str) -> None:
-    late, usual = (optim_core.get(name)(parameters(), d0=1e-3) for _ in range(2))
+    late, usual = (optim_core.get(name)(matrices(2), d0=1e-3) for _ in range(2))
     late.minimize(lambda: sum((0 * p).sum() for p in late.param_groups[0]["params"]))
     assert late.whole["d"] == 1e-3
     for group in late.param_groups:
         group["lr"] = 0.0
-    run(late, 2)
+    train(late, 2)
     for group in late.param_groups:
         group["lr"] = 1.0
     before = late.whole["d"].clone()
     assert before == 1e-3
-    run(late, 10)
-    run(usual, 10)
+    train(late, 10)
+    train(usual, 10)
     assert torch.isfinite(late.whole["d"])
     assert late.whole["d"] > before
 
@@ -102,7 +90,7 @@ def test_rmsprop_centered_takes_rounding_for_zero() -> None:
 
 
 def test_qhadam_as_nadam() -> None:
-    optimizer = optim_core.get("qhadam").from_nadam(parameters(), lr=0.1, betas=(0.8, 0.99), eps=1e-6)
+    optimizer = optim_core.get("qhadam").from_nadam(matrices(2), lr=0.1, betas=(0.8, 0.99), eps=1e-6)
     assert optimizer.param_groups[0]["nus"] == (0.8, 1.0)
     assert optimizer.param_groups[0]["betas"] == (0.8, 0.99)
     assert optimizer.param_groups[0]["eps"] == 1e-6
@@ -118,18 +106,18 @@ def test_novograd_accumulates_where_the_first_gradients_are_zero() -> None:
 
 def test_ranger_warns_where_nothing_is_ever_rectified() -> None:
     with pytest.warns(UserWarning, match="the rectification never sets in .* every step is a momentum step"):
-        optim_core.get("ranger")(parameters(), betas=(0.9, 0.6))
+        optim_core.get("ranger")(matrices(2), betas=(0.9, 0.6))
 
 
 def test_ranger21_needs_the_length_of_the_run_for_its_warm_down() -> None:
     with pytest.raises(InvalidOption, match="needs the length of the run: add total_steps=1000, say"):
-        optim_core.get("ranger21")(parameters(), warmdown_active=True)
+        optim_core.get("ranger21")(matrices(2), warmdown_active=True)
     for options, falls in (
         ({}, False),
         ({"total_steps": 9}, True),
         ({"total_steps": 9, "warmdown_active": False}, False),
     ):
-        assert optim_core.get("ranger21")(parameters(), **options).param_groups[0]["warmdown_active"] is falls
+        assert optim_core.get("ranger21")(matrices(2), **options).param_groups[0]["warmdown_active"] is falls
 
 
 @pytest.mark.parametrize(
@@ -137,32 +125,32 @@ def test_ranger21_needs_the_length_of_the_run_for_its_warm_down() -> None:
     [({}, 2000), ({"total_steps": 5000}, 2000), ({"total_steps": 1000}, 220), ({"num_warmup_steps": 7}, 7)],
 )
 def test_ranger21_warms_up_for_as_long_as_v_takes(options: dict[str, Any], steps: int) -> None:
-    assert optim_core.get("ranger21")(parameters(), **options).param_groups[0]["num_warmup_steps"] == steps
+    assert optim_core.get("ranger21")(matrices(2), **options).param_groups[0]["num_warmup_steps"] == steps
 
 
 def test_ranger21_never_raises_a_small_lr() -> None:
-    falling, flat = parameters(), parameters()
+    falling, flat = matrices(2), matrices(2)
     options = {"lr": 1e-5, "use_warmup": False, "total_steps": 20}
-    run(optim_core.get("ranger21")(falling, **options), 20)
-    run(optim_core.get("ranger21")(flat, warmdown_active=False, **options), 20)
-    assert all(torch.equal(a, b) for a, b in zip(falling, flat, strict=True))
+    train(optim_core.get("ranger21")(falling, **options), 20)
+    train(optim_core.get("ranger21")(flat, warmdown_active=False, **options), 20)
+    assert equal(falling, flat)
 
 
 def switched(params: Any) -> Any:
     optimizer = optim_core.get("swats")(params, lr=0.01, switch_tol=1.0)
-    run(optimizer, 3)
+    train(optimizer, 3)
     assert optimizer.whole["sgd_lr"] > 0
     return optimizer
 
 
 def test_swats_schedules_act_after_the_switch() -> None:
-    whole, half = parameters(), parameters()
+    whole, half = matrices(2), matrices(2)
     for params, factor in ((whole, 1.0), (half, 0.5)):
         optimizer = switched(params)
         for group in optimizer.param_groups:
             group["lr"] *= factor
-        start = [p.detach().clone() for p in params]
-        run(optimizer)
+        start = copies(params)
+        train(optimizer)
         for p, before in zip(params, start, strict=True):
             p.data -= before  # the step
     for a, b in zip(whole, half, strict=True):
@@ -170,10 +158,10 @@ def test_swats_schedules_act_after_the_switch() -> None:
 
 
 def test_swats_groups_keep_the_ratio_of_their_lr() -> None:
-    a, b = parameters()
+    a, b = matrices(2)
     optimizer = switched([{"params": [a]}, {"params": [b], "lr": 0.0}])
     frozen = b.detach().clone()
-    run(optimizer, 3)
+    train(optimizer, 3)
     assert torch.equal(frozen, b)
-    alone = switched(parameters(1))
+    alone = switched(matrices(1))
     torch.testing.assert_close(optimizer.whole["sgd_lr"], alone.whole["sgd_lr"], rtol=1e-12, atol=0)

@@ -6,24 +6,19 @@ from typing import Any
 
 import pytest
 import torch
+from support.small import equal, parameters, train
 from torch.nn import Parameter
 
 import optim_core
 from optim_core.errors import InvalidOption, UnknownOption
 
 
-def parameters(count: int = 2) -> list[Parameter]:
-    return [Parameter(torch.linspace(0.5, 1.5, 12, dtype=torch.float64).reshape(3, 4)) for _ in range(count)]
+def matrices(count: int) -> list[Parameter]:
+    return parameters(*[(3, 4)] * count)
 
 
 def build(name: str, **options: Any) -> Any:
-    return optim_core.get(name)(parameters(), **options)
-
-
-def step(optimizer: Any, steps: int = 1) -> None:
-    params = [p for group in optimizer.param_groups for p in group["params"]]
-    for _ in range(steps):
-        optimizer.minimize(lambda: torch.stack([p.square().sum() for p in params]).sum())
+    return optim_core.get(name)(matrices(2), **options)
 
 
 @pytest.mark.parametrize("name", ["sgd", "sgdw"])
@@ -35,8 +30,8 @@ def test_nesterov_needs_momentum(name: str) -> None:
         build(name, nesterov=True, momentum=0.9, dampening=0.1)
     optimizer = build(name, momentum=0.9)
     with pytest.raises(InvalidOption, match=text):  # a group is settled with the constructor's options
-        optimizer.add_param_group({"params": parameters(1), "nesterov": True, "momentum": 0.0})
-    optimizer.add_param_group({"params": parameters(1), "nesterov": True})
+        optimizer.add_param_group({"params": matrices(1), "nesterov": True, "momentum": 0.0})
+    optimizer.add_param_group({"params": matrices(1), "nesterov": True})
 
 
 @pytest.mark.parametrize(
@@ -69,7 +64,7 @@ def test_adafactor_refuses_contradictions(options: dict[str, Any], text: str) ->
 
 
 def test_adafactor_groups_may_differ() -> None:
-    relative, fixed = parameters()
+    relative, fixed = matrices(2)
     optimizer = optim_core.get("adafactor")([{"params": [relative]}, {"params": [fixed], "lr": 0.01}])
     assert [g["relative_step"] for g in optimizer.param_groups] == [True, False]
     optimizer = optim_core.get("adafactor")([{"params": [relative]}, {"params": [fixed], "eps": (1e-8, 1e-3)}], lr=0.1)
@@ -80,10 +75,10 @@ def test_adafactor_relative_step_follows_a_scheduler() -> None:
     optimizer = build("adafactor")
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: float(n > 0))
     before = optimizer.param_groups[0]["params"][0].detach().clone()
-    step(optimizer)
+    train(optimizer)
     assert torch.equal(before, optimizer.param_groups[0]["params"][0])
     scheduler.step()
-    step(optimizer)
+    train(optimizer)
     assert not torch.equal(before, optimizer.param_groups[0]["params"][0])
 
 
@@ -117,22 +112,22 @@ def test_adabelief_refuses_amsgrad_where_it_has_no_effect() -> None:
 
 
 def test_prodigy_has_one_step_size() -> None:
-    a, b = parameters()
+    a, b = matrices(2)
     with pytest.raises(InvalidOption, match="Prodigy has one step size: give all groups lr=1, or 0 to freeze one"):
         optim_core.get("prodigy")([{"params": [a]}, {"params": [b], "lr": 0.5}])
     optimizer = optim_core.get("prodigy")([{"params": [a]}, {"params": [b], "lr": 0.0}])
     frozen = b.detach().clone()
-    step(optimizer, 4)
+    train(optimizer, 4)
     assert torch.equal(frozen, b)
 
 
 def test_prodigy_frozen_group_counts_for_nothing() -> None:
-    a, b = parameters()
-    (alone,) = parameters(1)
+    a, b = matrices(2)
+    (alone,) = matrices(1)
     with_frozen = optim_core.get("prodigy")([{"params": [b], "lr": 0.0}, {"params": [a]}], d0=1e-3)
     without = optim_core.get("prodigy")([alone], d0=1e-3)
-    step(with_frozen, 10)
-    step(without, 10)
+    train(with_frozen, 10)
+    train(without, 10)
     torch.testing.assert_close(a, alone, rtol=1e-12, atol=0)
     torch.testing.assert_close(with_frozen.whole["d"], without.whole["d"], rtol=1e-12, atol=0)
 
@@ -144,12 +139,12 @@ def test_prodigy_ignores_steps_in_which_nothing_counts() -> None:
     )
     for group in late.param_groups:
         group["lr"] = 0.0
-    step(late, 3)
+    train(late, 3)
     assert late.whole["k"] == 0
     for group in late.param_groups:
         group["lr"] = 1.0
-    step(late, 10)
-    step(usual, 10)
+    train(late, 10)
+    train(usual, 10)
     for a, b in zip(late.param_groups[0]["params"], usual.param_groups[0]["params"], strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=0)
 
@@ -157,7 +152,7 @@ def test_prodigy_ignores_steps_in_which_nothing_counts() -> None:
 def test_prodigy_slices_keep_less_state() -> None:
     optimizer = build("prodigy", slice_p=5)
     announced = optimizer.state_bytes()
-    step(optimizer, 3)
+    train(optimizer, 3)
     state = optimizer.state[optimizer.param_groups[0]["params"][0]]
     assert state["s"].shape == state["p0"].shape == (3,)
     assert announced == 2 * (12 + 12 + 3 + 3) * 8
@@ -165,7 +160,7 @@ def test_prodigy_slices_keep_less_state() -> None:
 
 @pytest.mark.parametrize(("name", "option"), [("prodigy", {"d0": 1e-3}), ("adan", {"max_grad_norm": 1.0})])
 def test_options_of_the_whole_model_belong_to_the_constructor(name: str, option: dict[str, Any]) -> None:
-    a, b = parameters()
+    a, b = matrices(2)
     (key,) = option
     with pytest.raises(InvalidOption, match=rf"{key}=.* acts on the model as a whole: give it to the constructor"):
         optim_core.get(name)([{"params": [a]}, {"params": [b], **option}])
@@ -174,30 +169,30 @@ def test_options_of_the_whole_model_belong_to_the_constructor(name: str, option:
 
 @pytest.mark.parametrize("name", ["adan", "lamb"])
 def test_gradient_norm_is_that_of_all_groups(name: str) -> None:
-    together, apart = parameters(), parameters()
+    together, apart = matrices(2), matrices(2)
     one = optim_core.get(name)(together, lr=0.1, max_grad_norm=0.5)
     two = optim_core.get(name)(
         [{"params": apart[:1], "weight_decay": 0.0}, {"params": apart[1:]}], lr=0.1, max_grad_norm=0.5
     )
     for optimizer in (one, two):
-        step(optimizer, 3)
+        train(optimizer, 3)
     for a, b in zip(together, apart, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=0)
 
 
 def test_aggmo_exponential_form() -> None:
     make = optim_core.get("aggmo").from_exp_form  # type: ignore[attr-defined]
-    assert make(parameters(), lr=0.1, a=0.5, k=3).param_groups[0]["betas"] == (0.0, 0.5, 0.75)
+    assert make(matrices(2), lr=0.1, a=0.5, k=3).param_groups[0]["betas"] == (0.0, 0.5, 0.75)
     with pytest.raises(InvalidOption, match=r"from_exp_form: a=0 is out of range: it must be > 0 and <= 1"):
-        make(parameters(), a=0)
+        make(matrices(2), a=0)
     with pytest.raises(InvalidOption, match=r"from_exp_form: k=0 is out of range: it must be >= 1"):
-        make(parameters(), k=0)
+        make(matrices(2), k=0)
 
 
 def test_aggmo_equal_betas_have_their_own_velocities() -> None:
     twice, once = build("aggmo", lr=0.1, betas=(0.9, 0.9)), build("aggmo", lr=0.1, betas=(0.9,))
     for optimizer in (twice, once):
-        step(optimizer, 5)
+        train(optimizer, 5)
     for a, b in zip(twice.param_groups[0]["params"], once.param_groups[0]["params"], strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=0)
 
@@ -206,7 +201,7 @@ def test_adamw_is_adam_with_decoupled_decay() -> None:
     w = build("adamw", lr=0.1, weight_decay=0.2)
     adam = build("adam", lr=0.1, weight_decay=0.2, decoupled_weight_decay=True)
     for optimizer in (w, adam):
-        step(optimizer, 5)
+        train(optimizer, 5)
     for a, b in zip(w.param_groups[0]["params"], adam.param_groups[0]["params"], strict=True):
         assert torch.equal(a, b)
     assert "decoupled_weight_decay" not in w.hypers
@@ -214,9 +209,9 @@ def test_adamw_is_adam_with_decoupled_decay() -> None:
 
 def test_momentum_switched_on_later_starts_its_buffer() -> None:
     optimizer = build("sgd", lr=0.1)
-    step(optimizer, 2)
+    train(optimizer, 2)
     optimizer.param_groups[0]["momentum"] = 0.9
-    step(optimizer, 2)
+    train(optimizer, 2)
     assert all("momentum_buffer" in optimizer.state[p] for p in optimizer.param_groups[0]["params"])
 
 
@@ -245,17 +240,17 @@ def test_adaptive_methods_refuse_contradictions(name: str, options: dict[str, An
         build(name, **options)
     optimizer = build(name)
     with pytest.raises(InvalidOption, match=text):
-        optimizer.add_param_group({"params": parameters(1), **options})
+        optimizer.add_param_group({"params": matrices(1), **options})
 
 
 def test_adabound_remembers_each_group_s_first_lr() -> None:
-    a, b = parameters()
+    a, b = matrices(2)
     optimizer = optim_core.get("adabound")([{"params": [a]}, {"params": [b], "lr": 0.02}], lr=0.01)
-    optimizer.add_param_group({"params": parameters(1), "base_lr": 0.1})
+    optimizer.add_param_group({"params": matrices(1), "base_lr": 0.1})
     assert [group["base_lr"] for group in optimizer.param_groups] == [0.01, 0.02, 0.1]
     for group in optimizer.param_groups:
         group["lr"] *= 0.1
-    other = optim_core.get("adabound")([{"params": [p]} for p in parameters(3)], lr=1.0)
+    other = optim_core.get("adabound")([{"params": [p]} for p in matrices(3)], lr=1.0)
     other.load_state_dict(optimizer.state_dict())
     assert [group["base_lr"] for group in other.param_groups] == [0.01, 0.02, 0.1]
 
@@ -263,32 +258,32 @@ def test_adabound_remembers_each_group_s_first_lr() -> None:
 @pytest.mark.parametrize("lr", [0.0, 0.01])
 def test_adabound_without_bounds(lr: float) -> None:
     optimizer = build("adabound", lr=lr, gamma=0.0)
-    step(optimizer, 2)
-    for p in optimizer.param_groups[0]["params"]:
-        assert torch.equal(p, parameters(1)[0]) == (lr == 0)
+    train(optimizer, 2)
+    for p, before in zip(optimizer.param_groups[0]["params"], matrices(2), strict=True):
+        assert torch.equal(p, before) == (lr == 0)
         assert p.isfinite().all()
 
 
 @pytest.mark.parametrize("name", ["adai", "adaiv2", "avagrad"])
 def test_groups_do_not_change_what_belongs_to_the_model(name: str) -> None:
-    together, (a, b) = build(name), parameters()
+    together, (a, b) = build(name), matrices(2)
     apart = optim_core.get(name)([{"params": [a]}, {"params": [b]}])
-    step(together, 5)
-    step(apart, 5)
-    assert all(torch.equal(x, y) for x, y in zip(together.param_groups[0]["params"], (a, b), strict=True))
+    train(together, 5)
+    train(apart, 5)
+    assert equal(together.param_groups[0]["params"], (a, b))
 
 
 def test_adais_is_adai_with_decoupled_decay() -> None:
     optimizers = build("AdaiS", weight_decay=0.1), build("adai", weight_decay=0.1, decoupled_weight_decay=True)
     for optimizer in optimizers:
-        step(optimizer, 5)
+        train(optimizer, 5)
     first, second = (optimizer.param_groups[0]["params"][0] for optimizer in optimizers)
     assert torch.equal(first, second)
 
 
 @pytest.mark.parametrize("reduce", ["max", "none"])
 def test_adashift_counts_squares_from_the_first_that_is_not_zero(reduce: str) -> None:
-    (w,) = parameters(1)
+    (w,) = matrices(1)
     optimizer = optim_core.get("adashift")([w], lr=0.01, keep_num=1, reduce=reduce)
     path = [w.detach().clone()]
     for scale in (0, 0, 1, 1):
@@ -310,7 +305,7 @@ def test_adashift_counts_squares_from_the_first_that_is_not_zero(reduce: str) ->
 )
 def test_state_that_follows_from_options_survives_a_checkpoint(name: str, options: dict[str, Any]) -> None:
     optimizer = build(name, **options)
-    step(optimizer, 4)
+    train(optimizer, 4)
     other = build(name, **options)
     assert optimizer.state_bytes() == sum(
         x.nbytes
@@ -323,18 +318,18 @@ def test_state_that_follows_from_options_survives_a_checkpoint(name: str, option
     for p, q in pairs:
         q.data.copy_(p.data)
     other.load_state_dict(optimizer.state_dict())
-    step(optimizer, 4)
-    step(other, 4)
+    train(optimizer, 4)
+    train(other, 4)
     assert all(torch.equal(p, q) for p, q in pairs)
 
 
 @pytest.mark.parametrize("variant", ["uni", "inc", "exp"])
 def test_a2grad_stands_still_at_the_end_of_a_schedule(variant: str) -> None:
     optimizer = build("a2grad", variant=variant)
-    step(optimizer, 3)
+    train(optimizer, 3)
     (p, _), group = optimizer.param_groups[0]["params"], optimizer.param_groups[0]
     before, group["lr"] = p.detach().clone(), 0.0
-    step(optimizer)
+    train(optimizer)
     assert torch.equal(before, p)
 
 
@@ -342,7 +337,7 @@ def test_a2grad_stands_still_at_the_end_of_a_schedule(variant: str) -> None:
     "options", [{"amsgrad": True}, {"rectify": True, "variant": "adabelief"}, {"variant": "radam"}]
 )
 def test_adanorm_withstands_a_zero_gradient_between_others(options: dict[str, Any]) -> None:
-    (w,) = parameters(1)
+    (w,) = matrices(1)
     optimizer = optim_core.get("adamnorm")([w], **options)
     for scale in (1, 0, 1):
         optimizer.minimize(lambda scale=scale: scale * w.square().sum())
@@ -350,7 +345,7 @@ def test_adanorm_withstands_a_zero_gradient_between_others(options: dict[str, An
 
 
 def test_adanorm_s_correction_keeps_gradients_from_shrinking() -> None:
-    (w,) = parameters(1)
+    (w,) = matrices(1)
     optimizer = optim_core.get("adanorm")([w], betas=(0.0, 0.999), r=0.5)
     optimizer.minimize(lambda: 1e3 * w.sum())
     optimizer.minimize(lambda: 1.0 * w.sum())

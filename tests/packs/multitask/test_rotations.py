@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from optim_core_multitask.rotations import Rotations
 from support import GOLDEN
 from support.problems import wave
+from support.small import equal, finite, reloaded
 from torch import Tensor, nn
 from torch.nn import Parameter
 
@@ -113,10 +113,7 @@ def test_resumes_bit_for_bit(name: str) -> None:
     optimizer = wrapped(name, optim_core.get("adam")(toy.params, lr=0.01), toy.rotations, burn_in_period=4)
     for t in range(7):
         optimizer.minimize(toy.closure(t))
-    file = io.BytesIO()
-    torch.save((optimizer.state_dict(), toy.rotations.state_dict()), file)
-    file.seek(0)
-    state, rotations = torch.load(file, weights_only=True)
+    state, rotations = reloaded((optimizer.state_dict(), toy.rotations.state_dict()))
     other = Toy(weighted=True)
     other.rotations.load_state_dict(rotations)
     for p, q in zip(toy.params, other.params, strict=True):
@@ -128,7 +125,7 @@ def test_resumes_bit_for_bit(name: str) -> None:
         for each_toy, each_optimizer in ((toy, optimizer), (other, resumed), twins):
             each_optimizer.minimize(each_toy.closure(t))
     for copies in (other, twins[0]):
-        assert all(torch.equal(p, q) for p, q in zip(toy.everything(), copies.everything(), strict=True))
+        assert equal(toy.everything(), copies.everything())
 
 
 @each
@@ -242,7 +239,7 @@ def test_goes_with_other_wrappers(name: str) -> None:
     for t in range(1, 6):
         optimizer.minimize(toy.closure(t))
     assert inner.counters["steps"] == 6
-    assert all(p.isfinite().all() for p in toy.everything())
+    assert finite(toy.everything())
 
 
 @each
@@ -261,7 +258,7 @@ def test_accumulation_goes_inside_and_outside(name: str) -> None:
         assert merging.counters["steps"] == 4
         ends.append(toy.everything())
     torch.testing.assert_close(*ends)
-    assert all(x.isfinite().all() for x in ends[0])
+    assert finite(ends[0])
 
 
 def test_what_cannot_be() -> None:

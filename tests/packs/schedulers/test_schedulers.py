@@ -10,21 +10,21 @@ groups (here).
 from __future__ import annotations
 
 import inspect
-import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 import torch
+from support.methods import schedulers
+from support.small import reloaded
 from torch.nn import Parameter
 from torch.optim import lr_scheduler
 
 import optim_core
 from optim_core import schedules
-from optim_core.catalog.specs import SchedulerSpec
 from optim_core.errors import InvalidOption, OptimCoreError, UnknownOption
 
-SPECS: dict[str, SchedulerSpec] = {spec.name: spec for spec in optim_core.find(kind="scheduler")}
+SPECS = schedulers()
 SCHEDULERS = list(SPECS)
 #: Those of which the code is ours; torch tests its own.
 OURS = [name for name, spec in SPECS.items() if not spec.target.startswith("torch.")]
@@ -62,13 +62,6 @@ def rates(name: str, optimizer: Any, scheduler: Any, steps: int) -> list[list[fl
         if scheduler is not None:
             schedules.advance(SPECS[name], scheduler, metric=max(0.5, 1 - 0.1 * n))
     return seen
-
-
-def reloaded(state: Any) -> Any:
-    file = io.BytesIO()
-    torch.save(state, file)
-    file.seek(0)
-    return torch.load(file, weights_only=True)
 
 
 # every scheduler ------------------------------------------------------------------------------------------------

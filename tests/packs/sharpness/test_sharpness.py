@@ -9,24 +9,17 @@ from typing import Any
 
 import pytest
 import torch
+from support.methods import two_step_wrappers
+from support.small import copies, equal, finite, named, parameters
 from torch import Tensor, nn
 from torch.nn import Parameter
 
 import optim_core
 from optim_core.errors import ClosureError, InvalidOption, SparseGradient, UnsupportedParameter
 
-#: Every wrapper that can be driven by hand.
-NAMES = [
-    spec.name for spec in optim_core.find(kind="wrapper") if hasattr(optim_core.get_wrapper(spec.name), "first_step")
-]
 STEPS = 13
 
-each = pytest.mark.parametrize("name", NAMES)
-
-
-def parameters(dtype: torch.dtype = torch.float64) -> list[Parameter]:
-    k = torch.arange(12, dtype=torch.float64)
-    return [Parameter(x.to(dtype)) for x in (torch.sin(k).reshape(3, 4), torch.cos(k[:3]))]
+each = pytest.mark.parametrize("name", two_step_wrappers())
 
 
 def batches(params: list[Parameter], t: int) -> list[Tensor]:
@@ -51,7 +44,7 @@ def period(name: str, steps: int) -> dict[str, int]:
 
 
 def sgd(params: list[Parameter], lr: float = 0.1) -> torch.optim.Optimizer:
-    return torch.optim.SGD(list(zip(("a.weight", "a.bias"), params, strict=True)), lr=lr, momentum=0.9)
+    return torch.optim.SGD(named(params), lr=lr, momentum=0.9)
 
 
 # ways to take a step -------------------------------------------------------------------------------------------
@@ -148,7 +141,7 @@ def test_engines_agree(name: str) -> None:
     ends = []
     for engine in ("eager", "native"):
         params = parameters()
-        base = optim_core.get("sgd")(list(zip(("a.weight", "a.bias"), params, strict=True)), lr=0.1, engine=engine)
+        base = optim_core.get("sgd")(named(params), lr=0.1, engine=engine)
         optimizer = wrapped(name, base)
         for t in range(STEPS):
             minimized(optimizer, params, t)
@@ -158,13 +151,13 @@ def test_engines_agree(name: str) -> None:
 
 @each
 def test_the_excursion_leaves_nothing_behind(name: str) -> None:
-    params = parameters(torch.bfloat16)
+    params = parameters(dtype=torch.bfloat16)
     optimizer = wrapped(name, sgd(params, lr=0.0))
-    before = [p.detach().clone() for p in params]
+    before = copies(params)
     places = [p.data_ptr() for p in params]
     for t in range(STEPS):
         by_hand(optimizer, params, t)
-    assert all(torch.equal(p, q) for p, q in zip(params, before, strict=True))
+    assert equal(params, before)
     assert places == [p.data_ptr() for p in params]
     assert set(optimizer.state_dict()) >= {"state", "param_groups", "wrappers"}
 
@@ -174,7 +167,7 @@ def test_weights_come_back_when_the_second_evaluation_fails(name: str) -> None:
     params = parameters()
     model = nn.BatchNorm1d(3)
     optimizer = wrapped(name, sgd(params), model=model)
-    before = [p.detach().clone() for p in params]
+    before = copies(params)
 
     def failing() -> Tensor:
         if optimizer._away:
@@ -183,14 +176,14 @@ def test_weights_come_back_when_the_second_evaluation_fails(name: str) -> None:
 
     with pytest.raises(RuntimeError, match="out of data"):
         optimizer.minimize(failing)
-    assert all(torch.equal(p, q) for p, q in zip(params, before, strict=True))
+    assert equal(params, before)
     assert model.momentum == 0.1
     assert model.track_running_stats
     loss(params, 0).backward()
     optimizer.first_step()
     assert not torch.equal(params[0], before[0])
     optimizer.restore()
-    assert all(torch.equal(p, q) for p, q in zip(params, before, strict=True))
+    assert equal(params, before)
     minimized(optimizer, params, 0)
 
 
@@ -198,10 +191,10 @@ def test_weights_come_back_when_the_second_evaluation_fails(name: str) -> None:
 def test_gradients_of_zero_move_nothing(name: str) -> None:
     params = parameters()
     optimizer = wrapped(name, torch.optim.SGD(list(zip(("a.weight", "b"), params, strict=True)), lr=0.1))
-    before = [p.detach().clone() for p in params]
+    before = copies(params)
     for _ in range(STEPS):
         optimizer.minimize(lambda: sum((0.0 * p).sum() for p in params))
-    assert all(torch.equal(p, q) for p, q in zip(params, before, strict=True))
+    assert equal(params, before)
 
 
 @each
@@ -216,7 +209,7 @@ def test_parameters_without_a_gradient_in_one_of_the_evaluations(name: str) -> N
             optimizer.first_step()
             loss(params if absent else [params[0], params[1].detach()], 0).backward()
             optimizer.second_step()
-        assert all(p.isfinite().all() for p in params)
+        assert finite(params)
         assert absent or type(optimizer).fall is not None or torch.equal(params[1], before)
 
 
@@ -224,12 +217,12 @@ def test_parameters_without_a_gradient_in_one_of_the_evaluations(name: str) -> N
 def test_a_parameter_takes_the_place_of_another_between_the_evaluations(name: str) -> None:
     params = parameters()
     optimizer = wrapped(name, torch.optim.SGD(list(zip(("a.weight", "b.weight"), params, strict=True)), lr=0.1))
-    before = [p.detach().clone() for p in params]
+    before = copies(params)
     params[0].sum().backward()
     optimizer.first_step()
     params[1].square().sum().backward()
     optimizer.second_step()
-    assert all(p.isfinite().all() for p in params)
+    assert finite(params)
     assert not torch.equal(params[1], before[1])
 
 
@@ -307,7 +300,7 @@ def test_what_stands_from_step_to_step_changes_nothing(name: str, engine: str) -
                 if afresh:
                     optimizer._settle()
                 optimizer.minimize(lambda: sum((p * p).sin().sum() for p in params if p.requires_grad))  # noqa: B023
-        ends.append([p.detach().clone() for p in params])
+        ends.append(copies(params))
     torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=0)
 
 
@@ -318,7 +311,7 @@ def test_gradients_that_do_not_fit_are_refused_and_nothing_has_moved(name: str) 
     mixes = optimizer.expressions()[1] is not None
     for second in (False, True) if mixes else (False,):
         minimized(optimizer, params, 0)
-        before = [p.detach().clone() for p in params]
+        before = copies(params)
         optimizer.zero_grad()
         loss(params, 0).backward()
         if second:
@@ -330,7 +323,7 @@ def test_gradients_that_do_not_fit_are_refused_and_nothing_has_moved(name: str) 
                 optimizer.second_step() if second else optimizer.first_step()
         optimizer.restore()
         optimizer.zero_grad()
-        assert all(torch.equal(p, q) for p, q in zip(params, before, strict=True))
+        assert equal(params, before)
     loss(params, 0).backward()
     params[0].data = torch.ones(2, 2, dtype=torch.float64)
     with pytest.raises(UnsupportedParameter, match=r"a gradient of shape \(3, 4\) .* does not fit .* \(2, 2\)"):
@@ -381,7 +374,7 @@ def test_an_overflow_skips_the_step_and_brings_the_weights_back(name: str, overf
     params, others = parameters(), parameters()
     optimizer, plain = wrapped(name, sgd(params)), wrapped(name, sgd(others))
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
-    before = [p.detach().clone() for p in params]
+    before = copies(params)
     factors = [float("inf") if i == overflowing else 1.0 for i in range(2)]
     scaler.scale(loss(params, 0) * factors[0]).backward()
     scaler.unscale_(optimizer)
@@ -390,7 +383,7 @@ def test_an_overflow_skips_the_step_and_brings_the_weights_back(name: str, overf
     scaler.scale(loss(params, 0) * factors[1]).backward()
     scaler.step(optimizer)
     scaler.update()
-    skipped = all(torch.equal(p, q) for p, q in zip(params, before, strict=True))
+    skipped = equal(params, before)
     # some make no use of the first gradient but to find their way, and have found none here
     assert skipped or overflowing == 0
     if not skipped:
@@ -398,7 +391,7 @@ def test_an_overflow_skips_the_step_and_brings_the_weights_back(name: str, overf
         torch.testing.assert_close(params, others)
         for t in range(1, STEPS):
             scaled(optimizer, params, t)
-        assert all(p.isfinite().all() for p in params)
+        assert finite(params)
         return
     for t in range(1, STEPS):
         scaled(optimizer, params, t)
@@ -508,7 +501,7 @@ def test_asam_goes_by_names() -> None:
         wrapped("asam", torch.optim.SGD(params, lr=0.1))
     optimizer = wrapped("asam", sgd(params), rho=0.5, eta=0.25)
     loss(params, 0).backward()
-    (w, b), (g, h) = [p.detach().clone() for p in params], [p.grad.clone() for p in params]
+    (w, b), (g, h) = copies(params), [p.grad.clone() for p in params]
     scale = w.abs() + 0.25
     norm = torch.sqrt((scale * g).square().sum() + h.square().sum())
     optimizer.first_step()
@@ -522,7 +515,7 @@ def test_wsam_clips_the_second_gradient(decouple: bool) -> None:
     base = torch.optim.SGD(params, lr=0.1)
     optimizer = wrapped("wsam", base, max_norm=0.01, decouple=decouple)
     loss(params, 0).backward()
-    w, g = [p.detach().clone() for p in params], [p.grad.clone() for p in params]
+    w, g = copies(params), [p.grad.clone() for p in params]
     optimizer.first_step()
     loss(params, 0).backward()
     clipped = [p.grad.clone() for p in params]
@@ -574,7 +567,7 @@ def test_groups_have_a_radius_of_their_own() -> None:
     base = torch.optim.SGD([{"params": params[:1], "rho": 0.0}, {"params": params[1:]}], lr=0.1)
     optimizer = wrapped("sam", base, rho=0.5)
     loss(params, 0).backward()
-    before, g = [p.detach().clone() for p in params], [p.grad.clone() for p in params]
+    before, g = copies(params), [p.grad.clone() for p in params]
     optimizer.first_step()
     assert torch.equal(params[0], before[0])
     norm = torch.nn.utils.get_total_norm(g)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-import io
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from support.methods import optimizers, two_step_wrappers
 from support.problems import PROBLEMS
+from support.small import equal, reloaded
 from support.wrappers import around, base_only_specs
 from torch import Tensor, nn
 from torch.nn import Parameter
@@ -20,7 +21,7 @@ from optim_core.errors import LossMissing, NotTraining, SparseGradient, WrapperC
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 
 PROBLEM: Any = PROBLEMS["net"]
-OPTIMIZERS = [spec for spec in optim_core.find(kind="optimizer") if "total_steps" not in spec.needs]
+OPTIMIZERS = optimizers(without=("total_steps",))
 SPECS = base_only_specs()
 each_optimizer = pytest.mark.parametrize("spec", OPTIMIZERS, ids=lambda spec: spec.name)
 each_wrapper = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
@@ -60,10 +61,6 @@ def both(params: list[Parameter], t: int) -> Tensor:
 
 def several(spec: Any) -> Callable[[list[Parameter], int], Any]:
     return (lambda params, t: [loss(params, t), loss(params, t + 7)]) if "multi_loss" in spec.needs else loss
-
-
-def equal(a: list[Parameter], b: list[Parameter]) -> bool:
-    return all(torch.equal(p, q) for p, q in zip(a, b, strict=True))
 
 
 def close(a: list[Parameter], b: list[Parameter]) -> None:
@@ -205,7 +202,7 @@ def test_gradients_lie_where_they_did_if_the_user_holds_them() -> None:
     kept = [g.clone() for g in held]
     optimizer.step()
     run(optimizer, params, range(1, 2))
-    assert all(torch.equal(g, h) for g, h in zip(held, kept, strict=True))
+    assert equal(held, kept)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
@@ -281,10 +278,7 @@ def test_outer_wrappers_act_on_whole_windows(outer: list[str]) -> None:
         layer, other = layer.base, other.base
 
 
-SHARP = [spec.name for spec in SPECS if hasattr(optim_core.get_wrapper(spec.name), "first_step")]
-
-
-@pytest.mark.parametrize("name", SHARP)
+@pytest.mark.parametrize("name", two_step_wrappers())
 def test_two_evaluations_of_each_micro_batch(name: str) -> None:
     """A sharpness-aware method outside: the base steps with the mean of its gradients, each of one micro-batch."""
     switch = {"decouple": False} if "decouple" in optim_core.get_wrapper(name).hypers else {}
@@ -425,13 +419,11 @@ def test_resumes_bit_for_bit_in_mid_window(chain: tuple[Any, ...]) -> None:
     for at in (4, 5, 6):
         params, optimizer = built(*chain)
         run(optimizer, params, range(at))
-        file = io.BytesIO()
-        torch.save(optimizer.state_dict(), file)
-        file.seek(0)
+        saved = reloaded(optimizer.state_dict())
         others, resumed = built(*chain)
         for p, q in zip(params, others, strict=True):
             q.data.copy_(p.data)
-        resumed.load_state_dict(torch.load(file, weights_only=True))
+        resumed.load_state_dict(saved)
         third, twin = copy.deepcopy((params, optimizer))
         for each, which in ((params, optimizer), (others, resumed), (third, twin)):
             run(which, each, range(at, 11))

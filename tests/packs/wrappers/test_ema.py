@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import io
 from typing import Any
 
 import pytest
 import torch
+from support.small import CPU_ENGINES, assert_close, copies, equal, loss, parameters, reloaded, train
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -15,41 +15,20 @@ import optim_core
 from optim_core.errors import NotTraining
 
 
-def weights(dtype: torch.dtype = torch.float64) -> list[Parameter]:
-    k = torch.arange(12, dtype=torch.float64)
-    return [Parameter(torch.sin(k).reshape(3, 4).to(dtype)), Parameter(torch.cos(k[:5]).to(dtype))]
-
-
-def loss(params: list[Parameter]) -> Tensor:
-    return torch.stack([(p.double() - 0.3).square().sum() + p.double().pow(4).sum() for p in params]).sum()
-
-
-def walk(optimizer: Any, params: list[Parameter], steps: int = 5) -> None:
-    for _ in range(steps):
-        optimizer.minimize(lambda: loss(params))
-
-
 def averages(optimizer: Any, params: list[Parameter]) -> list[Tensor]:
     with optimizer.averaged():
-        return [p.detach().clone() for p in params]
+        return copies(params)
 
 
 def ema(base: Any, **options: Any) -> Any:
     return optim_core.get_wrapper("ema")(base, **{"decay": 0.8} | options)
 
 
-def close(a: Any, b: Any) -> None:
-    for x, y in zip(a, b, strict=True):
-        torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize(
-    "way", [{"engine": "eager"}, {"engine": "native"}, {"foreach": True}, {"foreach": False}], ids=str
-)
+@pytest.mark.parametrize("way", CPU_ENGINES, ids=str)
 @pytest.mark.parametrize("name", ["sgd", "adamw", "lamb", "novograd", "prodigy", "adamp"])
 def test_composed_is_what_plain_averaging_gives(name: str, way: dict[str, Any]) -> None:
     options = {"decay": 0.9, "use_warmup": True, "update_after_step": 1}
-    params, others = weights(), weights()
+    params, others = parameters(), parameters()
     optimizer = ema(optim_core.get(name)(params, **way), **options)
     plain = optim_core.get(name)(others, **way)
     expected: list[Tensor] = []
@@ -58,10 +37,10 @@ def test_composed_is_what_plain_averaging_gives(name: str, way: dict[str, Any]) 
         plain.minimize(lambda: loss(others))
         k = max(0, n - 1)
         decay = min(1 - (1 + k) ** (-2 / 3), 0.9) if k else 0.0
-        now = [p.detach().clone() for p in others]
+        now = copies(others)
         expected = [p + decay * (e - p) for p, e in zip(now, expected or now, strict=True)]
-    close(params, others)
-    close(averages(optimizer, params), expected)
+    assert_close(params, others)
+    assert_close(averages(optimizer, params), expected)
 
 
 def test_around_foreign_optimizers_and_over_lookahead() -> None:
@@ -70,28 +49,28 @@ def test_around_foreign_optimizers_and_over_lookahead() -> None:
         lambda ps: optim_core.create_optimizer(ps, "adamw", lr=0.1, use_lookahead={"k": 2}),
         lambda ps: optim_core.get("shampoo")(ps, lr=0.1),
     ):
-        params, others = weights(), weights()
+        params, others = parameters(), parameters()
         optimizer, plain = ema(make(params)), make(others)
         expected: list[Tensor] = []
         for n in range(5):
             optimizer.minimize(lambda params=params: loss(params))
             optim_core.minimize(plain, lambda others=others: loss(others))
-            now = [p.detach().clone() for p in others]
+            now = copies(others)
             expected = [p + (0.8 if n else 0.0) * (e - p) for p, e in zip(now, expected or now, strict=True)]
-        close(averages(optimizer, params), expected)
+        assert_close(averages(optimizer, params), expected)
 
 
 def test_weights_without_gradients_are_followed_too() -> None:
-    params = weights()
+    params = parameters()
     optimizer = ema(optim_core.get("sgd")(params, lr=0.1))
-    walk(optimizer, params, 3)
+    train(optimizer, 3)
     before = averages(optimizer, params)
     optimizer.minimize(lambda: loss(params[:1]))
-    close(averages(optimizer, params)[1:], [0.8 * before[1] + 0.2 * params[1].detach()])
+    assert_close(averages(optimizer, params)[1:], [0.8 * before[1] + 0.2 * params[1].detach()])
 
 
 def test_training_goes_on_after_evaluating() -> None:
-    params, others = weights(), weights()
+    params, others = parameters(), parameters()
     optimizer, undisturbed = ema(optim_core.get("adamw")(params)), ema(optim_core.get("adamw")(others))
     for n in range(6):
         if n == 3:
@@ -101,42 +80,39 @@ def test_training_goes_on_after_evaluating() -> None:
             optimizer.eval()  # minimize goes back by itself
         optimizer.minimize(lambda: loss(params))
         undisturbed.minimize(lambda: loss(others))
-        assert all(torch.equal(x, y) for x, y in zip(params, others, strict=True))
+        assert equal(params, others)
     loss(params).backward()
     optimizer.eval()
-    kept = [p.detach().clone() for p in params]
+    kept = copies(params)
     with pytest.raises(NotTraining, match=r"EMA: step\(\) after eval\(\).*optimizer\.train\(\).*optimizer\.minimize"):
         optimizer.step()
-    assert all(torch.equal(x, y) for x, y in zip(params, kept, strict=True))
+    assert equal(params, kept)
 
 
 @pytest.mark.parametrize("evaluating", [False, True])
 @pytest.mark.parametrize("name", ["adamw", "torch:adamw"])
 def test_checkpoints_and_copies(name: str, evaluating: bool) -> None:
-    params = weights()
+    params = parameters()
     optimizer = ema(optim_core.get(name)(params))
-    walk(optimizer, params, 3)
+    train(optimizer, 3)
     if evaluating:
         optimizer.eval()
-    file = io.BytesIO()
-    torch.save(optimizer.state_dict(), file)
-    file.seek(0)
     others = [Parameter(p.detach().clone()) for p in params]
     resumed = ema(optim_core.get(name)(others))
-    resumed.load_state_dict(torch.load(file, weights_only=True))
+    resumed.load_state_dict(reloaded(optimizer.state_dict()))
     third, twin = copy.deepcopy((params, optimizer))
-    for each, which in ((params, optimizer), (others, resumed), (third, twin)):
-        walk(which, each, 3)
+    for which in (optimizer, resumed, twin):
+        train(which, 3)
     for each, which in ((others, resumed), (third, twin)):
-        assert all(torch.equal(x, y) for x, y in zip(params, each, strict=True))
-        assert all(torch.equal(x, y) for x, y in zip(averages(optimizer, params), averages(which, each), strict=True))
+        assert equal(params, each)
+        assert equal(averages(optimizer, params), averages(which, each))
 
 
 def test_low_precision_is_averaged_in_float32() -> None:
-    params = weights(torch.bfloat16)
+    params = parameters(dtype=torch.bfloat16)
     optimizer = ema(optim_core.get("sgd")(params, lr=1e-2, rounding="kahan"), decay=0.999)
-    walk(optimizer, params, 3)
+    train(optimizer, 3)
     assert optimizer.memory[params[0]]["ema"].dtype is torch.float32
-    raw = [p.detach().clone() for p in params]
+    raw = copies(params)
     averages(optimizer, params)
-    assert all(torch.equal(x, y) for x, y in zip(raw, params, strict=True))
+    assert equal(raw, params)

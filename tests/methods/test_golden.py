@@ -6,7 +6,6 @@ Nothing here knows a method: how it is built and driven follows from its spec an
 from __future__ import annotations
 
 import inspect
-import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import GOLDEN
+from support import golden
 from support.problems import PROBLEMS, Problem, problem_of, wave
 from support.requirements import needs_triton
 from torch import Tensor
@@ -49,16 +48,17 @@ def tuples(x: Any) -> Any:
 
 def cases(holding: str) -> list[Any]:
     """Name and case of every case that holds "params" (trajectories) or "lrs" (schedules)."""
-    found = []
-    for path in sorted(GOLDEN.glob("*.json")):
-        golden = json.loads(path.read_text(encoding="utf-8"))
-        name = golden["optimizer"]
-        for case in golden["cases"]:
-            # other problems need a model of their own, and are followed where that is tested
-            if holding in case and case.get("problem") in {None, *PROBLEMS}:
-                settled = {**case, "kwargs": tuples(case["kwargs"])}
-                found.append(pytest.param(name, settled, id=f"{name}-{case['case']}"))
-    return found
+    # other problems need a model of their own, and are followed where that is tested
+    return [
+        pytest.param(name, {**case, "kwargs": tuples(case["kwargs"])}, id=f"{name}-{case['case']}")
+        for name, case in golden.cases()
+        if holding in case and case.get("problem") in {None, *PROBLEMS}
+    ]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The files are read when tests are collected, not when this module is imported."""
+    metafunc.parametrize(("name", "case"), cases("lrs" if metafunc.function is test_schedule else "params"))
 
 
 # building ------------------------------------------------------------------------------------------------------
@@ -265,7 +265,6 @@ def follow(
 
 
 @pytest.mark.parametrize(("drive", "settings"), WAYS)
-@pytest.mark.parametrize(("name", "case"), cases("params"))
 def test_trajectory(name: str, case: Mapping[str, Any], drive: str, settings: Mapping[str, Any]) -> None:
     needs = set(optim_core.info(name).needs)
     params = given(problem_of(case).parameters(), case)
@@ -280,7 +279,6 @@ def test_trajectory(name: str, case: Mapping[str, Any], drive: str, settings: Ma
     assert follow(name, case, drive, settings, torch.float64) < 1e-10
 
 
-@pytest.mark.parametrize(("name", "case"), cases("params"))
 def test_engines_agree(name: str, case: Mapping[str, Any]) -> None:
     runs = (steps(name, case, "minimize", {"engine": engine}, torch.float64) for engine in ("eager", "native"))
     for (_, eager), (_, native) in zip(*runs, strict=True):
@@ -289,7 +287,6 @@ def test_engines_agree(name: str, case: Mapping[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("engine", ["eager", "native", pytest.param("triton", marks=needs_triton)])
-@pytest.mark.parametrize(("name", "case"), cases("params"))
 def test_trajectory_in_float32(name: str, case: Mapping[str, Any], engine: str) -> None:
     first = problem_of(case).parameters()
     second = case["params"]["2"]
@@ -308,7 +305,6 @@ def each(value: Any, groups: int) -> list[Any]:
     return list(value) if isinstance(value, tuple) else [value] * groups
 
 
-@pytest.mark.parametrize(("name", "case"), cases("lrs"))
 def test_schedule(name: str, case: Mapping[str, Any]) -> None:
     spec = optim_core.info(name)
     options = dict(case["kwargs"])

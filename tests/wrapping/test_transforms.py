@@ -6,13 +6,15 @@ Wrappers, their options and the rules come from the registry; what applies follo
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 import torch
+from support.methods import matrix_optimizers
 from support.small import assert_same, copies, equal, finite
 from support.wrappers import around, option_variants, required_options, torch_base
 from torch import Tensor
@@ -39,6 +41,16 @@ CASES = [
     for name in NAMES
     for options in option_variants(optim_core.get_wrapper(name))
 ]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Rules are traced when tests are collected, not when this module is imported."""
+    if "settings" in metafunc.fixturenames:
+        metafunc.parametrize(("cls", "settings"), rules())
+    if "stacking" in metafunc.fixturenames:
+        metafunc.parametrize("stacking", stacking())
+
+
 each_wrapper = pytest.mark.parametrize("name", NAMES)
 each_case = pytest.mark.parametrize(("name", "options"), CASES)
 
@@ -94,9 +106,10 @@ def kinds(cls: Any, options: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(found or {"elementwise"})
 
 
-def rules() -> Iterator[Any]:
+@functools.cache
+def rules() -> list[Any]:
     """One method for each combination of special things, and those that sample."""
-    seen = set()
+    chosen: dict[frozenset[str], Any] = {}
     for spec in optim_core.find(kind="optimizer"):
         cls = load(spec)
         if spec.needs or traced(cls, {})[0].trace.calls:
@@ -104,25 +117,26 @@ def rules() -> Iterator[Any]:
         sampling = {s.every: 3 for s in cls.states.values() if s.every}
         for options in ({}, sampling) if sampling else ({},):
             found = kinds(cls, options)
-            if found not in seen:
-                seen.add(found)
-                yield pytest.param(cls, options, id=f"{spec.name} ({', '.join(sorted(found))})")
+            label = f"{spec.name} ({', '.join(sorted(found))})"
+            chosen.setdefault(found, pytest.param(cls, options, id=label))
+    return list(chosen.values())
 
 
-RULES = list(rules())
-each_rule = pytest.mark.parametrize(("cls", "settings"), RULES)
+def stacking() -> list[Any]:
+    """Methods on stacks of matrices that decay weights."""
+    found = {name: load(optim_core.info(name)) for name in matrix_optimizers()}
+    return [pytest.param(cls, id=name) for name, cls in found.items() if "weight_decay" in cls.hypers]
 
 
 def test_the_rules_are_of_every_kind() -> None:
-    text = " ".join(str(rule.id) for rule in RULES)
-    assert len(RULES) >= 5
+    text = " ".join(str(rule.id) for rule in rules())
+    assert len(rules()) >= 5
     for kind in ("elementwise", "reduces to TENSOR", "reduces to WHOLE", "state on TENSOR", "sampled"):
         assert kind in text
 
 
 # engines -------------------------------------------------------------------------------------------------------
 @each_case
-@each_rule
 def test_engines_agree(cls: Any, settings: Mapping[str, Any], name: str, options: Mapping[str, Any]) -> None:
     ends = []
     for how in ({"foreach": False}, {"foreach": True}, {"engine": "native"}):
@@ -287,20 +301,12 @@ def test_complex_parameters(name: str) -> None:
     assert_same(ends[1], ends[0])
 
 
-STACKING = [
-    pytest.param(load(spec), id=spec.name)
-    for spec in optim_core.find(kind="optimizer")
-    if not spec.needs and "weight_decay" in load(spec).hypers and load(spec)(parameters(), lr=0.01).stacks()
-]
-
-
 @each_wrapper
-@pytest.mark.parametrize("cls", STACKING)
-def test_methods_on_stacks_of_matrices(cls: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_methods_on_stacks_of_matrices(stacking: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ends = []
     for _ in range(2):
         params = parameters()
-        optimizer = around(cls(params, lr=0.01, weight_decay=0.1), name)
+        optimizer = around(stacking(params, lr=0.01, weight_decay=0.1), name)
         ends.append(run(optimizer, params))
         if (
             optimizer.transform().after_l2

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 import torch
 from optim_core_multitask.rotations import Rotations
-from support import GOLDEN
+from support import golden
 from support.problems import wave
 from support.small import equal, finite, reloaded
 from torch import Tensor, nn
@@ -19,12 +18,12 @@ from torch.nn import Parameter
 import optim_core
 from optim_core.errors import ClosureError, InvalidOption, WrapperConflict
 
-CASES = [
-    pytest.param(case, id=case["case"])
-    for path in sorted(GOLDEN.glob("*.json"))
-    for case in json.loads(path.read_text(encoding="utf-8"))["cases"]
-    if case.get("problem") == "rotograd-toy"
-]
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The trajectories are read when tests are collected, not when this module is imported."""
+    if "case" in metafunc.fixturenames:
+        found = [case for _, case in golden.cases() if case.get("problem") == "rotograd-toy"]
+        metafunc.parametrize("case", found, ids=[case["case"] for case in found])
 
 
 class Toy:
@@ -67,7 +66,6 @@ def start_of(size: float) -> Tensor:
 
 
 @pytest.mark.parametrize("way", ["minimize", "backward"])
-@pytest.mark.parametrize("case", CASES)
 def test_trajectory(case: Mapping[str, Any], way: str) -> None:
     options = dict(case["kwargs"])
     name = options.pop("variant")

@@ -1,14 +1,8 @@
-"""The native engine: which tensors it takes, that it is right about them, and what happens when a compiler is not."""
+"""The native engine: which tensors it takes, that it is right about them, and when it is chosen."""
 
 from __future__ import annotations
 
-import os
-import stat
-import subprocess
-import sys
-import weakref
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.random_graphs import RECIPES, SHAPES, Recipe, assert_alike, stepped, tensors
 from support.small import assert_close, equal
+from support.training import engine_of, parameters, set_gradients, trained
 from torch import Tensor
 from torch.nn import Parameter
 
 import optim_core
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.engines import choice as engines
-from optim_core.engines.native import compiler, kernel
+from optim_core.engines.native import kernel
 from optim_core.errors import EngineUnavailable, InvalidOption
 from optim_core.rules import Value, maximum, mean, norm, sample, square, total
 
@@ -61,30 +55,6 @@ class Everything(RuleOptimizer):
         some = some + sample(p * g, every)
         u = exp_avg / (1 + row + tensor) * (1 - 0.5**step)
         return p - lr * u / maximum(1.0, seen + whole), exp_avg, row, tensor, some, whole + seen
-
-
-def parameters(dtype: torch.dtype = torch.float64, *shapes: tuple[int, ...]) -> list[Parameter]:
-    shapes = shapes or ((), (1,), (7,), (3, 5), (4, 2, 3, 3), (1, 6), (6, 1))
-    generator = torch.Generator().manual_seed(3)
-    return [Parameter(torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)) for shape in shapes]
-
-
-def set_gradients(params: list[Any], n: int) -> None:
-    for i, p in enumerate(params):
-        k = torch.arange(p.numel(), dtype=torch.float64).reshape(p.shape)
-        p.grad = torch.empty_like(p).copy_(torch.sin(0.7 * k + i + n))
-
-
-def trained(make: Callable[[list[Any]], Any], params: list[Any], steps: int = 4) -> Any:
-    optimizer = make(params)
-    for n in range(steps):
-        set_gradients(params, n)
-        optimizer.step()
-    return optimizer
-
-
-def engine_of(optimizer: Any) -> set[str]:
-    return {row.engine.partition(":")[0] for row in optimizer.explain()}
 
 
 @pytest.fixture
@@ -273,121 +243,6 @@ def test_tiny_models_are_left_to_eager() -> None:
     assert engine_of(trained(optim_core.get("adamw"), parameters(torch.float32, (100, 100)))) == {"native"}
 
 
-# from step to step --------------------------------------------------------------------------------------------
-Change = Callable[[list[Any], Any], None]
-
-
-def _reallocated(params: list[Any], _: Any) -> None:
-    params[0].data = params[0].data.clone()
-
-
-def _transposed(params: list[Any], _: Any) -> None:
-    params[1].data = params[1].data.t()
-
-
-def _doubled(params: list[Any], _: Any) -> None:
-    for p in params:
-        p.data = p.data.double()
-
-
-def _fewer(params: list[Any], _: Any) -> None:
-    params[2].data = params[2].data[:10]
-
-
-def _new_state(params: list[Any], optimizer: Any) -> None:
-    states = optimizer.state[params[0]]
-    states["exp_avg"] = states["exp_avg"].clone() * 0.5
-
-
-def _new_group(params: list[Any], optimizer: Any) -> None:
-    params += parameters(torch.float32, (9, 300))
-    optimizer.add_param_group({"params": params[-1:]})
-
-
-def _new_options(_: list[Any], optimizer: Any) -> None:
-    optimizer.param_groups[0].update(lr=0.03, betas=(0.5, 0.6), weight_decay=0.0, maximize=True)
-
-
-def _amsgrad(_: list[Any], optimizer: Any) -> None:
-    optimizer.param_groups[0]["amsgrad"] = True
-
-
-def _step_count(params: list[Any], optimizer: Any) -> None:
-    optimizer.state[params[0]]["step"] = 0
-
-
-CHANGES = [
-    _reallocated,
-    _transposed,
-    _doubled,
-    _fewer,
-    _new_state,
-    _new_group,
-    _new_options,
-    _amsgrad,
-    _step_count,
-]
-
-
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-@pytest.mark.parametrize("engine", ["eager", "auto"])
-def test_whatever_changes_between_steps(change: Change, engine: str) -> None:
-    """Against an optimizer that assembles every step anew."""
-    mine, theirs = (parameters(torch.float32, (30, 200), (30, 30), (50,)) for _ in range(2))
-    tested = optim_core.get("adamw")(mine, lr=0.01, engine=engine)
-    reference = optim_core.get("adamw")(theirs, lr=0.01, engine="eager")
-    for n in range(6):
-        for params, optimizer in ((mine, tested), (theirs, reference)):
-            set_gradients(params, n)
-            if n == 3:
-                change(params, optimizer)
-                set_gradients(params, n)
-            if change is _fewer and n == 3:
-                for name in ("exp_avg", "exp_avg_sq"):
-                    optimizer.state[params[2]][name] = optimizer.state[params[2]][name][:10]
-            if optimizer is reference:
-                optimizer.engine = "eager"  # forgets what it has assembled
-            optimizer.step()
-        assert_close(mine, theirs, 1e-5)
-
-
-def test_gradients_come_and_go() -> None:
-    mine, theirs = (parameters(torch.float32, (30, 200), (30, 30), (50,)) for _ in range(2))
-    tested, reference = optim_core.get("adamw")(mine), optim_core.get("adamw")(theirs, engine="eager")
-    for n, missing in enumerate([(), (1,), (1,), (0, 2), (), (), (0, 1, 2), ()]):
-        for params, optimizer in ((mine, tested), (theirs, reference)):
-            set_gradients(params, n)
-            for i in missing:
-                params[i].grad = None
-            optimizer.engine = optimizer.engine if optimizer is tested else "eager"
-            optimizer.step()
-        assert_close(mine, theirs, 1e-5)
-
-
-def test_gradients_of_another_type_or_address_every_step() -> None:
-    mine, theirs = (parameters(torch.bfloat16, (60, 100)) for _ in range(2))
-    tested, reference = optim_core.get("adamw")(mine), optim_core.get("adamw")(theirs, engine="eager")
-    kept = []
-    for n in range(5):
-        for params, optimizer in ((mine, tested), (theirs, reference)):
-            set_gradients(params, n)
-            kept.append(params[0].grad)  # so that the next one lies elsewhere
-            optimizer.step()
-        assert_close(mine, theirs, 2**-7)
-
-
-@pytest.mark.parametrize("engine", ["eager", "native"])
-def test_gradients_are_let_go_of(engine: str) -> None:
-    params = parameters(torch.float32, (30, 200))
-    optimizer = optim_core.get("adamw")(params, engine=engine)
-    for n in range(3):
-        set_gradients(params, n)
-        kept = weakref.ref(params[0].grad)
-        optimizer.step()
-        optimizer.zero_grad()
-        assert kept() is None
-
-
 # choosing -----------------------------------------------------------------------------------------------------
 def test_the_environment_chooses_for_those_who_leave_it_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPTIM_CORE_ENGINE", "eager")
@@ -415,151 +270,3 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
 def test_the_engine_can_be_told_before_the_first_step() -> None:
     optimizer = optim_core.get("adamw")(parameters(torch.float32, (100, 100)))
     assert optimizer.explain().rows[0].engine == "native: the fastest on a CPU (before the first step)"
-
-
-# compilers and caches -----------------------------------------------------------------------------------------
-@pytest.fixture
-def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A cache folder of its own, in a process that has not given up on compiling."""
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("OPTIM_CORE_CACHE", str(folder))
-    monkeypatch.setattr(compiler, "_loaded", {})
-    monkeypatch.setattr(engines.COMPILED["native"], "failure", None)
-    compiler._say_once.cache_clear()
-    yield folder
-    compiler._say_once.cache_clear()
-
-
-def fake_compiler(tmp_path: Path, script: str) -> str:
-    path = tmp_path / "fake-cc"
-    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
-    path.chmod(0o755)
-    return str(path)
-
-
-BROKEN = {
-    "fails": ("echo 'rule.c:1: error: no' >&2; exit 1", "exited with 1: rule.c:1: error: no"),
-    "says nothing": ("exit 3", "exited with 3: it said nothing"),
-    "is killed": ("kill -9 $$", "was killed by signal 9"),
-    "does nothing": ("exit 0", "exited with 0"),
-    "hangs": ("sleep 60", "did not finish"),
-    "writes nonsense": ('while [ "$1" != -o ]; do shift; done; echo nonsense > "$2"', "cannot be loaded"),
-}
-
-
-@pytest.mark.parametrize(("script", "why"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_compiler(
-    script: str, why: str, fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
-) -> None:
-    monkeypatch.setenv("CC", fake_compiler(tmp_path, script))
-    monkeypatch.setattr(compiler, "PATIENCE", 0.5)
-    mine, theirs = (parameters(torch.float64, (100, 100)) for _ in range(2))
-    optimizer = optim_core.get("adamw")(mine, engine="native")
-    set_gradients(mine, 0)
-    before = mine[0].detach().clone()
-    with pytest.raises(EngineUnavailable, match=rf"{why}.*Set CC to a working C compiler, or use engine='eager'"):
-        optimizer.step()
-    assert torch.equal(mine[0], before)
-    assert not caplog.records
-    for _ in range(2):  # the log has one line, however many optimizers there are
-        trained(optim_core.get("adamw"), parameters(torch.float64, (100, 100)))
-    optimizer = trained(optim_core.get("adamw"), mine)
-    trained(lambda ps: optim_core.get("adamw")(ps, engine="eager"), theirs)
-    assert_close(mine, theirs)
-    assert [record.getMessage() for record in caplog.records] == [
-        f"update rules run by the eager engine, which is slower: {engines.COMPILED['native'].failure}"
-    ]
-    assert why in optimizer.explain().rows[0].engine
-
-
-def test_no_compiler(fresh: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
-    monkeypatch.setenv("CC", "no-such-compiler")
-    optimizer = trained(optim_core.get("adamw"), parameters(torch.float32, (100, 100)))
-    assert "CC='no-such-compiler' is no program" in optimizer.explain().rows[0].engine
-    monkeypatch.delenv("CC")
-    monkeypatch.setenv("PATH", str(fresh))
-    with pytest.raises(EngineUnavailable, match=r"there is no C compiler \(cc, gcc or clang\)"):
-        trained(lambda ps: optim_core.get("adamw")(ps, engine="native"), parameters())
-    assert len(caplog.records) == 1
-
-
-def lion(engine: str = "native") -> list[Parameter]:
-    params = parameters(torch.float64, (9, 7))
-    trained(lambda ps: optim_core.get("lion")(ps, engine=engine), params, 1)
-    return params
-
-
-def test_the_cache_is_used(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = lion()
-    built = {path: path.stat().st_mtime_ns for path in fresh.iterdir()}
-    assert {path.suffix for path in built} == {".so", ".sum"}
-    assert stat.S_IMODE(fresh.stat().st_mode) == 0o700
-    monkeypatch.setattr(compiler, "_loaded", {})
-    monkeypatch.setattr(compiler, "_compile", None)  # is not called
-    assert equal(first, lion())
-    assert built == {path: path.stat().st_mtime_ns for path in fresh.iterdir()}
-
-
-@pytest.mark.parametrize("spoil", [b"", b"\x7fELF nonsense", None], ids=["empty", "nonsense", "cut short"])
-def test_a_spoilt_cache_is_built_anew(spoil: bytes | None, fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = lion()
-    for path in fresh.glob("*.so"):
-        content = path.read_bytes()
-        path.unlink()  # as another process would: what is loaded stays as it is
-        path.write_bytes(content[: len(content) // 2] if spoil is None else spoil)
-    monkeypatch.setattr(compiler, "_loaded", {})
-    assert equal(first, lion())
-
-
-def test_a_cache_from_another_machine_is_not_used(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lion()
-    here = set(fresh.glob("*.so"))
-    monkeypatch.setattr(compiler, "_loaded", {})
-    monkeypatch.setattr(compiler, "processor", lambda: "another one")
-    lion()
-    assert len(set(fresh.glob("*.so")) - here) == len(here)
-
-
-def test_a_folder_that_cannot_be_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any, fresh: Path
-) -> None:
-    (tmp_path / "file").write_text("", encoding="utf-8")
-    monkeypatch.setenv("OPTIM_CORE_CACHE", str(tmp_path / "file" / "cache"))
-    lion()
-    assert "cannot be used (Not a directory): each process compiles anew" in caplog.records[0].getMessage()
-
-
-def test_a_full_disk(fresh: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
-    publish = compiler._publish
-
-    def full(path: Path, content: bytes) -> None:
-        if path.parent == fresh:
-            raise OSError(28, "No space left on device")
-        publish(path, content)
-
-    monkeypatch.setattr(compiler, "_publish", full)
-    lion()
-    assert f"cannot be kept in {fresh} (No space left on device)" in caplog.records[0].getMessage()
-
-
-@pytest.mark.skipif(not hasattr(os, "getuid"), reason="a POSIX system's permissions")
-def test_a_folder_that_others_may_write_to_is_not_trusted(fresh: Path, caplog: Any) -> None:
-    fresh.mkdir()
-    fresh.chmod(0o777)
-    lion()
-    assert not list(fresh.iterdir())
-    assert "others may write to it" in caplog.records[0].getMessage()
-    assert "OPTIM_CORE_CACHE names another one" in caplog.records[0].getMessage()
-
-
-def test_many_processes_compile_at_once(fresh: Path) -> None:
-    program = (
-        "import torch, optim_core\n"
-        "w = torch.nn.Parameter(torch.ones(100, 100)); w.grad = torch.ones_like(w)\n"
-        "o = optim_core.get('adamw')([w], lr=0.5, weight_decay=0.0, engine='native'); o.step()\n"
-        "assert (w - 0.5).abs().max() < 1e-6, w\n"
-    )
-    running = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(4)]
-    assert [process.wait() for process in running] == [0] * 4
-    assert len(list(fresh.glob("*.so"))) == 1
-    assert not [path for path in fresh.iterdir() if path.suffix not in (".so", ".sum")]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import importlib_metadata
+import pytest
 
 from optim_core.catalog import registry as registry_module
 from optim_core.catalog.registry import Registry
@@ -45,6 +46,14 @@ def manifest_module(*specs: Spec) -> ModuleType:
     module = ModuleType("some_manifest")
     exec(manifest_text(*specs), vars(module))  # noqa: S102 - our own text
     return module
+
+
+def error_text(error: type[Exception], call: Callable[..., Any], *arguments: Any, **keywords: Any) -> str:
+    """The message of the exception, of exactly this class, that a call raises."""
+    with pytest.raises(error) as raised:
+        call(*arguments, **keywords)
+    assert type(raised.value) is error
+    return str(raised.value)
 
 
 class World:

@@ -28,9 +28,9 @@ def test_importing_imports_nothing_else():
     run("import optim_core, sys; assert not {'torch', 'pluggy', 'importlib_metadata'} & set(sys.modules)")
 
 
-def test_looking_imports_no_torch(world):
-    world.install("acme", spec("acme_lion", state={"exp_avg": "element"}))
-    world.install("bad", manifest="1/0")
+def test_looking_imports_no_torch(site):
+    site.install("acme", spec("acme_lion", state={"exp_avg": "element"}))
+    site.install("bad", manifest="1/0")
     run(
         """
 import sys, warnings
@@ -54,7 +54,7 @@ for command in (["list"], ["list", "--json"], ["show", "acme_lion", "--json"], [
     assert done.exit_code == (command == ["doctor"]), done.output
 assert "torch" not in sys.modules
 """,
-        PYTHONPATH=str(world.root),
+        PYTHONPATH=str(site.root),
     )
 
 
@@ -75,10 +75,10 @@ def test_a_name_that_is_not_public():
         optim_core.gett  # noqa: B018 - the access is the point
 
 
-def test_exports_of_a_package(world):
-    package = world.install(
+def test_exports_of_a_package(site):
+    package = site.install(
         "a",
-        spec("one", target="world_a_optim.one:One"),
+        spec("one", target="fake_a_optim.one:One"),
         modules={
             "__init__": "from optim_core.catalog import exports\n__getattr__, __dir__ = exports(__name__)\n",
             "one": "import torch\nclass One(torch.optim.SGD): pass",

@@ -15,11 +15,11 @@ NC = "CC-BY-NC-SA-4.0"
 
 
 @pytest.fixture(autouse=True)
-def installed(world):
+def installed(site):
     modules = {"nero": "import torch\nclass Nero(torch.optim.SGD): pass"}
-    world.install("nc", spec("nero", license=NC, target="world_nc_optim.nero:Nero"), licence=NC, modules=modules)
-    world.install("free", spec("lion"))
-    return world
+    site.install("nc", spec("nero", license=NC, target="fake_nc_optim.nero:Nero"), licence=NC, modules=modules)
+    site.install("free", spec("lion"))
+    return site
 
 
 def refused(name="nero"):
@@ -68,7 +68,7 @@ def test_denied_in_python(term):
         f"'nero' (nc-optim 1.0) is CC-BY-NC-SA-4.0, which your policy does not allow: policy(deny=['{stated}']). "
         "To allow it: optim_core.licenses.policy()"
     )
-    assert "world_nc_optim.nero" not in sys.modules
+    assert "fake_nc_optim.nero" not in sys.modules
     assert optim_core.get("lion")
 
 
@@ -132,17 +132,17 @@ def test_the_policy_is_lifted():
 
 
 def test_the_policy_holds_for_packages(installed):
-    package = installed.root.joinpath("world_nc_optim", "__init__.py")
+    package = installed.root.joinpath("fake_nc_optim", "__init__.py")
     package.write_text("from optim_core.catalog import exports\n__getattr__, __dir__ = exports(__name__)\n")
-    import world_nc_optim
+    import fake_nc_optim
 
     licenses.policy(deny="noncommercial")
-    with pytest.raises(errors.LicenseNotAllowed, match=r"'nero' \(world_nc_optim\) is CC-BY-NC-SA-4.0"):
-        world_nc_optim.Nero  # noqa: B018 - importing is the point
-    assert "world_nc_optim.nero" not in sys.modules
+    with pytest.raises(errors.LicenseNotAllowed, match=r"'nero' \(fake_nc_optim\) is CC-BY-NC-SA-4.0"):
+        fake_nc_optim.Nero  # noqa: B018 - importing is the point
+    assert "fake_nc_optim.nero" not in sys.modules
     licenses.policy()
     with pytest.warns(errors.NonCommercialWarning) as warned:
-        from world_nc_optim import Nero
+        from fake_nc_optim import Nero
     assert warned[0].filename == __file__
     assert Nero.__name__ == "Nero"
 

@@ -34,10 +34,10 @@ def run(*arguments):
 
 
 @pytest.fixture(autouse=True)
-def installed(world):
-    world.install("zoo", LION, SCHEDULER)
-    world.install("nc", spec("nero", license=NC, target="builtins:no_such_class"), licence=NC)
-    return world
+def installed(site):
+    site.install("zoo", LION, SCHEDULER)
+    site.install("nc", spec("nero", license=NC, target="builtins:no_such_class"), licence=NC)
+    return site
 
 
 # list -----------------------------------------------------------------------------------------------------------
@@ -77,13 +77,13 @@ def test_nothing_to_list():
     assert run("list", "x*").stderr == "None of the 3 installed methods fits.\n"
 
 
-def test_nothing_installed(world, monkeypatch):
+def test_nothing_installed(site, monkeypatch):
     monkeypatch.setenv("OPTIM_CORE_PACKS", "other")
     assert run("list").stderr == 'No pack works. All permissively licensed ones: pip install "optim-core[all]"\n'
 
 
-def test_list_mentions_broken_packs(world):
-    world.install("bad", manifest="1/0")
+def test_list_mentions_broken_packs(site):
+    site.install("bad", manifest="1/0")
     done = run("list")
     assert done.exit_code == 0
     assert done.stderr == "1 pack failed to load: `optim-core doctor` says why.\n"
@@ -121,7 +121,7 @@ def test_show():
         assert line in lines
 
 
-def test_show_declared_options(world):
+def test_show_declared_options(site):
     method = """
 from optim_core import RuleOptimizer, hyper
 class Tiger(RuleOptimizer):
@@ -131,7 +131,7 @@ class Tiger(RuleOptimizer):
     def rule(p, g, *, lr, mode):
         return p - lr * g
 """
-    world.install("cats", spec("tiger", target="world_cats_optim.tiger:Tiger"), modules={"tiger": method})
+    site.install("cats", spec("tiger", target="fake_cats_optim.tiger:Tiger"), modules={"tiger": method})
     done = run("show", "tiger")
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert "lr 0.1 >= 0 step size [of p]; worth trying: 0.01 to 1" in lines
@@ -146,8 +146,8 @@ def test_show_json():
     assert shown["paper"]["year"] == 2023
 
 
-def test_show_takes_a_shape(world):
-    world.install("cats", spec("tiger", state={"m": "element", "v": "row", "L": "axes"}))
+def test_show_takes_a_shape(site):
+    site.install("cats", spec("tiger", state={"m": "element", "v": "row", "L": "axes"}))
     shown = json.loads(run("show", "tiger", "--json", "--parameters", "100", "--shape", "6X5").stdout)
     assert shown["state_of"] == [[6, 5], [6, 5], [6, 5], [2, 5]]
     assert shown["state_bytes"] == {"m": 400, "v": 4 * 20, "L": 4 * (3 * 61 + 29)}
@@ -233,10 +233,10 @@ def test_doctor_finds_nothing():
     assert lines[-1] == "All is well."
 
 
-def test_doctor(world, monkeypatch):
-    world.install("bad", manifest="import not_there", licence=None)
-    world.install("off", spec("tiger"))
-    world.install("acme", spec("lion"))
+def test_doctor(site, monkeypatch):
+    site.install("bad", manifest="import not_there", licence=None)
+    site.install("off", spec("tiger"))
+    site.install("acme", spec("lion"))
     monkeypatch.setenv("OPTIM_CORE_DISABLE", "off,zo")
     done = run("doctor")
     assert done.exit_code == 1
@@ -287,8 +287,8 @@ def test_licenses_that_offend_nobody():
     assert run("licenses", "--deny", "GPL-3.0-only").exit_code == 0
 
 
-def test_licenses_of_a_broken_pack_count(world):
-    world.install("bad", manifest="1/0", licence=None)
+def test_licenses_of_a_broken_pack_count(site):
+    site.install("bad", manifest="1/0", licence=None)
     done = run("licenses", "--deny", "GPL-3.0-only")
     assert done.exit_code == 1
     assert "bad:* (bad-optim 1.0) is of no declared licence" in done.stderr

@@ -1,4 +1,4 @@
-"""Made-up packs, and environments in which they are installed."""
+"""Made-up packs, and a place in which they are installed."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def error_text(error: type[Exception], call: Callable[..., Any], *arguments: Any
     return str(raised.value)
 
 
-class World:
-    """An environment in which exactly those distributions are installed that a test puts there."""
+class Site:
+    """Stands for site-packages: exactly those distributions are installed that a test puts there."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -74,7 +74,7 @@ class World:
     ) -> str:
         """Put a pack there; the name of its package is returned."""
         distribution = distribution or f"{pack}-optim"
-        package = f"world_{distribution.replace('-', '_')}"
+        package = f"fake_{distribution.replace('-', '_')}"
         info = self.root / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
         expression = f"License-Expression: {licence}\n" if licence else ""

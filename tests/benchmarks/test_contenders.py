@@ -84,8 +84,8 @@ def test_a_factory_helps_where_a_constructor_wants_more() -> None:
         return Picky([{"params": [m.weight for m in linear]}, {"params": [m.bias for m in linear]}], **options)
 
     params = ShapeSet("two", layers=2, width=3).parameters()
-    made = contenders._theirs(SimpleNamespace(create_optimizer=create_optimizer), Picky, {"foreach": True}, params)
-    assert [[p.ndim for p in group["params"]] for group in made.param_groups] == [[2, 2], [1, 1]]
+    optimizer = contenders._theirs(SimpleNamespace(create_optimizer=create_optimizer), Picky, {"foreach": True}, params)
+    assert [[p.ndim for p in group["params"]] for group in optimizer.param_groups] == [[2, 2], [1, 1]]
     with pytest.raises(ValueError, match="please"):
         contenders._theirs(SimpleNamespace(), Picky, {}, params)
 

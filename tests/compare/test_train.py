@@ -29,10 +29,10 @@ def entry(text: str, lr: float = 0.1, seed: int = 0) -> Entry:
 
 
 def without_times(run: Run) -> dict[str, Any]:
-    made = dataclasses.asdict(run)
-    del made["step_seconds"]
-    made["evaluations"] = [(step, score) for step, _, score in run.evaluations]
-    return made
+    facts = dataclasses.asdict(run)
+    del facts["step_seconds"]
+    facts["evaluations"] = [(step, score) for step, _, score in run.evaluations]
+    return facts
 
 
 def test_a_run_is_recorded(tiny: Task) -> None:
@@ -139,8 +139,8 @@ def test_range_around_the_default_of_torchs_classes() -> None:
 
 def test_seeds_are_the_outer_loop(tiny: Task) -> None:
     contenders, _ = plan.named(["torch:sgd", "torch:adam,lr=0.5"])
-    made = plan.entries(tiny, contenders, lrs=[0.1, 0.2], seeds=2)
-    assert [e.key for e in made] == [
+    entries = plan.entries(tiny, contenders, lrs=[0.1, 0.2], seeds=2)
+    assert [e.key for e in entries] == [
         (name, lr, seed)
         for seed in (0, 1)
         for name, lr in (("torch:sgd", 0.1), ("torch:sgd", 0.2), ("torch:adam", 0.5))
@@ -196,19 +196,19 @@ def test_a_wrapper_in_the_place_of_an_optimizer() -> None:
 
 def test_what_has_a_point_for_evaluation_is_evaluated_there(tiny: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     name = optim_core.find(needs="train_eval_mode")[0].name
-    made: list[Any] = []
+    optimizers: list[Any] = []
     modes: list[bool] = []
     make = build.build
 
     def kept(*args: Any) -> Any:
-        made.append(make(*args))
-        return made[-1]
+        optimizers.append(make(*args))
+        return optimizers[-1]
 
     def evaluate(model: torch.nn.Module) -> float:
-        modes.append(made[0].training)
+        modes.append(optimizers[0].training)
         return tiny.evaluate(model)
 
     monkeypatch.setattr(build, "build", kept)
     train(dataclasses.replace(tiny, evaluate=evaluate), entry(name), epochs=2)
     assert modes == [True, False, False]  # before the first step there is one point only
-    assert made[0].training
+    assert optimizers[0].training

@@ -128,9 +128,9 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
 
 
 def test_channels_last_stays_so_and_is_right(chunks: None) -> None:
-    made = parameters(torch.float64, (4, 3, 5, 5))[0].detach()
-    mine = [Parameter(made.clone(memory_format=torch.channels_last))]
-    theirs = [Parameter(made.clone())]
+    first = parameters(torch.float64, (4, 3, 5, 5))[0].detach()
+    mine = [Parameter(first.clone(memory_format=torch.channels_last))]
+    theirs = [Parameter(first.clone())]
     native = trained(lambda ps: optim_core.get("lamb")(ps, engine="native"), mine)
     trained(lambda ps: optim_core.get("lamb")(ps, engine="eager"), theirs)
     assert_close(mine, theirs)

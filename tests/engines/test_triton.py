@@ -93,8 +93,8 @@ def on_special(make: Any, count: int, real: torch.dtype, runs: str) -> Tensor:
     """What an expression of up to three inputs is for every combination of special values."""
     trace = Trace({})
     inputs = [trace.input(name, Level.ELEMENT) for name in ("p", "g", "a")[:count]]
-    made = trace.number(make(*inputs))
-    graph = Graph({"b": made}, {}, trace, {"b": Home(Level.ELEMENT)})
+    value = trace.number(make(*inputs))
+    graph = Graph({"b": value}, {}, trace, {"b": Home(Level.ELEMENT)})
     columns = torch.cartesian_prod(*[torch.tensor(SPECIAL, dtype=real)] * count).reshape(-1, count).unbind(1)
     buffers = {name: [x.clone()] for name, x in zip(("p", "g", "a"), columns, strict=False)}
     buffers["b"] = [torch.zeros_like(buffers["p"][0])]

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from support.methods import optimizers
 from support.small import closure, copies, equal, finite, pickled, reloaded
 from support.wrappers import option_variants
 from torch import Tensor
@@ -30,7 +31,7 @@ from optim_core.rules.values import Level, Trace, Value
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 
-SPECS = [spec for spec in optim_core.find(kind="optimizer") if isinstance(spec, OptimizerSpec)]
+SPECS = optimizers()
 SHAPES = {
     "0-d": (),
     "1-d": (5,),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.methods import optimizers
 from support.problems import PROBLEMS
 from support.small import copies
 from torch import Tensor
@@ -19,7 +20,7 @@ from torch import Tensor
 import optim_core
 from optim_core.errors import InvalidOption
 
-SPECS = [spec for spec in optim_core.find(kind="optimizer") if spec.code == "https://github.com/pytorch/pytorch"]
+SPECS = [spec for spec in optimizers() if spec.code == "https://github.com/pytorch/pytorch"]
 STEPS = 30
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from support.methods import open_ended
 from support.problems import PROBLEMS
+from support.small import equal
 from support.wrappers import around, base_only_specs
 from torch import Tensor
 from torch.nn import Parameter
@@ -28,11 +29,11 @@ def in_parts(losses: Callable[[], list[Tensor]]) -> Callable[[], Iterator[Tensor
     return lambda: (losses()[i] for i in range(len(losses())))
 
 
-def together(optimizer: Any, losses: Callable[[], list[Tensor]]) -> Tensor:
+def summed(optimizer: Any, losses: Callable[[], list[Tensor]]) -> Tensor:
     return optim_core.minimize(optimizer, lambda: torch.stack(losses()).sum())
 
 
-def divided(optimizer: Any, losses: Callable[[], list[Tensor]]) -> Tensor:
+def yielded(optimizer: Any, losses: Callable[[], list[Tensor]]) -> Tensor:
     return optim_core.minimize(optimizer, in_parts(losses))
 
 
@@ -49,7 +50,8 @@ def by_hand(optimizer: Any, losses: Callable[[], list[Tensor]]) -> Tensor:
     return optimizer.step(closure)
 
 
-def ends(build: Callable[[list[Any]], Any], *ways: Callable[..., Tensor]) -> Iterator[list[Tensor]]:
+def trained(build: Callable[[list[Any]], Any], *ways: Callable[..., Tensor]) -> Iterator[list[Tensor]]:
+    """By each way of evaluating: the losses of four steps, and the parameters after them."""
     problem: Any = PROBLEMS["net-3tasks"]
     for way in ways:
         torch.manual_seed(0)
@@ -68,14 +70,14 @@ def ends(build: Callable[[list[Any]], Any], *ways: Callable[..., Tensor]) -> Ite
 @pytest.mark.parametrize("name", [*open_ended(), "torch:adam", "torch:lbfgs"])
 def test_any_method_takes_the_loss_in_parts(name: str) -> None:
     # gradients add up in the same order; some methods magnify the rounding of another one
-    assert all(torch.equal(x, y) for x, y in zip(*ends(optim_core.get(name), divided, by_hand), strict=True))
+    assert equal(*trained(optim_core.get(name), yielded, by_hand))
 
 
 @pytest.mark.parametrize("base", ["sgd", "torch:sgd"])
 @pytest.mark.parametrize("name", WRAPPERS)
 def test_any_wrapper_takes_the_loss_in_parts(name: str, base: str) -> None:
     cls = optim_core.get(base)
-    one, other = ends(lambda params: around(cls(params, lr=0.1), name), divided, together)
+    one, other = trained(lambda params: around(cls(params, lr=0.1), name), yielded, summed)
     torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from optim_core.catalog import known
 from optim_core.catalog.licenses import NONCOMMERCIAL, mentions
-from optim_core.catalog.registry import Registry, load
+from optim_core.catalog.registry import Registry, load, registry
 
-ENTRIES = [e for e in Registry().entries if e.pack.name in known.packs()]
+ENTRIES = [e for e in registry().entries if e.pack.name in known.packs()]
 IDS = [e.full_name for e in ENTRIES]
 OPTIMIZERS = [e.spec for e in ENTRIES if e.spec.kind == "optimizer"]
 

@@ -18,10 +18,10 @@ from torch.nn import Parameter
 
 import optim_core
 from optim_core import schedules
-from optim_core.catalog.specs import SchedulerSpec
 from optim_core.optimizers import closures
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.torch_names import _classes
+from support import methods
 from support.problems import wave
 from support.wrappers import option_variants
 
@@ -71,7 +71,7 @@ def learns_alone(name: str) -> bool:
 @functools.cache
 def optimizers() -> tuple[str, ...]:
     """Names of all optimizers, and of those of torch that can do with this model (SparseAdam and LBFGS cannot)."""
-    ours = [spec.name for spec in optim_core.find(kind="optimizer")]
+    ours = [spec.name for spec in methods.optimizers()]
     theirs = [f"torch:{name}" for name in _classes("optimizer")]
     return (*ours, *filter(learns_alone, theirs))
 
@@ -79,13 +79,7 @@ def optimizers() -> tuple[str, ...]:
 @functools.cache
 def wrappers() -> tuple[str, ...]:
     """Names of all wrappers."""
-    return tuple(spec.name for spec in optim_core.find(kind="wrapper"))
-
-
-@functools.cache
-def schedulers() -> dict[str, SchedulerSpec]:
-    """All schedulers."""
-    return {spec.name: spec for spec in optim_core.find(kind="scheduler") if isinstance(spec, SchedulerSpec)}
+    return tuple(spec.name for spec in methods.wrappers())
 
 
 @functools.cache
@@ -139,7 +133,7 @@ class Combination:
 
     def scheduler_of(self, optimizer: Any) -> Any:
         """The scheduler, if there is one."""
-        return None if self.scheduler is None else schedules.example(schedulers()[self.scheduler], optimizer)
+        return None if self.scheduler is None else schedules.example(methods.schedulers()[self.scheduler], optimizer)
 
     def optimizer_of(self, model: Net) -> Any:
         """The optimizer, with its wrappers."""
@@ -208,7 +202,7 @@ class Run:
             if self.combination.scheduler is None:
                 self.scheduler.step()
             else:
-                schedules.advance(schedulers()[self.combination.scheduler], self.scheduler, metric=1.0)
+                schedules.advance(methods.schedulers()[self.combination.scheduler], self.scheduler, metric=1.0)
         return seen
 
     def train_by_step(self, steps: range) -> None:

@@ -130,7 +130,7 @@ def tensors(shapes: Sequence[tuple[int, ...]], dtypes: Mapping[str, torch.dtype]
     """Buffers for parameters of these shapes; ``dtypes`` has an entry "states" and may have ones by name."""
     generator = torch.Generator().manual_seed(seed)
 
-    def made(name: str, shape: tuple[int, ...]) -> Tensor:
+    def buffer(name: str, shape: tuple[int, ...]) -> Tensor:
         home = HOMES[name]
         numbers = torch.Size(shape).numel()
         if home.every > 1:
@@ -141,7 +141,7 @@ def tensors(shapes: Sequence[tuple[int, ...]], dtypes: Mapping[str, torch.dtype]
             shape = ()
         return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtypes.get(name, dtypes["states"]))
 
-    return {name: [made(name, shape) for shape in shapes] for name in HOMES}
+    return {name: [buffer(name, shape) for shape in shapes] for name in HOMES}
 
 
 def stepped(graph: Graph, buffers: Mapping[str, Sequence[Tensor]], real: torch.dtype, engine: str) -> dict[str, Any]:

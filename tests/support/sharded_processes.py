@@ -42,7 +42,7 @@ def losses(params: list[Parameter]) -> list[Tensor]:
     return [whole((p * p).sum()) + whole((p - 0.3 * k).sin().sum()) for k, p in enumerate(params)]
 
 
-def ends(make: Any, params: list[Parameter], *, several: bool) -> list[Tensor]:
+def trained(make: Any, params: list[Parameter], *, several: bool) -> list[Tensor]:
     """The parameters after some steps, with a checkpoint on the way."""
     named = [(f"{k}.weight", p) for k, p in enumerate(params)]
     optimizer: Any = make(named)
@@ -79,7 +79,7 @@ def outcome(make: Any, *, several: bool = False, dtype: torch.dtype = torch.floa
         torch.manual_seed(0)
         first = [torch.randn(shape).to(dtype) for shape in SHAPES]
         placed = [x if mesh is None else distribute_tensor(x, mesh, [Shard(0)]) for x in first]
-        return ends(make, [Parameter(x) for x in placed], several=several)
+        return trained(make, [Parameter(x) for x in placed], several=several)
 
     return compared(run)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import math
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ import pytest
 import torch
 
 import optim_core
+from optim_core.catalog.specs import Spec
 from optim_core.errors import NotOffered, WrapperConflict
+from support import methods
 
 
 def required_options(cls: Any) -> dict[str, Any]:
@@ -74,6 +77,7 @@ def needs_only_a_base(wrapper: Any) -> bool:
     )
 
 
-def base_only_specs() -> list[Any]:
+@functools.cache
+def base_only_specs() -> list[Spec]:
     """The specs of all wrappers that need only a base."""
-    return [spec for spec in optim_core.find(kind="wrapper") if needs_only_a_base(optim_core.get_wrapper(spec.name))]
+    return [spec for spec in methods.wrappers() if needs_only_a_base(optim_core.get_wrapper(spec.name))]

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, event, given, seed, settings
 from hypothesis import strategies as st
 from support import combinations
 from support.combinations import SAVED, STEPS, Combination, Net, Run, fresh, weights
+from support.methods import schedulers
 from support.small import copies, equal, finite, pickled, reloaded
 from support.wrappers import around
 from torch import Tensor
@@ -49,7 +50,7 @@ def any_combination(draw: st.DrawFn) -> Combination:
         optimizer,
         draw(often_the_first(combinations.options_of(optimizer))),
         [(name, draw(often_the_first(combinations.wrapper_options(name)))) for name in names],
-        draw(st.sampled_from([None, *combinations.schedulers()])),
+        draw(st.sampled_from([None, *schedulers()])),
         by_factory=draw(st.booleans()),
         grows=draw(st.booleans()),
         evaluating=draw(st.booleans()),
@@ -88,7 +89,7 @@ def refusal(combination: Combination) -> str:
     except InvalidOption:
         return str(combination.scheduler)
     except ValueError:  # torch's own schedulers have no other
-        if not combinations.schedulers()[str(combination.scheduler)].target.startswith("torch."):
+        if not schedulers()[str(combination.scheduler)].target.startswith("torch."):
             raise
         return str(combination.scheduler)
     return ""

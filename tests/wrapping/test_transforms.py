@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.methods import matrix_optimizers
+from support.methods import matrix_optimizers, optimizers, wrappers
 from support.small import assert_same, copies, equal, finite
 from support.wrappers import around, option_variants, required_options, torch_base
 from torch import Tensor
@@ -31,11 +31,7 @@ from optim_core.rules.values import REDUCTIONS
 from optim_core.wrapping import transform_wrapper as transforming
 from optim_core.wrapping.transform_wrapper import TransformWrapper
 
-NAMES = [
-    spec.name
-    for spec in optim_core.find(kind="wrapper")
-    if issubclass(optim_core.get_wrapper(spec.name), TransformWrapper)
-]
+NAMES = [spec.name for spec in wrappers() if issubclass(optim_core.get_wrapper(spec.name), TransformWrapper)]
 CASES = [
     pytest.param(name, options, id="-".join([name, *(f"{key}={value}" for key, value in options.items())]))
     for name in NAMES
@@ -110,7 +106,7 @@ def kinds(cls: Any, options: Mapping[str, Any]) -> frozenset[str]:
 def rules() -> list[Any]:
     """One method for each combination of special things, and those that sample."""
     chosen: dict[frozenset[str], Any] = {}
-    for spec in optim_core.find(kind="optimizer"):
+    for spec in optimizers():
         cls = load(spec)
         if spec.needs or traced(cls, {})[0].trace.calls:
             continue
@@ -207,7 +203,7 @@ def test_two_of_them_in_either_order(names: Sequence[str]) -> None:
     assert_same(ends[1], ends[0])
 
 
-BETWEEN = [s.name for s in optim_core.find(kind="wrapper") if s.name not in NAMES and "multi_loss" not in s.needs]
+BETWEEN = [s.name for s in wrappers() if s.name not in NAMES and "multi_loss" not in s.needs]
 
 
 @each_wrapper

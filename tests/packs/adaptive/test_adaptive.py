@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.methods import optimizers
 from support.small import copies, equal, parameters, train
 from torch.nn import Parameter
 
@@ -13,7 +14,7 @@ import optim_core
 from optim_core.errors import InvalidOption
 
 #: Methods with one distance, and so one step size, for the whole model.
-ONE_STEP_SIZE = [spec.name for spec in optim_core.find(kind="optimizer") if getattr(spec, "state", {}).get("d")]
+ONE_STEP_SIZE = [spec.name for spec in optimizers() if spec.state.get("d")]
 
 
 def matrices(count: int) -> list[Parameter]:

@@ -11,10 +11,10 @@ import pytest
 import torch
 import torch.distributed
 from support import TESTS
-from torch.nn import Parameter
+from support.methods import works_on_matrices
 
 import optim_core
-from optim_core.optimizers.optimizer import RuleOptimizer
+from optim_core.catalog.registry import load
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed")
 PROCESSES = 2
@@ -35,12 +35,6 @@ def outcomes(kind: str, folder: Path) -> dict[str, str]:
     return found
 
 
-def has_stacks(name: str) -> bool:
-    """Whether a method works on whole matrices."""
-    optimizer = optim_core.get(name)([Parameter(torch.ones(4, 3))])
-    return isinstance(optimizer, RuleOptimizer) and optimizer.stacks()
-
-
 @pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 @pytest.mark.parametrize("kind", ["optimizer", "model"])
 def test_every_method(tmp_path: Path, kind: str) -> None:
@@ -50,7 +44,8 @@ def test_every_method(tmp_path: Path, kind: str) -> None:
     assert {name: said for name, said in found.items() if said != "same" and name not in {*refused, *graphless}} == {}
     assert all("works on whole matrices" in said and "do not shard" in said for said in refused.values())
     specs = optim_core.find(kind="optimizer")
-    assert set(refused) == {spec.name for spec in specs if "total_steps" not in spec.needs and has_stacks(spec.name)}
+    open_ended = [spec for spec in specs if "total_steps" not in spec.needs]
+    assert set(refused) == {spec.name for spec in open_ended if works_on_matrices(load(spec))}
     # FSDP reduces gradients without a graph of their own
     assert graphless == {spec.name for spec in specs if kind == "model" and "create_graph" in spec.needs}
 

@@ -210,6 +210,12 @@ def test_rules_that_do_not_fit() -> None:
     assert w.tolist() == [1.0, 1.0, 1.0]
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Rules are traced when tests are collected, not when this module is imported."""
+    if "matrix_optimizer" in metafunc.fixturenames:
+        metafunc.parametrize("matrix_optimizer", matrix_optimizers())
+
+
 # torch.compile -------------------------------------------------------------------------------------------------
 def test_there_are_methods_on_matrices() -> None:
     assert len(matrix_optimizers()) >= 5
@@ -225,10 +231,9 @@ def trained(name: str, steps: int = 3, **options: Any) -> list[Tensor]:
     return [p.detach() for p in params]
 
 
-@pytest.mark.parametrize("name", matrix_optimizers())
-def test_functions_of_stacks_go_under_torch_compile(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_functions_of_stacks_go_under_torch_compile(matrix_optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each traces in one piece, as it stands, and gives the same numbers."""
-    wanted = trained(name)
+    wanted = trained(matrix_optimizer)
     compiled: list[str] = []
     real_call = Trace.call
 
@@ -238,19 +243,18 @@ def test_functions_of_stacks_go_under_torch_compile(name: str, monkeypatch: pyte
 
     monkeypatch.setattr(Trace, "call", call)
     with torch._dynamo.config.patch(recompile_limit=64):  # a shape, or a number that is new, is compiled for anew
-        ends = trained(name)
+        ends = trained(matrix_optimizer)
     for x, y in zip(ends, wanted, strict=True):
         torch.testing.assert_close(x, y, rtol=1e-9, atol=1e-9)
     assert compiled
 
 
 @pytest.mark.filterwarnings("ignore:Dynamo does not know how to trace")  # random draws: it leaves them out
-@pytest.mark.parametrize("name", matrix_optimizers())
-def test_a_compiled_step_gives_the_same(name: str) -> None:
+def test_a_compiled_step_gives_the_same(matrix_optimizer: str) -> None:
     ends = []
     for compiles in (False, True):
         params = [p.requires_grad_() for p in parameters()]
-        optimizer = optim_core.get(name)(params)
+        optimizer = optim_core.get(matrix_optimizer)(params)
         step = torch.compile(optimizer.step, backend="eager") if compiles else optimizer.step
         for t in range(3):
             for i, p in enumerate(params):

@@ -79,7 +79,7 @@ def combinations(session: nox.Session) -> None:
     """Thousands of combinations of wrappers, optimizer and scheduler, or thirty times the number after `--`."""
     install(session, *TEST_TOOLS)
     shards = session.posargs[0] if session.posargs else "100"
-    drawn = "tests/test_combinations.py::test_any_combination"
+    drawn = "tests/wrapping/test_combinations.py::test_any_combination"
     session.run(*PYTEST, drawn, env={**THREADS, "OPTIM_CORE_COMBINATIONS": shards})
 
 
@@ -88,10 +88,11 @@ def triton(session: nox.Session) -> None:
     """The Triton engine, by its interpreter on a CPU; then compiled for a GPU, and run on one if there is one."""
     # A session of its own: the wheel is large, and the interpreter slow.
     install(session, *TEST_TOOLS, "triton", "numpy")
-    suites = ("tests/test_triton.py", "tests/test_golden.py", "tests/test_rounding.py")
+    engine = "tests/engines/test_triton.py"
+    suites = (engine, "tests/methods/test_golden.py", "tests/rules/test_rounding.py")
     chosen = (*suites, "-k", "triton", *session.posargs)
     session.run(*PYTEST, *chosen, env={**THREADS, "TRITON_INTERPRET": "1"})
-    session.run(*PYTEST, "tests/test_triton.py", *session.posargs, env={**THREADS, "TRITON_INTERPRET": None})
+    session.run(*PYTEST, engine, *session.posargs, env={**THREADS, "TRITON_INTERPRET": None})
 
 
 @nox.session
@@ -102,7 +103,7 @@ def packs(session: nox.Session) -> None:
     install(session, *TEST_TOOLS, packs=())
     for pack in session.posargs or PACKS:
         session.install("--no-deps", "--no-build-isolation", f"-e{PACKS[pack]}")
-        session.run(*PYTEST, "tests/test_installed_packs.py", str(PACKS[pack]), env=THREADS)
+        session.run(*PYTEST, "tests/packs/test_installed_packs.py", str(PACKS[pack]), env=THREADS)
         uninstall(session, pack)
 
 

@@ -8,24 +8,33 @@ from pathlib import Path
 
 import importlib_metadata
 import pytest
-from worlds import VARIABLES, World
+from support.fake_packs import VARIABLES, Site
 
 from optim_core.catalog import licenses
 from optim_core.catalog import registry as registry_module
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test that needs what is not there."""
+    for mark in item.iter_markers("needs"):
+        from support.requirements import obstacle  # imports torch
+
+        if reason := obstacle(*mark.args):
+            pytest.skip(reason)
+
+
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """An environment without packs, without a policy, in which nobody has been warned."""
-    made = World(tmp_path)
+    installed = Site(tmp_path)
     for variable in VARIABLES:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(importlib_metadata, "entry_points", made.entry_points)
+    monkeypatch.setattr(importlib_metadata, "entry_points", installed.entry_points)
     monkeypatch.setattr(registry_module, "_registry", None)
     monkeypatch.setattr(registry_module, "_registered", {})
     monkeypatch.setattr(licenses, "_policy", ())
     monkeypatch.setattr(licenses, "_warned", set())
-    yield made
-    for name in [name for name in sys.modules if name.startswith("world_")]:
+    yield installed
+    for name in [name for name in sys.modules if name.startswith("fake_")]:
         del sys.modules[name]

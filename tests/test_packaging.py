@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import PACKS, ROOT
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-ROOT = Path(__file__).parent.parent
+#: Of the packs.
+NAMES = sorted(path.parent.name for path in PACKS.glob("*/pyproject.toml"))
 NON_COMMERCIAL = "CC-BY-NC-SA-4.0"
 
 
@@ -22,9 +24,19 @@ def read(path: Path) -> dict[str, Any]:
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
-CORE = read(ROOT / "pyproject.toml")
-EXTRAS = CORE["project"]["optional-dependencies"]
-PACKS = {path.parent.name: read(path)["project"] for path in sorted(ROOT.glob("packs/*/pyproject.toml"))}
+@pytest.fixture(scope="module")
+def core() -> dict[str, Any]:
+    return read(ROOT / "pyproject.toml")
+
+
+@pytest.fixture
+def extras(core: dict[str, Any]) -> dict[str, list[str]]:
+    return core["project"]["optional-dependencies"]
+
+
+@pytest.fixture(scope="module")
+def packs() -> dict[str, dict[str, Any]]:
+    return {name: read(PACKS / name / "pyproject.toml")["project"] for name in NAMES}
 
 
 def extra(pack: str) -> str:
@@ -35,35 +47,35 @@ def requirement(pack: str) -> str:
     return f"optim-core-{extra(pack)}>=0.1,<0.2"
 
 
-def test_the_core_depends_on_three_things():
-    names = {re.split(r"[<>=~! \[]", text)[0] for text in CORE["project"]["dependencies"]}
+def test_the_core_depends_on_three_things(core):
+    names = {re.split(r"[<>=~! \[]", text)[0] for text in core["project"]["dependencies"]}
     assert names == {"torch", "pluggy", "importlib-metadata"}
 
 
-def test_each_pack_has_its_extra_and_no_extra_lacks_its_pack():
-    assert {name: EXTRAS.get(name) for name in map(extra, PACKS)} == {
-        extra(pack): [requirement(pack)] for pack in PACKS
+def test_each_pack_has_its_extra_and_no_extra_lacks_its_pack(extras):
+    assert {name: extras.get(name) for name in map(extra, NAMES)} == {
+        extra(pack): [requirement(pack)] for pack in NAMES
     }
-    assert set(EXTRAS) - set(map(extra, PACKS)) == {"all", "cli", "compare", "licenses"}
+    assert set(extras) - set(map(extra, NAMES)) == {"all", "cli", "compare", "licenses"}
 
 
-def test_all_is_every_pack_whose_licence_is_permissive_and_nothing_else():
-    assert EXTRAS["all"] == [requirement(pack) for pack in PACKS if PACKS[pack]["license"] != NON_COMMERCIAL]
-    assert requirement("noncommercial") not in EXTRAS["all"]
+def test_all_is_every_pack_whose_licence_is_permissive_and_nothing_else(extras, packs):
+    assert extras["all"] == [requirement(pack) for pack in NAMES if packs[pack]["license"] != NON_COMMERCIAL]
+    assert requirement("noncommercial") not in extras["all"]
 
 
-def test_the_import_layers_know_every_pack():
-    linter = CORE["tool"]["importlinter"]
-    modules = [f"optim_core_{pack}" for pack in PACKS]
+def test_the_import_layers_know_every_pack(core):
+    linter = core["tool"]["importlinter"]
+    modules = [f"optim_core_{pack}" for pack in NAMES]
     contracts = {contract["name"]: contract for contract in linter["contracts"]}
     assert linter["root_packages"] == ["optim_core", *modules]
     assert contracts["The core imports no pack"]["forbidden_modules"] == modules
     assert contracts["No pack imports another"]["modules"] == modules
 
 
-@pytest.mark.parametrize("pack", PACKS)
-def test_a_pack_is_a_distribution_of_its_own(pack):
-    project, folder = PACKS[pack], ROOT / "packs" / pack
+@pytest.mark.parametrize("pack", NAMES)
+def test_a_pack_is_a_distribution_of_its_own(pack, packs):
+    project, folder = packs[pack], PACKS / pack
     assert project["name"] == f"optim-core-{extra(pack)}"
     assert project["entry-points"] == {"optim_core.packs": {pack: f"optim_core_{pack}.pack"}}
     assert project["dependencies"] == ["optim-core>=0.1,<0.2"]

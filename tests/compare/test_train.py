@@ -30,10 +30,10 @@ def planned_run(text: str, lr: float = 0.1, seed: int = 0) -> PlannedRun:
 
 
 def without_times(run: Run) -> dict[str, Any]:
-    fields = dataclasses.asdict(run)
-    del fields["step_seconds"]
-    fields["evaluations"] = [(step, score) for step, _, score in run.evaluations]
-    return fields
+    facts = dataclasses.asdict(run)
+    del facts["step_seconds"]
+    facts["evaluations"] = [(step, score) for step, _, score in run.evaluations]
+    return facts
 
 
 def test_a_run_is_recorded(tiny: Task) -> None:
@@ -140,8 +140,8 @@ def test_range_around_the_default_of_torchs_classes() -> None:
 
 def test_seeds_are_the_outer_loop(tiny: Task) -> None:
     contenders, _ = plan.read_contenders(["torch:sgd", "torch:adam,lr=0.5"])
-    runs = plan.plan_runs(tiny, contenders, lrs=[0.1, 0.2], seeds=2)
-    assert [planned.key for planned in runs] == [
+    entries = plan.plan_runs(tiny, contenders, lrs=[0.1, 0.2], seeds=2)
+    assert [e.key for e in entries] == [
         (name, lr, seed)
         for seed in (0, 1)
         for name, lr in (("torch:sgd", 0.1), ("torch:sgd", 0.2), ("torch:adam", 0.5))

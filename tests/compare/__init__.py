@@ -1,1 +1,0 @@
-"""A package, so that its conftest.py and that of the folder above are two modules."""

@@ -1,0 +1,55 @@
+"""Parameters in parts on several processes (DTensor): they move as whole ones do, or are refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed
+from support import TESTS
+from support.methods import works_on_matrices
+
+import optim_core
+from optim_core.catalog.registry import load_class
+
+pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed")
+PROCESSES = 2
+
+
+def outcomes(kind: str, folder: Path) -> dict[str, str]:
+    """What the processes have found, by name."""
+    python = [sys.executable, "-W", "ignore"]
+    commands = [
+        [*python, "-m", "support.sharded_processes", kind, str(rank), str(PROCESSES), str(folder / "rendezvous")]
+        for rank in range(PROCESSES)
+    ]
+    pipe = subprocess.PIPE
+    running = [subprocess.Popen(c, cwd=TESTS, stdout=pipe, stderr=pipe, text=True) for c in commands]
+    said = [process.communicate(timeout=600) for process in running]
+    assert all(process.returncode == 0 for process in running), [err[-2000:] for _, err in said]
+    found: dict[str, str] = json.loads(said[0][0].splitlines()[-1])
+    return found
+
+
+@pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
+@pytest.mark.parametrize("kind", ["optimizer", "model"])
+def test_every_method(tmp_path: Path, kind: str) -> None:
+    found = outcomes(kind, tmp_path)
+    refused = {name: said for name, said in found.items() if said.startswith("UnsupportedParameter")}
+    graphless = {name for name, said in found.items() if said.startswith("GraphMissing")}
+    assert {name: said for name, said in found.items() if said != "same" and name not in {*refused, *graphless}} == {}
+    assert all("works on whole matrices" in said and "do not shard" in said for said in refused.values())
+    specs = optim_core.find(kind="optimizer")
+    open_ended = [spec for spec in specs if "total_steps" not in spec.needs]
+    assert set(refused) == {spec.name for spec in open_ended if works_on_matrices(load_class(spec))}
+    # FSDP reduces gradients without a graph of their own
+    assert graphless == {spec.name for spec in specs if kind == "model" and "create_graph" in spec.needs}
+
+
+def test_every_wrapper(tmp_path: Path) -> None:
+    found = outcomes("wrapper", tmp_path)
+    assert {name: said for name, said in found.items() if said != "same"} == {}

@@ -1,0 +1,329 @@
+"""Every method follows the trajectories in `golden/`, which were measured by running the authors' own code.
+
+Nothing here knows a method: how it is built and driven follows from its spec and from the case.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+import torch
+from support import golden
+from support.problems import PROBLEMS, Problem, problem_of, wave
+from support.requirements import needs_triton
+from torch import Tensor
+from torch.optim import lr_scheduler
+
+import optim_core
+from optim_core.errors import ClosureError, LossMissing
+from optim_core.optimizers import closures
+from optim_core.schedules import advance
+
+pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
+
+
+#: How a case is run: by which way of taking a step, and with which settings of the optimizer.
+WAYS = [
+    pytest.param("minimize", {"foreach": True}, id="list"),
+    pytest.param("minimize", {"foreach": False}, id="tensor by tensor"),
+    pytest.param("minimize", {"engine": "native"}, id="native"),
+    pytest.param("minimize", {"engine": "triton"}, id="triton", marks=needs_triton),
+    pytest.param("minimize", {}, id="minimize"),
+    pytest.param("step", {}, id="step"),
+    pytest.param("closure", {}, id="closure"),
+]
+
+
+def tuples(x: Any) -> Any:
+    """JSON has no tuples; lists stand for them."""
+    if isinstance(x, list):
+        return tuple(map(tuples, x))
+    return {k: tuples(v) for k, v in x.items()} if isinstance(x, dict) else x
+
+
+def cases(holding: str) -> list[Any]:
+    """Name and case of every case that holds "params" (trajectories) or "lrs" (schedules)."""
+    # other problems need a model of their own, and are followed where that is tested
+    return [
+        pytest.param(name, {**case, "kwargs": tuples(case["kwargs"])}, id=f"{name}-{case['case']}")
+        for name, case in golden.cases()
+        if holding in case and case.get("problem") in {None, *PROBLEMS}
+    ]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The files are read when tests are collected, not when this module is imported."""
+    metafunc.parametrize(("name", "case"), cases("lrs" if metafunc.function is test_schedule else "params"))
+
+
+# building ------------------------------------------------------------------------------------------------------
+def build(name: str, params: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """The optimizer or wrapper of a case, from its spec."""
+    spec = optim_core.info(name)
+    kwargs = spread(kwargs)
+    if spec.kind == "wrapper":
+        own = {k: v for k, v in kwargs.items() if k not in ("base", "base_kwargs")}
+        return optim_core.get_wrapper(name)(build(kwargs["base"], params, kwargs["base_kwargs"]), **own)
+    cls = optim_core.get(name)
+    constructors = [cls, *(getattr(cls, other) for other in spec.constructors)]
+    fitting = [make for make in constructors if set(kwargs) <= set(inspect.signature(make).parameters)]
+    return fitting[0](params, **kwargs) if fitting else cls(params, **kwargs)
+
+
+def spread(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a part of a method, such as ``{"adam": {"lr": 0.1}}``, under their own names: ``adam_lr``."""
+    flat: dict[str, Any] = {}
+    for name, value in kwargs.items():
+        inner = isinstance(value, Mapping) and name != "base_kwargs"
+        flat |= {f"{name}_{key}": x for key, x in value.items()} if inner else {name: value}
+    return flat
+
+
+def options(name: str, case: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a case; a word of its label that is the name of a switch turns that on."""
+    hypers = optim_core.get_wrapper(name).hypers if "base" in case["kwargs"] else optim_core.get(name).hypers
+    words = {word for word in case["case"].split("-") if word in hypers and hypers[word].default is False}
+    drives = set(re.findall(r"\w+=(lr_\w+)", case.get("how", "")))  # of the scheduler, see below
+    return dict.fromkeys(words, True) | {name: value for name, value in case["kwargs"].items() if name not in drives}
+
+
+def given(params: Sequence[Tensor], case: Mapping[str, Any]) -> list[Any]:
+    """The parameters as the optimizer gets them: in groups, or with names, if the case says so."""
+    if "groups" in case:
+        return [{**group, "params": [params[i] for i in group["params"]]} for group in case["groups"]]
+    text = r"(?:names given to the optimizer, in order:|parameters are named) ([\w.]+(?:, [\w.]+)*)"
+    found = re.search(text, case.get("how", ""))
+    return list(zip(found[1].split(", "), params, strict=True)) if found else list(params)
+
+
+def scheduled(optimizer: Any, case: Mapping[str, Any]) -> Any:
+    """The scheduler of lr that a case names, stepped after each step of the optimizer, or None."""
+    found = re.search(r"lr follows torch (\w+)\((\w+=\w+(?:, \w+=\w+)*)\)", case.get("how", ""))
+    if found is None:
+        return None
+    arguments = dict(pair.split("=") for pair in found[2].split(", "))
+    return getattr(lr_scheduler, found[1])(optimizer, **{name: case["kwargs"][of] for name, of in arguments.items()})
+
+
+def prepare(optimizer: Any, params: Sequence[Tensor], how: str) -> None:
+    """Give states the first values that a case names."""
+    found = re.search(r"\(state '(\w+)'\) is replaced by \((\w+)/(\w+)\)\*sin\(([\d.]+)\*k \+ i\)", how)
+    if found:
+        name, above, below, frequency = found.groups()
+        for i, p in enumerate(params):
+            size = optimizer.defaults[above] / optimizer.defaults[below]
+            optimizer.state[p][name].copy_(size * wave(p.shape, float(frequency), i))
+
+
+def innermost(optimizer: Any) -> Any:
+    return innermost(optimizer.base) if hasattr(optimizer, "base") else optimizer
+
+
+# driving -------------------------------------------------------------------------------------------------------
+Closure = Callable[[], Any]
+
+
+def total(loss: Any) -> Tensor:
+    """The recorded loss of several tasks is their sum."""
+    return torch.stack(list(loss)).sum() if isinstance(loss, (list, tuple)) else loss
+
+
+def minimized(optimizer: Any, closure: Closure) -> Tensor:
+    return total(optimizer.minimize(closure))
+
+
+def sampled(optimizer: Any, closure: Closure) -> None:
+    """What a loop of one's own does for a method that wants gradients on labels drawn from the model."""
+    if getattr(optimizer, "needs_sample", False):
+        optimizer.sampling = True
+        optimizer.zero_grad()
+        closure().backward()
+        optimizer.update_hessian()
+        optimizer.sampling = False
+
+
+def stepped(optimizer: Any, closure: Closure) -> Tensor:
+    """torch's own way: zero_grad, backward, step."""
+    sampled(optimizer, closure)
+    optimizer.zero_grad()
+    loss = total(closure())
+    closures.backward(loss, create_graph=optimizer.needs_graph)
+    optimizer.step()
+    return loss.detach()
+
+
+def stepped_with_closure(optimizer: Any, closure: Closure) -> Tensor:
+    """torch's other way: step(closure)."""
+
+    def evaluated() -> Tensor:
+        optimizer.zero_grad()
+        loss = total(closure())
+        closures.backward(loss, create_graph=optimizer.needs_graph)
+        return loss
+
+    sampled(optimizer, closure)
+    return optimizer.step(evaluated).detach()
+
+
+DRIVES = {"minimize": minimized, "step": stepped, "closure": stepped_with_closure}
+#: Needs that torch's own ways cannot meet; they raise where they can notice.
+BEYOND = {"minimize": set(), "step": {"closure", "loss"}, "closure": {"multi_loss"}}
+UNNOTICED = {"minimize": set(), "step": {"multi_loss"}, "closure": set()}
+
+
+def rescaled(case: Mapping[str, Any], step: int) -> float:
+    """What the lrs of all groups are multiplied by just before a step, as a scheduler would."""
+    text = r"before optimizer\.step\(\) of step (\d+) every param_group\['lr'\] is multiplied by ([\d.]+)"
+    return math.prod(float(factor) for at, factor in re.findall(text, case["how"]) if int(at) == step)
+
+
+def turn(optimizer: Any, case: Mapping[str, Any], mode: str) -> None:
+    """Where a case is recorded in eval mode, go to that mode."""
+    if "optimizer.eval()" in case.get("how", "") or "the AVERAGED weights" in case.get("how", ""):
+        getattr(optimizer, mode)()
+
+
+def deviation(got: Tensor, wanted: Sequence[float]) -> float:
+    """Largest difference, as a share of the tensor's largest magnitude."""
+    expected = torch.tensor(wanted, dtype=torch.float64)
+    difference = (got.detach().double().reshape(-1) - expected).abs().max()
+    return float(difference / expected.abs().max().clamp(min=1e-30))
+
+
+def drawn(params: Sequence[Tensor]) -> Callable[[Tensor], Tensor]:
+    """sqrt(2)*cos(1.3*k + 0.7*n + i) in the place of noise: n the draws that parameter i has had before."""
+    index = {p: i for i, p in enumerate(params)}
+    before = dict.fromkeys(index, 0)
+
+    def draw(p: Tensor) -> Tensor:
+        before[p] += 1
+        phase = 0.7 * (before[p] - 1) + index[p] + math.pi / 2
+        return (math.sqrt(2) * wave(p.shape, 1.3, phase)).to(p.dtype)
+
+    return draw
+
+
+def batch(problem: Problem, params: Sequence[Tensor], n: int, optimizer: Any, dtype: torch.dtype) -> Closure:
+    """The loss of step n; while labels are drawn, the batch that stands for them after step n - 1."""
+
+    def closure() -> Any:
+        drawn = getattr(innermost(optimizer), "sampling", False)
+        return problem.loss([p.to(dtype) for p in params], n + 998 if drawn else n - 1)
+
+    return closure
+
+
+def steps(
+    name: str,
+    case: Mapping[str, Any],
+    drive: str,
+    settings: Mapping[str, Any],
+    dtype: torch.dtype,
+    losses: torch.dtype | None = None,
+) -> Iterator[tuple[Tensor, list[Tensor]]]:
+    """Run a case, its losses in a type of their own if one is given: each step's loss, and the parameters after it."""
+    problem = problem_of(case)
+    params = problem.parameters(dtype)
+    optimizer = build(name, given(params, case), options(name, case))
+    prepare(optimizer, params, case.get("how", ""))
+    for setting, value in settings.items():
+        setattr(innermost(optimizer), setting, value)
+    if "draws" in case:
+        innermost(optimizer).draw = drawn(params)
+    scheduler = scheduled(optimizer, case)
+    for n, _ in enumerate(case["losses"], start=1):
+        for group in optimizer.param_groups:
+            group["lr"] *= rescaled(case, n)
+        loss = DRIVES[drive](optimizer, batch(problem, params, n, optimizer, losses or dtype))
+        if scheduler is not None:
+            scheduler.step()
+        turn(optimizer, case, "eval")
+        yield loss, params
+        turn(optimizer, case, "train")
+
+
+def follow(
+    name: str,
+    case: Mapping[str, Any],
+    drive: str,
+    settings: Mapping[str, Any],
+    dtype: torch.dtype,
+    losses: torch.dtype | None = None,
+) -> float:
+    """Run a case; the largest deviation of any loss or parameter from what is recorded."""
+    worst = 0.0
+    for n, (loss, params) in enumerate(steps(name, case, drive, settings, dtype, losses), start=1):
+        worst = max(worst, deviation(loss, [case["losses"][n - 1]]))
+        for p, wanted in zip(params, case["params"].get(str(n), ()), strict=False):
+            worst = max(worst, deviation(p, wanted))
+    return worst
+
+
+@pytest.mark.parametrize(("drive", "settings"), WAYS)
+def test_trajectory(name: str, case: Mapping[str, Any], drive: str, settings: Mapping[str, Any]) -> None:
+    needs = set(optim_core.info(name).needs)
+    params = given(problem_of(case).parameters(), case)
+    if not getattr(build(name, params, options(name, case)), "needs_closure", True):
+        needs.discard("closure")
+    if needs & UNNOTICED[drive]:
+        pytest.skip("loss.backward() takes one loss, and step() cannot know of the others")
+    if needs & BEYOND[drive]:
+        with pytest.raises((ClosureError, LossMissing), match=r"optimizer\.minimize\(closure\)"):
+            follow(name, case, drive, settings, torch.float64)
+        return
+    assert follow(name, case, drive, settings, torch.float64) < 1e-10
+
+
+def test_engines_agree(name: str, case: Mapping[str, Any]) -> None:
+    runs = (steps(name, case, "minimize", {"engine": engine}, torch.float64) for engine in ("eager", "native"))
+    for (_, eager), (_, native) in zip(*runs, strict=True):
+        for p, q in zip(eager, native, strict=True):
+            assert deviation(q, p.detach().flatten().tolist()) < 1e-12
+
+
+@pytest.mark.parametrize("engine", ["eager", "native", pytest.param("triton", marks=needs_triton)])
+def test_trajectory_in_float32(name: str, case: Mapping[str, Any], engine: str) -> None:
+    first = problem_of(case).parameters()
+    second = case["params"]["2"]
+    moved = max(deviation(p, wanted) for p, wanted in zip(first, second, strict=True))
+    # Steps that float32 resolves in coarse grains only (Prodigy's first ones) cannot be followed more finely than that.
+    bound = max(3e-4, torch.finfo(torch.float32).eps / moved)
+    worst = follow(name, case, "minimize", {"engine": engine}, torch.float32)
+    if worst >= bound:  # unless the trajectory itself magnifies the rounding of the gradients
+        bound = 3 * follow(name, case, "minimize", {}, torch.float64, losses=torch.float32)
+    assert worst < bound
+
+
+# schedules -----------------------------------------------------------------------------------------------------
+def each(value: Any, groups: int) -> list[Any]:
+    """A value for each group."""
+    return list(value) if isinstance(value, tuple) else [value] * groups
+
+
+def test_schedule(name: str, case: Mapping[str, Any]) -> None:
+    spec = optim_core.info(name)
+    options = dict(case["kwargs"])
+    base_lrs = options.pop("base_lrs", (0.1,))
+    beta2 = options.pop("beta2", 0.999) if "betas" in spec.needs else 0.999
+    groups = [
+        {spec.sets: None, "params": [torch.nn.Parameter(torch.ones(1))], "lr": lr, "betas": (0.9, b)}
+        for lr, b in zip(base_lrs, each(beta2, len(base_lrs)), strict=True)
+    ]
+    optimizer = torch.optim.Adam(groups)
+    if "lr_scheduler" in options:
+        inner = dict(options["lr_scheduler"])
+        options["lr_scheduler"] = getattr(lr_scheduler, inner.pop("name"))(optimizer, **inner)
+    scheduler = optim_core.get_scheduler(name)(optimizer, **options)
+    largest = max(max(each(lrs, 1)) for lrs in tuples(case["lrs"]))
+    for n, lrs in enumerate(tuples(case["lrs"]), start=1):
+        got = [group[spec.sets] for group in optimizer.param_groups]
+        assert got == pytest.approx(each(lrs, len(got)), rel=1e-10, abs=1e-10 * largest), f"step {n}"
+        if "momentums" in case:
+            assert optimizer.param_groups[0]["betas"][0] == pytest.approx(case["momentums"][n - 1], rel=1e-10)
+        optimizer.step()
+        advance(spec, scheduler, case["metrics"][n - 1] if "metrics" in case else None)

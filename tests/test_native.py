@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import os
 import stat
 import subprocess
@@ -423,7 +422,7 @@ def test_the_names_of_engines_are_those_of_their_records() -> None:
     parameters = inspect.signature(optim_core.get("adamw")).parameters
     assert typing.get_args(parameters["engine"].annotation) == choice.NAMES
     declared = inspect.get_annotations(RuleOptimizer)["engine"]  # what type checkers read
-    assert declared == f"Literal[{', '.join(map(json.dumps, choice.NAMES))}]"
+    assert declared == f"Literal[{', '.join(map(repr, choice.NAMES))}]"
 
 
 def test_the_engine_can_be_told_before_the_first_step() -> None:

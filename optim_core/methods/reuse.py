@@ -210,13 +210,11 @@ class AssembledPart:
     def _kept(self) -> dict[str, list[Tensor]]:
         return {name: _fetched(*where) for name, where in self.holders.items()}
 
-    def reason_to_reassemble(self, state: Mapping[Tensor, Any], inputs: Inputs) -> str | None:
-        """What keeps the buckets from another step with these inputs, or None; ``state`` is the optimizer's."""
+    def reason_to_reassemble(self, inputs: Inputs) -> str | None:
+        """What keeps the buckets from another step with these inputs, or None."""
         steps = [states.get("step") for states in self.states]
         if self.states_asked_for(self.group) != self._asked_for:
             return "the options ask for other states"
-        if not same_objects(list(map(state.get, self.params)), self.states):
-            return "a parameter has another state"
         if not steps[0] or steps.count(steps[0]) < len(steps):
             return "some parameters have done more steps than others"
         if not self.params.is_unmoved() or _addresses(inputs.kept) != self._addresses:
@@ -242,11 +240,13 @@ class AssembledStep:
     Args:
         roster: which parameters take part.
         parts: the parts that they form.
+        state: the optimizer's state.
     """
 
-    def __init__(self, roster: Roster, parts: Sequence[AssembledPart]) -> None:
+    def __init__(self, roster: Roster, parts: Sequence[AssembledPart], state: Mapping[Any, Any]) -> None:
         self._roster = roster
         self._parts = parts
+        self._states = list(state.values())  # comparing values takes less than looking up keys
 
     @staticmethod
     def is_possible(params: Iterable[Tensor]) -> bool:
@@ -263,12 +263,14 @@ class AssembledStep:
         return [part.inputs() for part in self._parts]
 
     def reason_to_reassemble(
-        self, groups: Sequence[Mapping[str, Any]], state: Mapping[Tensor, Any], inputs: Sequence[Inputs]
+        self, groups: Sequence[Mapping[str, Any]], state: Mapping[Any, Any], inputs: Sequence[Inputs]
     ) -> str | None:
         """What keeps this from another step with these inputs, or None; groups and state are the optimizer's."""
         reason = self._roster.reason_to_reassemble(groups)
+        if reason is None and not same_objects(list(state.values()), self._states):
+            reason = "a parameter has another state"
         for part, own in zip(self._parts, inputs, strict=True):
-            reason = reason or part.reason_to_reassemble(state, own)
+            reason = reason or part.reason_to_reassemble(own)
         return reason
 
     def renew(self, numbers: Sequence[dict[str, float]], inputs: Sequence[Inputs]) -> list[Bucket]:

@@ -130,7 +130,8 @@ class Update:
         for step in steps:
             step.states["step"] += 1
         if parts:
-            self._assembled.append(AssembledStep(Roster(groups, [p for p, _ in pairs]), parts))
+            roster = Roster(groups, [p for p, _ in pairs])
+            self._assembled.append(AssembledStep(roster, parts, optimizer.state))
             del self._assembled[:-_LIMIT]
 
     def _whole(self, optimizer: Stepping) -> dict[str, Tensor]:

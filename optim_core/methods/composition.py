@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -102,5 +102,5 @@ class Composition:
             numbers |= own
         return numbers
 
-    def _acting_on(self, p: Tensor) -> list[_Member]:
-        return [member for member in self._members if p not in member.excluded]
+    def _acting_on(self, p: Tensor) -> Sequence[_Member]:
+        return self._members and [member for member in self._members if not member.excluded or p not in member.excluded]

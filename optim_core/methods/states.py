@@ -8,9 +8,9 @@ real numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import Any, SupportsFloat, TypeAlias
+from typing import Any, Literal, NamedTuple, SupportsFloat, TypeAlias
 
 import torch
 from torch import Tensor
@@ -51,8 +51,7 @@ ROUNDING_STATES: Mapping[str, RoundingState] = {
 }
 
 
-@dataclass(frozen=True)
-class StateLayout:
+class StateLayout(NamedTuple):
     """The tensors of one state of one parameter, with a group's options in force.
 
     Attributes:
@@ -67,8 +66,10 @@ class StateLayout:
     every: int = 1
     copies: int | None = None
 
-    def __iter__(self) -> Iterator[Shape]:
-        return iter(self.shapes if isinstance(self.shapes, list) else [self.shapes])
+    @property
+    def each_shape(self) -> list[Shape]:
+        """The shape of each of its tensors."""
+        return self.shapes if isinstance(self.shapes, list) else [self.shapes]
 
 
 def layout_of(declared: State, shape: Shape, group: Group) -> StateLayout | None:
@@ -95,11 +96,9 @@ def _count(copies: Any) -> int:
     return copies if isinstance(copies, int) else len(copies)
 
 
-def parameter_layout(declared: State, p: Tensor, group: Group) -> StateLayout | None:
-    """The layout of the state as a parameter has it; None if it does not have the state."""
-    if isinstance(declared, RoundingState) and p.dtype is not torch.bfloat16:
-        return None
-    return layout_of(declared, tuple(real(p).shape), group)
+def may_have(declared: State, p: Tensor) -> bool:
+    """Return True unless parameters of this type do without the state, whatever the options."""
+    return p.dtype is torch.bfloat16 or not isinstance(declared, RoundingState)
 
 
 def is_like_parameter(declared: State) -> bool:
@@ -116,8 +115,8 @@ def dtype(declared: State | None, p: Tensor) -> torch.dtype:
 
 def nbytes(declared: State, p: Tensor, group: Group) -> int:
     """The bytes that a state takes for a parameter."""
-    layout = parameter_layout(declared, p, group)
-    return 0 if layout is None else sum(map(math.prod, layout)) * dtype(declared, p).itemsize
+    layout = layout_of(declared, tuple(real(p).shape), group) if may_have(declared, p) else None
+    return 0 if layout is None else sum(map(math.prod, layout.each_shape)) * dtype(declared, p).itemsize
 
 
 # states of a parameter ------------------------------------------------------------------------------------------
@@ -136,30 +135,32 @@ def begin(
     Returns:
         True if its states begin here: it had none of the method's own, and has not done a step without any.
     """
-    had_some = any(name in states for name, declared in declarations.items() if not isinstance(declared, RoundingState))
+    had_some = bool(states) and any(name in states and name not in ROUNDING_STATES for name in declarations)
+    like = real(p.detach())
+    shape = tuple(like.shape)
     created = False
     for name, declared in declarations.items():
-        layout = None if name in states else parameter_layout(declared, p, group)
+        layout = layout_of(declared, shape, group) if name not in states and may_have(declared, p) else None
         if layout is not None:
-            states[name] = _first_value(declared, layout, p, group)
+            start = number if name == "salt" else _start(declared, group)
+            tensors = [_first_tensor(like, one, start, layout.every, dtype(declared, p)) for one in layout.each_shape]
+            states[name] = tensors if isinstance(layout.shapes, list) else tensors[0]
             created = True
-            if declared is ROUNDING_STATES["salt"]:
-                states[name].fill_(number)
     steps = states.setdefault("step", 0)
     return not had_some and (created or not steps)
 
 
-def _first_value(declared: State, layout: StateLayout, p: Tensor, group: Group) -> Tensor | list[Tensor]:
-    tensors = [_first_tensor(declared, shape, layout.every, p, group) for shape in layout]
-    return tensors if isinstance(layout.shapes, list) else tensors[0]
-
-
-def _first_tensor(declared: State, shape: Shape, every: int, p: Tensor, group: Group) -> Tensor:
-    like, of_type = real(p.detach()), dtype(declared, p)
+def _start(declared: State, group: Group) -> float | Literal["p"]:
     if declared.start == "p":
+        return "p"
+    return float(group[declared.start] if isinstance(declared.start, str) else declared.start)
+
+
+def _first_tensor(like: Tensor, shape: Shape, start: float | Literal["p"], every: int, of_type: torch.dtype) -> Tensor:
+    """A state's tensor for a parameter, every n-th element of it or in a shape of its own."""
+    if start == "p":
         value = like if every == 1 else like.reshape(-1)[::every]
         return value.to(of_type, copy=True)
-    start = float(group[declared.start] if isinstance(declared.start, str) else declared.start)
     if shape == tuple(like.shape):
         return torch.full_like(like, start, dtype=of_type)
     if is_sharded(like):

@@ -259,7 +259,7 @@ def test_misspelt_missing_and_wrong_options(name: str) -> None:
         with pytest.raises(InvalidOption, match=rf"{cls.__name__}: {option}"):
             schedules.example(SPECS[name], optimizer, **{option: []})
         if inspect.signature(cls).parameters[option].default is inspect.Parameter.empty:
-            with pytest.raises(InvalidOption, match=rf"{cls.__name__} needs \w+, .*: {cls.__name__}\(..., \w+="):
+            with pytest.raises(InvalidOption, match=rf"{cls.__name__} needs \w+, .*: {cls.__name__}\(\.\.\., \w+="):
                 cls(optimizer)
         assert hyper.doc
 

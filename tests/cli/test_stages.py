@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import doctest
 
 from click.testing import CliRunner, Result
+from support import ROOT
 
 import optim_core
 from optim_core.cli.app import app
 from optim_core.engines.text import stages_text
-from optim_core.rules import norm
-from optim_core.rules.graph import Extent, Graph
-from optim_core.rules.trace import Trace
-from optim_core.rules.values import Level
 
-PAGE = Path(__file__).parent.parent / "docs" / "compiler-engines.md"
+PAGE = ROOT / "docs" / "compiler.md"
 #: The graph of Lion's rule; its weight decay is 0 by default.
 LION = """\
-v0   HOST     lr
-v1   HOST     betas[0]
-v2   HOST     betas[1]
-v8   ELEMENT  p
-v9   ELEMENT  g
-v10  ELEMENT  exp_avg
-v11  ELEMENT  lerp(v9, v10, v1)
-v12  ELEMENT  sign(v11)
-v13  ELEMENT  v0 * v12
-v14  ELEMENT  v8 - v13
-v15  ELEMENT  lerp(v9, v10, v2)
-p becomes v14
-exp_avg becomes v15
-holds while bool(weight_decay) is False"""
+GUARD    bool(weight_decay) == False
+ELEMENT  v11 = lerp(g, exp_avg, betas[0])
+ELEMENT  v12 = sign(v11)
+ELEMENT  v13 = mul(lr, v12)
+ELEMENT  v14 = sub(p, v13)
+ELEMENT  v15 = lerp(g, exp_avg, betas[1])
+WRITE    p <- v14
+WRITE    exp_avg <- v15"""
 
 
 def show(name: str) -> Result:
@@ -66,11 +57,10 @@ def test_what_has_no_rule_is_refused() -> None:
 
 
 def test_the_example_of_the_page_is_real() -> None:
-    trace = Trace({"lr": 0.1})
-    p, g, lr = trace.input("p", Level.ELEMENT), trace.input("g", Level.ELEMENT), trace.input("lr", Level.HOST)
-    text = stages_text(Graph({"p": p - lr * (norm(p) / norm(g)) * g}, {}, trace, {"p": Extent(Level.ELEMENT)}))
-    quoted = [block.partition("\n")[2].strip() for block in PAGE.read_text(encoding="utf-8").split("```")[1::2]]
-    rule, *outputs = quoted
-    assert "ratio * g" in rule
-    assert len(outputs) == 8
-    assert not [output for output in outputs if output not in text]
+    page = PAGE.read_text(encoding="utf-8")
+    example = doctest.DocTestParser().get_doctest(page, {}, PAGE.name, str(PAGE), 0)
+    assert doctest.DocTestRunner().run(example, clear_globs=False).failed == 0
+    text = stages_text(example.globs["graph"])
+    quoted = [block.partition("\n")[2].strip() for block in page.split("```")[1::2] if not block.startswith("python")]
+    assert len(quoted) == 7
+    assert not [output for output in quoted if output not in text]

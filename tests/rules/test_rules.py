@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -10,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from support import ROOT
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -98,11 +96,6 @@ def test_level_and_number_of_a_state_may_follow_from_options(scale: str, shape: 
     assert len(optimizer.state[w]["waiting"]) == 3
     assert optimizer.state[w]["largest"].shape == shape
     assert optimizer.state_bytes() == 3 * w.nbytes + optimizer.state[w]["largest"].nbytes
-
-
-def test_the_worked_example_of_the_documentation() -> None:
-    page = ROOT / "docs" / "compiler.md"
-    assert doctest.testfile(str(page), module_relative=False).failed == 0
 
 
 def test_a_graph_lists_calls_of_functions_of_stacks() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch.nn import Parameter
 
 import optim_core
-from optim_core.errors import WrapperConflict
+from optim_core.errors import RuleError
 from optim_core.rules import Transform, Value
 from optim_core.wrapping import Wrapper
 
@@ -73,20 +73,11 @@ def test_transforms_of_one_class_name_keep_tensors_of_their_own() -> None:
     assert outer.memory[w]["ema"].tolist() == [3.0, 3.0]
 
 
-def test_two_numbers_of_one_name_are_refused() -> None:
-    w = Parameter(torch.ones(2))
-    optimizer = average("One", 2.0, {"share": 0.5})(optim_core.get("sgd")([w], lr=0.1))
-    optimizer = average("Two", 3.0, {"share": 0.9})(optimizer)
-    with pytest.raises(WrapperConflict, match="two wrappers give their transforms a number named 'share'"):
-        optimizer.minimize(w.sum)
-    assert w.tolist() == [1.0, 1.0]
-
-
 def test_a_transform_that_keeps_tensors_needs_a_wrapper_to_hold_them() -> None:
     class Keeping(Transform):
         keeps = ("ema",)
 
     w = Parameter(torch.ones(2))
     optimizer = optim_core.get("sgd")([w], lr=0.1)
-    with pytest.raises(WrapperConflict, match="needs the wrapper that holds them"):
+    with pytest.raises(RuleError, match=r"Keeping needs a keeper for ema: optimizer.add_transform\(transform, keeper\)"):
         optimizer.add_transform(Keeping())

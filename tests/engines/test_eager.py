@@ -91,7 +91,7 @@ def test_random_graphs(shapes: Any, steps: Any, outputs: Any, foreach: bool | No
     before = dict(eager.PIECE_BYTES)
     try:
         eager.PIECE_BYTES["cpu"] = piece
-        run([Bucket(graph, {}, buffers, torch.float64)], {}, foreach=foreach)
+        run([Bucket(graph, {}, buffers, torch.float64, foreach=foreach)], {})
     finally:
         eager.PIECE_BYTES.update(before)
     for k, expected in enumerate(wanted):
@@ -104,7 +104,7 @@ def test_random_graphs(shapes: Any, steps: Any, outputs: Any, foreach: bool | No
 def test_states_swap(foreach: bool | None) -> None:
     buffers = {n: [torch.full((3,), float(i))] for i, n in enumerate(NAMES)}
     graph, _ = graph_of({"p": 0, "a": 3, "b": 2}, [])
-    run([Bucket(graph, {}, buffers, torch.float32)], {}, foreach=foreach)
+    run([Bucket(graph, {}, buffers, torch.float32, foreach=foreach)], {})
     assert buffers["a"][0].tolist() == [3.0] * 3
     assert buffers["b"][0].tolist() == [2.0] * 3
 
@@ -141,7 +141,7 @@ def test_nan_and_inf_propagate_alike() -> None:
     for foreach in (None, True, False):
         buffers = {n: [torch.tensor([float("nan"), float("inf"), 1.0])] for n in NAMES}
         graph, _ = graph_of({"p": 4, "a": 5, "b": 6}, [(6, 0, 1), (7, 0, 1), (3, 0, 1)])
-        run([Bucket(graph, {}, buffers, torch.float32)], {}, foreach=foreach)
+        run([Bucket(graph, {}, buffers, torch.float32, foreach=foreach)], {})
         results.append([buffers[n][0] for n in ("p", "a", "b")])
     for other in results[1:]:
         torch.testing.assert_close(other, results[0], equal_nan=True, rtol=0, atol=0)

@@ -18,7 +18,7 @@ from optim_core.engines.tensors import real
 from optim_core.errors import GraphMissing, OptimCoreError
 from optim_core.methods.composition import Composition
 from optim_core.methods.constructor import bind, declare
-from optim_core.methods.declarations import Hyper, State, argument, hyper
+from optim_core.methods.declarations import Hyper, State, argument, dataclass_transform, hyper
 from optim_core.methods.method import Method
 from optim_core.methods.step import largest_lr
 from optim_core.methods.update import Update
@@ -41,7 +41,7 @@ class _Attributes(StatefulOptimizer):
 
 # hyper() and the like are not field specifiers: type checkers would look for `default=` in them, whereas any other
 # value on the right is a default.
-@typing.dataclass_transform(field_specifiers=(argument,))
+@dataclass_transform(field_specifiers=(argument,))
 class _Declared(_Attributes):
     """Tells type checkers that a subclass's constructor follows from its annotated options."""
 

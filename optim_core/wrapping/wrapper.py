@@ -14,7 +14,7 @@ from torch.optim.optimizer import Optimizer
 
 from optim_core.errors import ClosureError, InvalidOption
 from optim_core.methods.constructor import declare
-from optim_core.methods.declarations import Hyper, argument
+from optim_core.methods.declarations import Hyper, argument, dataclass_transform
 from optim_core.methods.method import Method
 from optim_core.optimizers.explanation import Explanation, explain
 from optim_core.optimizers.gradients import parameters
@@ -23,7 +23,7 @@ from optim_core.wrapping.saved import Saved
 from optim_core.wrapping.steps import GRADIENTS_READY, GradientsReady, Steps, steps_of
 
 
-@typing.dataclass_transform(field_specifiers=(argument,))
+@dataclass_transform(field_specifiers=(argument,))
 class _Declared(Saved):
     """Tells type checkers that a subclass's constructor follows from its annotated options."""
 

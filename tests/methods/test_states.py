@@ -79,5 +79,5 @@ def test_a_transform_that_keeps_tensors_needs_a_wrapper_to_hold_them() -> None:
 
     w = Parameter(torch.ones(2))
     optimizer = optim_core.get("sgd")([w], lr=0.1)
-    with pytest.raises(RuleError, match=r"Keeping needs a keeper for ema: optimizer.add_transform\(transform, keeper\)"):
+    with pytest.raises(RuleError, match=r"Keeping needs a keeper for ema: optimizer\.add_transform\("):
         optimizer.add_transform(Keeping())

@@ -13,12 +13,12 @@ from torch.optim.optimizer import Optimizer
 
 from optim_core.catalog import Need
 from optim_core.errors import InvalidOption
-from optim_core.methods import REQUIRED, Hyper, Method, argument, declare, hyper
+from optim_core.methods import REQUIRED, Hyper, Method, argument, dataclass_transform, declare, hyper
 
 Rate: TypeAlias = float | Tensor
 
 
-@typing.dataclass_transform(field_specifiers=(argument,))
+@dataclass_transform(field_specifiers=(argument,))
 class _Declared(LRScheduler):
     """Tells type checkers that a subclass's constructor follows from its annotated options."""
 

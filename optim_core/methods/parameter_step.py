@@ -1,4 +1,4 @@
-"""One parameter's part in a step: its tensors, and where each buffer of a graph is found among them."""
+"""One parameter's part in a step: its tensors, and the place of each buffer of a graph among them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ParameterStep:
         group: its parameter group.
         param: the parameter itself.
         memories: the tensors that transforms keep for it, by transform.
-        transforms: what is composed with the rule for it.
+        transforms: the transforms composed with the rule for it.
     """
 
     p: Tensor
@@ -49,7 +49,7 @@ class ParameterStep:
 
 
 class Place(NamedTuple):
-    """Where a buffer is found that stays from step to step.
+    """The place of a buffer that stays from step to step.
 
     Attributes:
         key: its name in the dict that holds it.
@@ -71,7 +71,7 @@ class Place(NamedTuple):
         return real(entry if self.position is None else entry[self.position])
 
 
-def places(buffers: Sequence[Buffer], transforms: Sequence[Transform]) -> dict[str, Place]:
+def places_of(buffers: Sequence[Buffer], transforms: Sequence[Transform]) -> dict[str, Place]:
     """The place of every state and of every tensor kept by a transform, by the name that a graph has for it."""
     states = {
         name: Place(b.name, None if b.copies is None else i)

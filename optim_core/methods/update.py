@@ -19,7 +19,7 @@ from optim_core.errors import EngineUnavailable
 from optim_core.methods.bucketing import EngineRequest, bucketed, buffer_homes
 from optim_core.methods.graph_cache import GraphCache, graph_fits
 from optim_core.methods.method import Method
-from optim_core.methods.parameter_step import ParameterStep, Place, places
+from optim_core.methods.parameter_step import ParameterStep, Place, places_of
 from optim_core.methods.reuse import AssembledPart, AssembledSet, AssembledStep, Column, Roster
 from optim_core.methods.stack import SpareMemory, Stack
 from optim_core.methods.step import Stepping, given_numbers, parameter_steps, present_states, rule_options
@@ -37,7 +37,7 @@ class Traced(NamedTuple):
     Attributes:
         graph: the graph.
         host: the numbers behind its HOST inputs.
-        places: where the buffers of the graph are found that stay from step to step.
+        places: the places of the graph's buffers that stay from step to step.
         members: the parameters.
     """
 
@@ -71,7 +71,7 @@ class Update:
 
     @property
     def foreach(self) -> bool | None:
-        """How the eager engine runs."""
+        """True for lists of tensors, False for tensor by tensor, None to choose: a way of the eager engine."""
         return self._request.foreach
 
     def engine_of(self, param: Tensor, p: Tensor) -> str:
@@ -85,7 +85,7 @@ class Update:
         return f"{_described(choice)} (before the first step)"
 
     def stacks(self, options: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
-        """Whether the rule calls functions of stacks for a parameter of this shape."""
+        """Return whether the rule calls functions of stacks for a parameter of this shape."""
         return bool(self.method.traced(options, shape).trace.calls)
 
     def forget(self) -> None:
@@ -105,7 +105,7 @@ class Update:
             optimizer.whole["step"] = optimizer.whole_step + 1
 
     def _step_as_before(self, optimizer: Stepping, given: dict[str, Any]) -> bool:
-        """Step with what an earlier step has left assembled; False if nothing of it serves."""
+        """Step with what an earlier step has left assembled; return False if none of it serves."""
         options = functools.partial(rule_options, self.method, given=given, first=False)
         for assembled in reversed(self._assembled):
             numbers = assembled.numbers(options)
@@ -180,7 +180,7 @@ class Update:
         extras, rounds = frozenset(first.extras), first.p.dtype is torch.bfloat16
         settings = self.method.settings(first.options, first.transforms, rounds=rounds)
         buffers = self.method.buffers(first.options, tuple(first.p.shape), extras)
-        found = places(buffers, first.transforms)
+        places = places_of(buffers, first.transforms)
         left = list(alike)
         while left:
             shape = left[0].p.shape
@@ -188,7 +188,7 @@ class Update:
                 self.method.traced, first.options, shape, first.transforms, extras=extras, rounds=rounds
             )
             graph = self._graphs.get((decisive, settings, tuple(buffers)), host, shape, trace)
-            yield Traced(graph, host, found, [step for step in left if graph.trace.fits(step.p.shape)])
+            yield Traced(graph, host, places, [step for step in left if graph.trace.fits(step.p.shape)])
             left = [step for step in left if not graph.trace.fits(step.p.shape)]
 
     def _buckets(

@@ -1,10 +1,10 @@
-"""From tensors to buckets: each parameter gets an engine, and those alike go together."""
+"""From tensors to buckets: each parameter gets an engine, and parameters that are alike share a bucket."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -16,7 +16,7 @@ from optim_core.rules.values import Level
 
 
 class EngineRequest(NamedTuple):
-    """What an optimizer asks for.
+    """The engine that an optimizer asks for.
 
     Attributes:
         engine: an engine's name, or ``"auto"``.
@@ -45,7 +45,7 @@ def bucketed(
         graph: their graph.
         host: the numbers behind its HOST inputs.
         columns: one tensor per parameter for each of :func:`buffer_homes`.
-        request: what the optimizer asks for.
+        request: the engine asked for.
         elements: the elements of all parameters of the step together.
 
     Returns:
@@ -56,16 +56,17 @@ def bucketed(
     """
     homes = buffer_homes(graph)
     columns = {name: columns[name] for name in homes}
-    positions: dict[Any, list[int]] = defaultdict(list)
-    # most parameters look like one before them, and get the same engine
-    choices: dict[Hashable, Choice] = {}
+    positions: dict[tuple[Choice, Hashable], list[int]] = defaultdict(list)
+    # most parameters look like one before them, and go into the same bucket
+    choices: dict[Hashable, tuple[Choice, Hashable]] = {}
     for i, row in enumerate(zip(*columns.values(), strict=True)):
         facts = tuple(map(_facts, row))
         if facts not in choices:
             tensors = dict(zip(columns, row, strict=True))
-            choices[facts] = choose(*request, tensors, homes, compute_dtype(tensors["p"]))
-        positions[choices[facts], row[0].device, tuple(x.dtype for x in row)].append(i)
-    for (choice, *_), at in positions.items():
+            choice = choose(*request, tensors, homes, compute_dtype(tensors["p"]))
+            choices[facts] = choice, tuple((x.dtype, x.device) for x in row)
+        positions[choices[facts]].append(i)
+    for (choice, _), at in positions.items():
         buffers = {name: [column[i] for i in at] for name, column in columns.items()}
         dtype = compute_dtype(buffers["p"][0])
         bucket = Bucket(graph, host, buffers, dtype, choice.engine, choice.reason, request.foreach)

@@ -105,7 +105,7 @@ class Formula:
         numbers: Sequence[Mapping[str, float]],
         columns: Sequence[Mapping[str, Column]],
     ) -> str | None:
-        """What keeps the buckets of the last call from serving again, or None."""
+        """Return what keeps the buckets of the last call from serving again, or None."""
         if request != self._request or len(columns) != len(self._assembled):
             return "another engine is asked for, or there are other parameters"
         if len(numbers) < len(columns):

@@ -1,4 +1,4 @@
-"""GraphCache: what has been traced, and whether it serves for other numbers and another shape."""
+"""GraphCache: traced graphs, found again by the numbers and shapes that they hold for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LIMIT = 64
 
 
 def graph_fits(graph: Graph, host: Mapping[str, float], shape: Sequence[int]) -> bool:
-    """Whether the decisions that a graph rests on hold for such host numbers and such a shape."""
+    """Return whether the decisions that a graph rests on hold for these host numbers and this shape."""
     return graph.trace.holds(host) and graph.trace.fits(shape)
 
 
@@ -23,7 +23,7 @@ class GraphCache(Generic[Traced]):
     """Graphs by key and by the decisions taken while they were traced.
 
     Args:
-        fits: whether a cached object serves for host numbers and a shape.
+        fits: returns whether a cached object serves for host numbers and a shape.
     """
 
     def __init__(self, fits: Callable[[Traced, Mapping[str, float], Sequence[int]], bool]) -> None:

@@ -1,4 +1,4 @@
-"""What one step leaves assembled for the next: for methods, formulas and wrappers.
+"""Reuse of the work that one step has assembled in the next: for methods, formulas and wrappers.
 
 Most steps differ from the one before in their gradients and in a few numbers only. Everything else that the work rests
 on is compared here, list against list; where anything differs, the work is assembled anew.
@@ -19,11 +19,11 @@ from optim_core.rules.graph import Place
 from optim_core.rules.options import split
 
 _gradient = operator.attrgetter("grad")
-_kind = operator.attrgetter("__class__", "dtype", "device")
+_kind = operator.attrgetter("__class__", "dtype")
 
 
 class Layout(NamedTuple):
-    """What must stay for an engine to work on other tensors as on these; one entry per tensor in each list."""
+    """The facts by which an engine tells tensors apart; one entry per tensor in each list."""
 
     kinds: list[Any]
     sizes: list[int]
@@ -39,7 +39,7 @@ class Column(list[Tensor]):
 
     Attributes:
         layout: how each tensor lies in memory.
-        addresses: where each tensor lies.
+        addresses: the address of each tensor.
     """
 
     def __init__(self, tensors: Iterable[Tensor] = ()) -> None:
@@ -61,7 +61,7 @@ class Column(list[Tensor]):
             return cls()
 
     def is_unmoved(self) -> bool:
-        """Whether all tensors lie where and as they did (types do not change in place)."""
+        """Return whether all tensors lie where and as they did (types do not change in place)."""
         return (
             list(map(Tensor.data_ptr, self)) == self.addresses
             and list(map(Tensor.stride, self)) == self.layout.strides
@@ -98,7 +98,7 @@ class AssembledSet:
         return host if same else None
 
     def reason_to_reassemble(self, columns: Mapping[str, Column]) -> str | None:
-        """What keeps the buckets from working on these columns, or None."""
+        """Return what keeps the buckets from working on these columns, or None."""
         for name, column in columns.items():
             if column.layout is self._layouts[name]:  # the column of the last call
                 continue
@@ -118,15 +118,15 @@ class AssembledSet:
             columns: columns for which there is no :meth:`reason_to_reassemble`.
             unmoved: other buffers, known to lie where they did.
         """
-        others = [name for name, column in columns.items() if column.layout is not self._layouts[name]]
+        replaced = [name for name, column in columns.items() if column.layout is not self._layouts[name]]
         buffers = {**columns, **unmoved}
         for bucket, at in zip(self.buckets, self._positions, strict=True):
             bucket.host = numbers
             bucket.buffers = buffers if at is None else {n: [x[i] for i in at] for n, x in buffers.items()}
-            for name in others:
-                found = columns[name].addresses
-                bucket.addresses[name] = found if at is None else [found[i] for i in at]
-        self._layouts |= {name: columns[name].layout for name in others}
+            for name in replaced:
+                addresses = columns[name].addresses
+                bucket.addresses[name] = addresses if at is None else [addresses[i] for i in at]
+        self._layouts |= {name: columns[name].layout for name in replaced}
 
     def release(self) -> None:
         """Let go of the tensors: the next backward may want the memory of the gradients."""
@@ -135,7 +135,7 @@ class AssembledSet:
 
 
 class Roster:
-    """Which of an optimizer's parameters take part in a step.
+    """The parameters of an optimizer that take part in a step.
 
     Args:
         groups: the optimizer's groups.
@@ -149,7 +149,7 @@ class Roster:
         self.idle = [p for p in self._params if id(p) not in taking_part]
 
     def reason_to_reassemble(self, groups: Sequence[Mapping[str, Any]]) -> str | None:
-        """What has changed about the parameters that take part, or None."""
+        """Return what has changed about the parameters that take part, or None."""
         if not (same_objects(groups, self._groups) and same_objects(_parameters(groups), self._params)):
             return "the optimizer has other groups or parameters"
         if any(p.grad is not None for p in self.idle):
@@ -158,7 +158,7 @@ class Roster:
 
 
 class Inputs(NamedTuple):
-    """What a step works on beside the parameters.
+    """The tensors that a step works on beside the parameters.
 
     Attributes:
         gradients: the gradients; empty if one is missing or not dense.
@@ -197,6 +197,7 @@ class AssembledPart:
     def __post_init__(self) -> None:
         self._asked_for = self.states_asked_for(self.group)
         self._addresses = _addresses(self._kept())
+        self._devices = list(map(Tensor.get_device, self.params))
         self._occupied = set(self.params.addresses).union(*self._addresses.values())
 
     def numbers(self, options: OptionsOf) -> dict[str, float] | None:
@@ -211,7 +212,7 @@ class AssembledPart:
         return {name: _fetched(*where) for name, where in self.holders.items()}
 
     def reason_to_reassemble(self, inputs: Inputs) -> str | None:
-        """What keeps the buckets from another step with these inputs, or None."""
+        """Return what keeps the buckets from another step with these inputs, or None."""
         steps = [states.get("step") for states in self.states]
         if self.states_asked_for(self.group) != self._asked_for:
             return "the options ask for other states"
@@ -219,6 +220,8 @@ class AssembledPart:
             return "some parameters have done more steps than others"
         if not self.params.is_unmoved() or _addresses(inputs.kept) != self._addresses:
             return "a parameter or a state has moved, or is missing"
+        if list(map(Tensor.get_device, inputs.gradients)) != self._devices:
+            return "a gradient is missing, or on another device"
         if not self._occupied.isdisjoint(inputs.gradients.addresses):
             return "a gradient shares memory with a parameter or a state"
         return self.assembled.reason_to_reassemble({"g": inputs.gradients})
@@ -238,7 +241,7 @@ class AssembledStep:
     """A whole step of an optimizer, as it was assembled.
 
     Args:
-        roster: which parameters take part.
+        roster: the parameters that take part.
         parts: the parts that they form.
         state: the optimizer's state.
     """
@@ -250,7 +253,7 @@ class AssembledStep:
 
     @staticmethod
     def is_possible(params: Iterable[Tensor]) -> bool:
-        """Whether what is compared here says all there is to say about such parameters."""
+        """Return whether the comparisons made here tell all that matters of such parameters."""
         return all(type(p) in (Tensor, torch.nn.Parameter) and not p.is_complex() for p in params)
 
     def numbers(self, options: OptionsOf) -> list[dict[str, float]] | None:
@@ -259,13 +262,13 @@ class AssembledStep:
         return numbers if len(numbers) == len(self._parts) else None
 
     def inputs(self) -> list[Inputs]:
-        """What each part works on in the next step."""
+        """The inputs of each part in the next step."""
         return [part.inputs() for part in self._parts]
 
     def reason_to_reassemble(
         self, groups: Sequence[Mapping[str, Any]], state: Mapping[Any, Any], inputs: Sequence[Inputs]
     ) -> str | None:
-        """What keeps this from another step with these inputs, or None; groups and state are the optimizer's."""
+        """Return what keeps this from another step with these inputs, or None; groups and state are the optimizer's."""
         reason = self._roster.reason_to_reassemble(groups)
         if reason is None and not same_objects(list(state.values()), self._states):
             reason = "a parameter has another state"
@@ -298,7 +301,7 @@ def _addresses(buffers: Mapping[str, Sequence[Tensor]]) -> dict[str, list[int]]:
 
 
 def same_objects(a: Sequence[Any], b: Sequence[Any]) -> bool:
-    """Whether two sequences hold the very same objects in the same order."""
+    """Return whether two sequences hold the very same objects in the same order."""
     return len(a) == len(b) and all(map(operator.is_, a, b))
 
 

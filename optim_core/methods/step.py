@@ -16,7 +16,7 @@ from optim_core.methods.parameter_step import ParameterStep
 
 
 class Stepping(Protocol):
-    """What a step asks of its optimizer."""
+    """The optimizer as a step needs it."""
 
     @property
     def method(self) -> Method:
@@ -39,16 +39,16 @@ class Stepping(Protocol):
 
     @property
     def whole_step(self) -> int:
-        """How many steps the model as a whole has done, if the method counts them."""
+        """The number of steps that the model as a whole has done, if the method counts them."""
 
     def generator(self, device: torch.device) -> torch.Generator:
         """The source of random draws on a kind of device."""
 
     def start_state(self, p: Tensor, group: Mapping[str, Any]) -> bool:
-        """Create the states that a parameter lacks; True if it has none from before."""
+        """Create the states that a parameter lacks; return True if it has none from before."""
 
     def checked_extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
-        """Refuse gradients that the method cannot work with; the extra inputs by name, one tensor per parameter."""
+        """Refuse gradients that the method cannot use; return the extra inputs by name, one tensor per parameter."""
 
     @property
     def composition(self) -> Composition:
@@ -78,17 +78,17 @@ def largest_lr(groups: Sequence[Mapping[str, Any]]) -> float:
 def rule_options(
     method: Method, group: Mapping[str, Any], step: int, given: dict[str, Any], *, first: bool
 ) -> dict[str, Any]:
-    """What a rule can be called with for a group: its options and the given numbers, by name."""
+    """The keyword arguments that a rule may take for a group: its options and the given numbers."""
     return {name: group[name] for name in method.hypers} | given | {"step": step, "first": float(first)}
 
 
 def present_states(method: Method, group: Mapping[str, Any]) -> tuple[bool, ...]:
-    """Which of a method's states the options of a group ask for."""
+    """Return for each local state of a method whether the options of a group ask for it."""
     return tuple(declared.present(group) for declared in method.parameter_states.values())
 
 
 def start_whole(optimizer: Stepping) -> None:
-    """Create the states on level WHOLE that there are not yet."""
+    """Create the states on level WHOLE that do not exist yet."""
     for name, declared in optimizer.method.whole_states.items():
         if name not in optimizer.whole:
             optimizer.set_whole(name, states.begin_whole(declared, optimizer.param_groups[0]))

@@ -69,7 +69,7 @@ class Update:
 
     @property
     def foreach(self) -> bool | None:
-        """How the eager engine runs."""
+        """True for lists of tensors, False for tensor by tensor, None to choose: a way of the eager engine."""
         return self._request.foreach
 
     def engine_of(self, param: Tensor, p: Tensor) -> str:
@@ -83,7 +83,7 @@ class Update:
         return f"{_described(choice)} (before the first step)"
 
     def stacks(self, options: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
-        """Whether the rule calls functions of stacks for a parameter of this shape."""
+        """Return whether the rule calls functions of stacks for a parameter of this shape."""
         return bool(self.method.trace(options, shape).trace.calls)
 
     def forget(self) -> None:
@@ -103,7 +103,7 @@ class Update:
             optimizer.set_whole("step", optimizer.whole_step + 1)
 
     def _step_as_before(self, optimizer: Stepping, given: dict[str, Any]) -> bool:
-        """Step with what an earlier step has left assembled; False if nothing of it serves."""
+        """Step with what an earlier step has left assembled; return False if none of it serves."""
         options = functools.partial(rule_options, self.method, given=given, first=False)
         for assembled in reversed(self._assembled):
             numbers = assembled.numbers(options)

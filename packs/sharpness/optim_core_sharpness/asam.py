@@ -67,7 +67,7 @@ class ASAM(SharpnessAware):
             )
 
     def parts(self, group: Mapping[str, Any]) -> Iterable[tuple[Options, Sequence[Tensor]]]:
-        """Those that are scaled, and the others."""
+        """The parameters that are scaled, and the others."""
         everything = self.options["scale"] == "all"
         names = group["params"] if everything else group["param_names"]
         for scaled in (True, False):

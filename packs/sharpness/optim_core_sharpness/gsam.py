@@ -71,9 +71,9 @@ class GSAM(SharpnessAware):
         super().on_wrap()
 
     def options_of(self, group: Mapping[str, Any]) -> dict[str, Any]:
-        """With the radius of the moment."""
-        found = super().options_of(group)
-        return found if found["rho"] is not None else found | {"rho": self._scheduled()}
+        """The options, with the radius of the moment."""
+        options = super().options_of(group)
+        return options if options["rho"] is not None else options | {"rho": self._scheduled()}
 
     def _scheduled(self) -> float:
         max_rho, min_rho, max_lr, min_lr = (self.options[name] for name in _SCHEDULE)

@@ -56,11 +56,11 @@ class LookSAM(SharpnessAware):
 
     @property
     def twice(self) -> bool:
-        """Whether this is a step with an excursion."""
+        """True in a step with an excursion."""
         return not self.counters["steps"]
 
     def expressions(self) -> tuple[Expression, Expression | None]:
-        """By the step."""
+        """The expressions of this step: with an excursion or without."""
         return (self.rise, self.fall) if self.twice else (self.reuse, None)
 
     def buffer(self, name: str, members: ParticipantSet) -> Column:

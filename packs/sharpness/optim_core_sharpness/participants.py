@@ -24,7 +24,7 @@ class ParticipantSet(ParameterSet):
     Args:
         options: these options.
         params: the parameters.
-        sources: the groups that the parameters are from, by position, each with the options that are not its own.
+        sources: the groups of the parameters, by position, each with the options that hold for a part of it only.
     """
 
     def __init__(self, options: Options, params: Iterable[Tensor], sources: Sequence[tuple[int, Options]]) -> None:
@@ -45,7 +45,7 @@ class ParticipantSet(ParameterSet):
         self.columns = {}
 
     def fill(self, names: Iterable[str], column: Callable[[str, ParticipantSet], Column]) -> None:
-        """Add the buffers that are not there yet, as ``column`` returns them."""
+        """Add the buffers that are missing, as ``column`` returns them."""
         for name in names:
             if name not in self.columns:
                 self.columns[name] = column(name, self)
@@ -65,7 +65,7 @@ class ParticipantSet(ParameterSet):
             torch._foreach_copy_(self.p, values)
 
     def gradients(self, owner: str) -> Column:
-        """The gradients at hand; where there is none, there are zeros from now on.
+        """The gradients at hand; a missing one is replaced by zeros for good.
 
         Raises:
             SparseGradient, UnsupportedParameter: one of them cannot be worked with.
@@ -81,11 +81,11 @@ class ParticipantSet(ParameterSet):
         return gradients
 
     def are_as_before(self, gradients: Column) -> bool:
-        """Whether each gradient is laid out like the last one of its parameter."""
+        """Return whether each gradient is laid out like the last one of its parameter."""
         return gradients.layout == self._gradient_layout
 
     def options_now(self, groups: Sequence[Options]) -> Options | None:
-        """What the options are for all members, given those of the groups; None if they differ."""
+        """The options of all members, given those of the groups; None if the members differ."""
         first, *others = ({**groups[k], **own} for k, own in self._sources)
         return first if all(other == first for other in others) else None
 
@@ -97,7 +97,7 @@ class Participants:
         groups: the optimizer's.
         group_options: the options of a group.
         parts: how those of its parameters differ.
-        wanted: whether a parameter takes part.
+        wanted: returns whether a parameter takes part.
     """
 
     def __init__(

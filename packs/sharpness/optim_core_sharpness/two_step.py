@@ -1,4 +1,4 @@
-"""What the methods have in common that evaluate the loss once more at the worst point nearby."""
+"""Base of the methods that evaluate the loss once more at the worst point nearby."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ Expression: TypeAlias = Callable[..., Mapping[str, Value]]
 
 
 class SharpnessAware(Wrapper):
-    """Base of the methods that take a second gradient at the worst point nearby, for a step from where they were.
+    """Base of the methods that step from the weights with a gradient taken at the worst point nearby.
 
     ``minimize(closure)`` and ``step(closure)`` evaluate twice. Where gradients accumulate, both evaluations go over all
-    parts of the batch: the closure of ``minimize`` yields the loss of each, divided by their number, that of ``step``
-    calls backward on each. By hand::
+    parts of the batch: the closure of ``minimize`` yields the loss of each part, divided by their number; the closure
+    of ``step`` calls backward on each. By hand::
 
         loss_function(...).backward()       # as often as gradients accumulate
         optimizer.first_step()              # to the worst point nearby; zeroes the gradients
         loss_function(...).backward()       # as often, on the same data
         optimizer.second_step()             # back, and the base's step; step() does the same
 
-    With ``torch.amp.GradScaler``, which takes no closures, and may skip a step (the weights go back then, too); inside
-    another wrapper ``optimizer`` is that one, and ``first_step`` this one's::
+    ``torch.amp.GradScaler`` takes no closures, and may skip a step (the weights go back then, too). Inside another
+    wrapper, ``optimizer`` is the outer one, and ``first_step`` is called on this one::
 
         scaler.scale(loss_function(...)).backward()
         scaler.unscale_(optimizer)
@@ -44,15 +44,15 @@ class SharpnessAware(Wrapper):
         scaler.step(optimizer)
         scaler.update()
 
-    With ``model=`` batch normalisation counts the first evaluation only: between the two, running statistics stand
-    still. ``create_optimizer(model, ..., wrappers=["sam"])`` gives it by itself. Without it both are counted.
+    Given ``model=``, batch normalisation counts the first evaluation only: running statistics stand still during the
+    second. ``create_optimizer(model, ..., wrappers=["sam"])`` passes the model. Without it both are counted.
 
-    Beside the base's it keeps memory for the weights, and for the gradients where both are mixed (GSAM, WSAM, LookSAM),
-    from step to step; checkpoints hold neither.
+    Memory for the weights, and for the first gradients where both are mixed (GSAM, WSAM, LookSAM), is kept from step to
+    step; checkpoints hold neither.
 
-    Subclasses have two expressions, which :class:`optim_core.methods.Formula` runs: ``rise`` and, if there is more to
-    it than the way back, ``fall``. They take buffers by name: ``p``, ``g`` (the gradient at hand), ``kept`` (the
-    weights before), others of their own. The base steps with what ``g`` is in the end.
+    Subclasses declare two expressions, which :class:`optim_core.methods.Formula` runs: ``rise`` and, if it does more
+    than put the weights back, ``fall``. They take buffers by name: ``p``, ``g`` (the gradient at hand), ``kept`` (the
+    weights before), and others of their own. The base steps with the ``g`` that they leave.
     """
 
     model: nn.Module | None = None
@@ -93,11 +93,11 @@ class SharpnessAware(Wrapper):
 
     @property
     def twice(self) -> bool:
-        """Whether the step at hand has a second evaluation."""
+        """True if the step at hand has a second evaluation."""
         return True
 
     def expressions(self) -> tuple[Expression, Expression | None]:
-        """Those of the step at hand: :attr:`rise` and :attr:`fall`, unless there is a choice."""
+        """The expressions of the step at hand: :attr:`rise` and :attr:`fall`, unless a subclass chooses."""
         return self.rise, self.fall
 
     def options_of(self, group: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,21 +108,21 @@ class SharpnessAware(Wrapper):
         return self.options | {"rho": rho}
 
     def parts(self, group: Mapping[str, Any]) -> Iterable[tuple[Options, Sequence[Tensor]]]:
-        """The group's parameters, by options that some have and others have not."""
+        """The group's parameters, split by options that only some of them have."""
         return [({}, group["params"])]
 
     def buffer(self, name: str, members: ParticipantSet) -> Column:
-        """Memory for a buffer of the expressions, beside ``p``, ``g`` and ``kept``: like the gradients'."""
+        """Memory for a buffer of the expressions other than ``p``, ``g`` and ``kept``, laid out like the gradients."""
         return members.memory(name, members.columns["g"])
 
     # stepping -----------------------------------------------------------------------------------------------
     @property
     def needs_closure(self) -> bool:
-        """Whether the second evaluation is still to come: always, but between first_step() and second_step()."""
+        """True unless the second evaluation is done by hand, between first_step() and second_step()."""
         return not self._away
 
     def collect(self, run: Callable[[], Any]) -> Any:
-        """The loss here, the gradients there."""
+        """Leave the gradients at the worst point nearby; return the loss at the weights themselves."""
         self._check_at_home()
         loss = super().collect(run)
         try:
@@ -140,7 +140,7 @@ class SharpnessAware(Wrapper):
         """Move to the worst point nearby, by the gradients at hand.
 
         Returns:
-            Whether this step wants a second evaluation (LookSAM does without, most of the time).
+            True if this step needs a second evaluation (most of LookSAM's do not).
 
         Raises:
             ClosureError: the weights are there already, or there is no gradient.

@@ -68,11 +68,11 @@ class WSAM(SharpnessAware):
             )
 
     def options_of(self, group: Mapping[str, Any]) -> dict[str, Any]:
-        """With the group's lr."""
+        """The options, with the lr of the group."""
         return super().options_of(group) | {"lr": group.get("lr", 0.0)}
 
     def expressions(self) -> tuple[Expression, Expression | None]:
-        """By the mode."""
+        """The expressions of the mode: decoupled or coupled."""
         return self.rise, self.apart if self.options["decouple"] else self.fall
 
     def descend(self) -> None:
@@ -96,11 +96,11 @@ class WSAM(SharpnessAware):
 
     @staticmethod
     def apart(p: Value, g: Value, kept: Value, clean: Value, *, max_norm: Value | None) -> Mapping[str, Value]:
-        """Back to w, with g, and the sharpness put aside where that was."""
+        """Back to w, with g, and the sharpness in the memory of the clean gradient."""
         del p
         return {"p": kept, "g": clean, "clean": _clipped(g, max_norm) - clean}
 
 
 def _clipped(g: Value, max_norm: Value | None) -> Value:
-    """As ``torch.nn.utils.clip_grad_norm_`` does."""
+    """Clip the norm over all parameters as ``torch.nn.utils.clip_grad_norm_`` does."""
     return g if max_norm is None else g * minimum(max_norm / (sqrt(total(square(g))) + 1e-6), 1.0)

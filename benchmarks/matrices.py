@@ -169,7 +169,7 @@ def compared(case: Case, rounds: int, log: Callable[[str], None]) -> Iterable[di
         for contender in case.contenders():
             try:
                 runners.append(Runner.start(contender, parameters(count, shape), _WARM_UP))
-            except Exception as error:  # noqa: BLE001 - others' code: it is set aside, the rest goes on
+            except Exception as error:  # noqa: BLE001 - others' code: it is skipped, the rest goes on
                 log(f"{contender}: {reason(error)}")
         for done in interleave(runners, rounds):
             log(f"{case.method} {count} x {shape}: round {done} of {rounds}")

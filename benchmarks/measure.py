@@ -57,7 +57,7 @@ def measure(
                 log(f"{shape_set.name}: {contender}")
                 try:
                     batch.append(Runner.start(contender, shape_set.parameters()))
-                except Exception as error:  # noqa: BLE001 - others' code: it is set aside, the rest goes on
+                except Exception as error:  # noqa: BLE001 - others' code: it is skipped, the rest goes on
                     absences.append(_absent(shape_set, contender, reason(error)))
         for done in interleave([*fixed, *batch], plan.rounds, patience=plan.patience):
             log(f"  round {done} of {plan.rounds}")

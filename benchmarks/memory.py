@@ -47,7 +47,7 @@ def _status(key: str) -> int:
 
 
 def available_memory() -> int:
-    """Bytes that can be had without swapping; 8 GiB where the kernel does not tell."""
+    """Bytes available without swapping; 8 GiB where the kernel does not tell."""
     try:
         text = Path("/proc/meminfo").read_text(encoding="ascii")
     except OSError:

@@ -99,7 +99,7 @@ class Runner:
                 step()
                 elapsed = clock() - begin
                 best, spent = min(best, elapsed), spent + elapsed
-        except Exception as error:  # noqa: BLE001 - others' code: it is set aside, the rest goes on
+        except Exception as error:  # noqa: BLE001 - others' code: it is skipped, the rest goes on
             self.failure = reason(error)
             return
         self.seconds.append(best)

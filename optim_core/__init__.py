@@ -54,7 +54,7 @@ __all__ = [
     "state",
 ]
 
-#: The wing, or the module, through which each public name is had.
+#: The wing, or the module, that each public name is imported from.
 _HOMES = {
     "NonCommercialWarning": "errors",
     "OptimCoreError": "errors",

@@ -1,4 +1,4 @@
-"""What becomes of a rule as text, to be read: `optim-core show NAME --stages` prints it."""
+"""The stages of a rule as text, to be read: `optim-core show NAME --stages` prints it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _parts(title: str, graph: Graph, program: Program | None = None) -> Iterator
 
 # programs ----------------------------------------------------------------------------------------------------------
 def program_text(program: Program) -> str:
-    """What a program does, stage by stage and sweep by sweep; :mod:`optim_core.engines.lowering` has an example."""
+    """The text of a program, stage by stage and sweep by sweep; :mod:`optim_core.engines.lowering` has an example."""
     return "\n".join(_program_lines(program))
 
 

@@ -1,4 +1,4 @@
-"""What is in force for each parameter, and why."""
+"""Explanations: the options, engine and state in force for each parameter, with reasons."""
 
 from __future__ import annotations
 

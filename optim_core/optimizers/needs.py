@@ -1,4 +1,4 @@
-"""What an optimizer needs beside gradients, whoever wrote it."""
+"""The needs of an optimizer beside gradients, whoever wrote it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from optim_core.catalog.needs import Need
 
 
 def needs_of(optimizer: Optimizer) -> frozenset[Need]:
-    """What an optimizer needs in some steps, with its options in force: keys of :data:`optim_core.catalog.NEEDS`.
+    """The needs of an optimizer in some steps, with its options in force: keys of :data:`optim_core.catalog.NEEDS`.
 
     What stands inside a wrapper counts too. Of classes that do not declare their needs, two can be told: ``"closure"``
     if ``step`` cannot be called without one (LBFGS), ``"train_eval_mode"`` if there are ``train()`` and ``eval()``.

@@ -36,13 +36,13 @@ class Plain(RuleOptimizer):
 
 
 class Anchored(RuleOptimizer):
-    """A state that is only read, one of every fourth element, one number a row and one a tensor."""
+    """A state that is only read, one of every fourth element, one number per row and one per tensor."""
 
     lr: float = hyper(0.1, "step size", ge=0)
 
     p0 = state("where p began", start="p")
     row = state("a number a row", level="row")
-    tensor = state("a number a tensor", level="tensor")
+    tensor = state("a number per tensor", level="tensor")
     d = state("a number for the model", level="whole")
 
     @staticmethod

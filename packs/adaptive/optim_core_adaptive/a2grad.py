@@ -23,7 +23,7 @@ class A2Grad(RuleOptimizer):
     The method has no lr; here it is a factor on c, for schedulers, and lr = 0 stands still. Where gradients do not vary
     at all, c grows with k without bound.
 
-    The paper's h is a vector, as with per_element=True; every program takes one number a tensor, and for that the
+    The paper's h is a vector, as with per_element=True; every program takes one number per tensor, and for that the
     defaults were chosen, so it is the default here. Some ports count k from 1, multiply h by sqrt(k+1) in "inc", and
     start the average w at 0. There is no weight decay.
 

@@ -24,7 +24,7 @@ class Adai(RuleOptimizer):
         p = p - lr m / (1 - P)
 
     A step is as long as a gradient, and the first one is that of SGD: take SGD's lr without momentum, or ten times that
-    with momentum 0.9, and SGD's weight_decay. eps limits the momentum; it is no term of a denominator. While every
+    with momentum 0.9, and SGD's weight_decay. eps limits the momentum; it is not a term of a denominator. While every
     gradient has been 0 nothing moves; the authors' code gives NaN there, and a port that keeps the mean above eps
     strays once the mean square falls below.
 

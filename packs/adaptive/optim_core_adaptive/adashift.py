@@ -13,7 +13,7 @@ class AdaShift(RuleOptimizer):
     ... + beta1^(n-1), and k counts the steps since v first was above 0::
 
         m = (g_t + beta1 g_(t-1) + ... + beta1^(n-1) g_(t-n+1)) / W
-        v = beta2 v + (1 - beta2) max(g_(t-n)^2)             one number a tensor; or the mean, or each element's own
+        v = beta2 v + (1 - beta2) max(g_(t-n)^2)             one number per tensor; or the mean, or each element's own
         p = p - lr m / (sqrt(v / (1 - beta2^k)) + eps)       not in the first n steps, nor where v = 0
 
     The window costs n times the parameters' memory. m is kept up recursively: what enters and what leaves. A widespread

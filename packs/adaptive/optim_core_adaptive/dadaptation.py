@@ -1,4 +1,4 @@
-"""What D-Adaptation and Prodigy have in common: one step size d*lr for the whole model."""
+"""The common part of D-Adaptation and Prodigy: one step size d*lr for the whole model."""
 
 from __future__ import annotations
 

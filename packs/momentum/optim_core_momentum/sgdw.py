@@ -11,7 +11,7 @@ class SGDW(SGD):
 
     p = p (1 - lr weight_decay), with fixed_decay p (1 - weight_decay), then SGD's step. The paper decays by the
     schedule's factor alone, without the base lr: its lambda is weight_decay = lambda / lr here, or fixed_decay and the
-    factor applied by hand. torch_optimizer 0.3.0 subtracts lr weight_decay from every element, which is no decay.
+    factor applied by hand. torch_optimizer 0.3.0 subtracts lr weight_decay from every element, which is not a decay.
 
     Example:
         >>> import torch

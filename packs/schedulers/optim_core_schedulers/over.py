@@ -115,7 +115,7 @@ class Warmup(Over):
         return (lr if self.undamped_lrs is None else self.undamped_lrs[k]) * self.factor(t + 1, k)
 
     def factor(self, n: int, k: int) -> float:
-        """What the lr of group k is multiplied by at step n = 1, 2, ..."""
+        """The factor of group k's lr at step n = 1, 2, ..."""
         raise NotImplementedError
 
 

@@ -13,7 +13,7 @@ class REXScheduler(Budgeted):
         lr at step n = min_lr + (max_lr - min_lr) (1 - x)/(1 - x/2)      x = (n - 1)/T, T = total_steps
                        and min_lr after step T
 
-    A linear warm-up of W steps, which is no part of the paper, goes from ``init_lr`` to ``max_lr``, and then
+    A linear warm-up of W steps, which is not in the paper, goes from ``init_lr`` to ``max_lr``, and then
     x = (n - 1 - W)/(T - W). ``max_lr`` is each group's own lr unless given.
 
     Example:

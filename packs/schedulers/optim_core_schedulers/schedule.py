@@ -1,4 +1,4 @@
-"""What the schedules of this pack share: declared options, and a rate for each step and group."""
+"""The base of this pack's schedules: declared options, and a rate for each step and group."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class Schedule(_Declared):
 
 
 def of_group(value: Any, k: int) -> Any:
-    """What an option says of group k: its own number, if there is one for each, or the common one."""
+    """The value of an option for group k: its own number, if each has one, or the common one."""
     return value[k] if isinstance(value, tuple) else value
 
 

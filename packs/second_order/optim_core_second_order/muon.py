@@ -134,7 +134,7 @@ class Muon(RuleOptimizer):
             yield {**group, "params": others, **adam, "use_muon": False, "route": "fewer than two dimensions"}
 
     def explain(self) -> Explanation:
-        """What is in force for each parameter, and why; print it."""
+        """Say what is in force for each parameter, and why; print it."""
         return Explanation(tuple(map(_row, super().explain())))
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Which parameters of a model are hidden matrices, and what the others are; told from modules, not from names."""
+"""The hidden matrices among a model's parameters, and what the others are; told from modules, not from names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm
 
 
 def routes(model: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Parameter, str]]:
-    """Name, module, parameter, and why it is no hidden matrix (empty if it is one), for all that is trained."""
+    """Name, module, parameter, and why it is not a hidden matrix (empty if it is one), for all that is trained."""
     embeddings = {p for module in model.modules() if isinstance(module, _EMBEDDINGS) for p in _own(module)}
     head = [module for module in model.modules() if isinstance(module, _LAYERS)][-1:]
     seen: set[nn.Parameter] = set()

@@ -69,7 +69,7 @@ class SophiaG(RuleOptimizer):
 
     @property
     def needs_sample(self) -> bool:
-        """Whether an estimate is due before the next step."""
+        """True if an estimate is due before the next step."""
         done = float(self.whole.get("last_estimate", 0))
         return self.whole_step - done >= int(self.param_groups[0]["update_period"])
 

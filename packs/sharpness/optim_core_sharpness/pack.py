@@ -1,4 +1,4 @@
-"""What the pack brings: specs only, no torch."""
+"""The pack's manifest: specs only, no torch."""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ class GradientCentralization(TransformWrapper):
     With L2 in the base the mean of ``g + weight_decay * p`` is removed, as in the authors' SGD and Adam; torch's own
     optimizers, and those of other libraries, add their L2 after the centralisation. Units of a single weight, which
     the authors' code freezes at zero gradient, are left alone. For embeddings and transposed convolutions dimension 0
-    is not an output unit: keep them in an optimizer of their own if that matters. The paper centralises the gradient; the
-    authors' Adam has ``gc_loc=False`` as its default, which centralises the update.
+    is not an output unit: keep them in an optimizer of their own if that matters. The paper centralises the gradient;
+    the authors' Adam has ``gc_loc=False`` as its default, which centralises the update.
 
     Example:
         >>> import torch

@@ -54,10 +54,13 @@ def minimize(optimizer: Optimizer, closure: Callable[[], Any]) -> Any:
     if "multi_loss" in needs:  # it makes gradients of the losses itself
         return optimizer.step(lambda: closures.call_closure(optimizer, closure))
 
+    needs_graph = "create_graph" in needs
+
     def loss_and_gradients() -> Any:
-        return closures.evaluate(optimizer, closure, create_graph="create_graph" in needs)
+        return closures.evaluate(optimizer, closure, create_graph=needs_graph)
 
     try:
         return optimizer.step(loss_and_gradients)
     finally:
-        closures.drop_graph(parameters(optimizer))
+        if needs_graph:
+            closures.drop_graph(parameters(optimizer))

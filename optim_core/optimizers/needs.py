@@ -26,7 +26,7 @@ def needs_of(optimizer: Optimizer) -> frozenset[Need]:
     in_force = getattr(optimizer, "needs_in_force", None)
     if in_force is not None:
         return in_force()  # type: ignore[no-any-return]
-    needs: set[Need] = set(_declared(type(optimizer)))
+    needs: set[Need] = set(declared_needs(type(optimizer)))
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
         needs.add("closure")
@@ -35,7 +35,8 @@ def needs_of(optimizer: Optimizer) -> frozenset[Need]:
     return frozenset(needs)
 
 
-def _declared(cls: type[Optimizer]) -> frozenset[Need]:
+def declared_needs(cls: type[Optimizer]) -> frozenset[Need]:
+    """What the specs of installed packs declare for a plain class; nothing for torch's own."""
     # No pack says what torch's own classes need: everybody uses them.
     return frozenset() if cls.__module__.partition(".")[0] == "torch" else registry().needs_of(cls)
 

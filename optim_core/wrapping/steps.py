@@ -16,7 +16,7 @@ from optim_core.errors import WrapperConflict
 from optim_core.methods.formula import Formula, ParameterSet
 from optim_core.optimizers import checkpoint, closures
 from optim_core.optimizers.gradients import parameters
-from optim_core.optimizers.needs import has_modes, needs_of
+from optim_core.optimizers.needs import declared_needs, has_modes, needs_of
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.rules import Transform
 from optim_core.rules.compose import CompositionSettings
@@ -106,7 +106,7 @@ class PlainSteps:
     @property
     def needs_graph(self) -> bool:
         """True if a spec says so of the class."""
-        return "create_graph" in self.needs_in_force()
+        return "create_graph" in declared_needs(type(self.optimizer))
 
     @property
     def needs_closure(self) -> bool:
@@ -129,7 +129,8 @@ class PlainSteps:
         """Step with the gradients that are there, with transforms around it if there are any."""
         del closure
         (self.around or self.optimizer).step()
-        closures.drop_graph(parameters(self.optimizer))
+        if self.needs_graph:
+            closures.drop_graph(parameters(self.optimizer))
 
     @contextmanager
     def flushing(self) -> Iterator[bool]:

@@ -24,6 +24,7 @@ __all__ = [
     "PackWarning",
     "PolicyError",
     "RuleError",
+    "SettingWarning",
     "SparseGradient",
     "SpecError",
     "UnknownName",
@@ -82,6 +83,10 @@ class PolicyError(OptimCoreError, ValueError):
 
 class PackWarning(UserWarning):
     """A pack was skipped because it does not work."""
+
+
+class SettingWarning(UserWarning):
+    """An environment variable names something that does not exist."""
 
 
 class NonCommercialWarning(UserWarning):

@@ -8,6 +8,8 @@ from typing import Any
 from torch.optim.optimizer import Optimizer
 
 from optim_core.optimizers import closures
+from optim_core.optimizers.gradients import parameters
+from optim_core.optimizers.needs import needs_of
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.wrapping.wrapper import Wrapper
 
@@ -48,7 +50,17 @@ def minimize(optimizer: Optimizer, closure: Callable[[], Any]) -> Any:
     if isinstance(optimizer, (RuleOptimizer, Wrapper)):
         return optimizer.minimize(closure)
 
-    def loss_and_gradients() -> Any:
-        return closures.evaluate(optimizer, closure)
+    needs = needs_of(optimizer)
+    if "multi_loss" in needs:  # it makes gradients of the losses itself
+        return optimizer.step(lambda: closures.call_closure(optimizer, closure))
 
-    return optimizer.step(loss_and_gradients)
+    needs_graph = "create_graph" in needs
+
+    def loss_and_gradients() -> Any:
+        return closures.evaluate(optimizer, closure, create_graph=needs_graph)
+
+    try:
+        return optimizer.step(loss_and_gradients)
+    finally:
+        if needs_graph:
+            closures.drop_graph(parameters(optimizer))

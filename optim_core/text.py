@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+#: Characters of a strange text that are shown.
+_LONGEST = 1000
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -27,3 +29,14 @@ def counted(count: int, noun: str) -> str:
         ('1 pack', '2 packs')
     """
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def one_line(text: str) -> str:
+    r"""A text of unknown origin in one printable line: what moves the cursor, breaks lines or hides is escaped.
+
+    Example:
+        >>> one_line("fine\nproblem: forged \x1b[2K")
+        'fine\\nproblem: forged \\x1b[2K'
+    """
+    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import importlib_metadata
 import pytest
-from support.fake_packs import VARIABLES, Site
+from support.fake_packs import Site
 
 from optim_core.catalog import licenses
 from optim_core.catalog import registry as registry_module
+from optim_core.catalog.settings import VARIABLES
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -30,9 +31,10 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     for variable in VARIABLES:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(importlib_metadata, "entry_points", installed.entry_points)
+    monkeypatch.setattr(importlib_metadata, "distributions", installed.distributions)
     monkeypatch.setattr(registry_module, "_registry", None)
     monkeypatch.setattr(registry_module, "_registered", {})
+    monkeypatch.setattr(registry_module, "_told", set())
     monkeypatch.setattr(licenses, "_policy", ())
     monkeypatch.setattr(licenses, "_warned", set())
     yield installed

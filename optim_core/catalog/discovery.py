@@ -6,7 +6,7 @@ import importlib
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import ModuleType
 from typing import Any, TypeVar
@@ -15,13 +15,30 @@ import importlib_metadata
 import pluggy
 
 from optim_core.catalog import hookspecs
-from optim_core.catalog.kinds import KINDS
-from optim_core.catalog.packs import DISABLE, ONLY, TORCH, DisabledPack, Failure, Origin, Pack, Source, Stage
+from optim_core.catalog.kinds import KINDS, Kind
+from optim_core.catalog.packs import (
+    DISABLE,
+    ONLY,
+    TORCH,
+    DisabledPack,
+    Failure,
+    Origin,
+    Pack,
+    Source,
+    Stage,
+    distribution_of,
+    first_party_name,
+)
 from optim_core.catalog.specs import Spec
+from optim_core.catalog.strangers import output_aside
 from optim_core.errors import SpecError
 from optim_core.names import normalise
+from optim_core.text import one_line
 
 GROUP = f"{hookspecs.PROJECT}.packs"
+
+#: More specs than any pack has: a hook that yields without an end is stopped there.
+_MOST_SPECS = 10_000
 
 _Origin = TypeVar("_Origin", bound=Origin)
 
@@ -44,31 +61,44 @@ def specs_of_manifest(manifest: object, pack: str) -> tuple[Spec, ...]:
     manager.check_pending()
     if not manager.get_hookcallers(manifest):
         raise SpecError("it implements no hook: mark the manifest's functions with optim_core.catalog.hookimpl")
-    specs: list[Spec] = []
-    for kind in KINDS.values():
-        for returned in getattr(manager.hook, kind.hook)():
-            for spec in returned:
-                if not isinstance(spec, kind.spec):
-                    raise SpecError(
-                        f"{kind.hook}() returned {type(spec).__name__} {spec!r:.60}, not {kind.spec.__name__}"
-                    )
-                specs.append(spec)
+    specs = [
+        spec
+        for kind in KINDS.values()
+        # pluggy would call them, too, but it drops a None: a pack that has forgotten its `return` would seem empty.
+        for implementation in getattr(manager.hook, kind.hook).get_hookimpls()
+        for spec in _specs_of(kind, implementation.function())
+    ]
     _check_unique(specs)
     return tuple(specs)
+
+
+def _specs_of(kind: Kind, returned: Any) -> Iterator[Spec]:
+    """What a hook has returned, spec by spec, if that is what it should."""
+    if not isinstance(returned, Iterable):
+        raise SpecError(f"{kind.hook}() returned {returned!r:.60}, not a list of {kind.spec.__name__}")
+    for position, spec in enumerate(returned):
+        if type(spec) is not kind.spec:
+            raise SpecError(f"{kind.hook}() returned {type(spec).__name__} {spec!r:.60}, not {kind.spec.__name__}")
+        if position == _MOST_SPECS:
+            raise SpecError(f"{kind.hook}() returned more than {_MOST_SPECS} specs: does it end?")
+        yield spec
 
 
 def load_pack(source: Source) -> Pack | Failure:
     """Import a pack's manifest and ask it for its specs; whatever goes wrong becomes a failure."""
     stage: Stage = "import"
     try:
-        manifest = source.manifest()
-        stage = "api"
-        _check_api(manifest)
-        stage = "hooks"
-        specs = specs_of_manifest(manifest, source.name)
-        stage = "specs"
-        _check_licenses(specs, source.license, package=str(getattr(manifest, "__name__", "")).partition(".")[0])
-    except Exception as cause:  # noqa: BLE001 - the code is somebody else's, and must not take the others along
+        with output_aside():
+            manifest = source.manifest()
+            stage = "api"
+            _check_api(manifest)
+            stage = "hooks"
+            specs = specs_of_manifest(manifest, source.name)
+            stage = "specs"
+            _check_licenses(specs, source.license, package=str(getattr(manifest, "__name__", "")).partition(".")[0])
+    except KeyboardInterrupt:
+        raise
+    except BaseException as cause:  # noqa: BLE001 - a stranger's code, SystemExit included, takes nobody else along
         return _with_origin(Failure, source, stage="specs" if isinstance(cause, SpecError) else stage, cause=cause)
     return _with_origin(Pack, source, specs=specs)
 
@@ -82,25 +112,28 @@ def find_packs(
         registered: packs that no entry point names: from the name to the manifest, or the manifest's module's name.
 
     Returns:
-        The packs to load, sorted by name; those whose name is impossible; those that are switched off.
+        The packs to load, sorted by name; those whose name or metadata are impossible; those that are switched off.
     """
+    installed, failures = _installed_sources()
     by_hand = (Source(name=name, manifest=partial(_import_manifest, where)) for name, where in registered.items())
     claims: dict[str, list[Source]] = defaultdict(list)
     disabled = []
-    for source in (*map(_source, importlib_metadata.entry_points(group=GROUP)), *by_hand):
+    for source in (*installed, *by_hand):
         variable = _disabling_variable(source.name)
         if variable:
             disabled.append(_with_origin(DisabledPack, source, variable=variable, value=os.environ[variable]))
         else:
             claims[normalise(source.name)].append(source)
-    sources, misnamed = [], []
+    sources = []
     for claimants in claims.values():
-        problem = _name_problem(claimants)
-        if problem is None:
-            sources += claimants
-        else:
-            misnamed += [_with_origin(Failure, s, stage="name", cause=SpecError(problem)) for s in claimants]
-    return sorted(sources, key=lambda s: s.name), misnamed, disabled
+        owned = [source for source in claimants if not source.is_imitation]
+        for source in claimants:
+            problem = _name_problem(source, owned)
+            if problem is None:
+                sources.append(source)
+            else:
+                failures.append(_with_origin(Failure, source, stage="name", cause=SpecError(problem)))
+    return sorted(sources, key=lambda s: s.name), failures, disabled
 
 
 def pack_names_in(variable: str) -> list[str]:
@@ -114,30 +147,71 @@ def _import_manifest(where: ModuleType | str) -> ModuleType:
 
 def _with_origin(result: Callable[..., _Origin], origin: Origin, **more: Any) -> _Origin:
     return result(
-        name=origin.name,
-        distribution=origin.distribution,
-        version=origin.version,
-        license=origin.license,
-        **more,
+        **{
+            "name": origin.name,
+            "distribution": origin.distribution,
+            "version": origin.version,
+            "license": origin.license,
+            **more,
+        }
     )
 
 
-def _source(entry_point: importlib_metadata.EntryPoint) -> Source:
+def _installed_sources() -> tuple[list[Source], list[Failure]]:
+    """The packs that entry points name, distribution by distribution, and the distributions that cannot be read.
+
+    ``importlib_metadata.entry_points`` reads all distributions in one go: one that it cannot read hides the rest.
+    """
+    sources: list[Source] = []
+    failures: list[Failure] = []
+    seen: set[str] = set()
+    for distribution in importlib_metadata.distributions():
+        entry_points, _ = _text(distribution.read_text, "entry_points.txt")
+        if GROUP not in entry_points:
+            continue
+        origin, problem = _origin(distribution.read_text)
+        if origin.distribution and normalise(origin.distribution) in seen:
+            continue  # a second folder on the path has it, too; Python imports from the first
+        seen.add(normalise(origin.distribution))
+        try:
+            points = [point for point in distribution.entry_points if point.group == GROUP]
+        except Exception as cause:  # noqa: BLE001 - whatever the parser makes of a stranger's file
+            points, problem = [], problem or cause
+        if problem is None:
+            sources += [_with_origin(Source, origin, name=one_line(p.name), manifest=p.load) for p in points]
+        else:
+            failures.append(_with_origin(Failure, origin, stage="metadata", cause=problem))
+    return sources, failures
+
+
+def _origin(read_text: Callable[[str], str | None]) -> tuple[Origin, Exception | None]:
+    """What a distribution says about itself, as far as it can be read, and why it cannot."""
     # Headers are read as text: `dist.metadata` imports all of email, which takes longer than everything else here.
-    metadata = entry_point.dist.read_text("METADATA") if entry_point.dist is not None else None
-    headers = (metadata or "").partition("\n\n")[0]
-    return Source(
-        name=entry_point.name,
-        distribution=_header("Name", headers),
-        version=_header("Version", headers),
-        license=_header("License-Expression", headers),
-        manifest=entry_point.load,
-    )
+    metadata, problem = _text(read_text, "METADATA")
+    if not metadata:
+        metadata, problem = _text(read_text, "PKG-INFO")  # an .egg-info has that
+    headers = re.split(r"\r?\n\r?\n", metadata, maxsplit=1)[0]
+    name = _header("Name", headers)
+    version, expression = _header("Version", headers), _header("License-Expression", headers)
+    if not name and problem is None:
+        problem = SpecError("its METADATA has no Name")
+    return Origin(name=name or "?", distribution=name, version=version, license=expression), problem
+
+
+def _text(read_text: Callable[[str], str | None], file: str) -> tuple[str, Exception | None]:
+    """A file of a distribution's metadata, and what is wrong with it; what is not UTF-8 is replaced."""
+    try:
+        return read_text(file) or "", None
+    except UnicodeDecodeError as error:
+        text = error.object.decode("utf-8", errors="replace")
+        return text, SpecError(f"{file} is not UTF-8, from byte {error.start} on")
+    except Exception as error:  # noqa: BLE001 - a finder of somebody else's
+        return "", error
 
 
 def _header(name: str, headers: str) -> str:
     line = re.search(rf"^{name}:[ \t]*(.*?)[ \t\r]*$", headers, re.MULTILINE | re.IGNORECASE)
-    return line[1] if line else ""
+    return one_line(line[1]) if line else ""
 
 
 def _disabling_variable(name: str) -> str:
@@ -148,15 +222,17 @@ def _disabling_variable(name: str) -> str:
     return ONLY if admitted and normalise(name) not in admitted else ""
 
 
-def _name_problem(claimants: list[Source]) -> str | None:
-    name = claimants[0].name
-    if normalise(name) == TORCH:
+def _name_problem(source: Source, owned: list[Source]) -> str | None:
+    """Why a source cannot have its name; ``owned``: all that have it, without imitations of first-party packs."""
+    if normalise(source.name) == TORCH:
         return f"the name {TORCH!r} is reserved for torch's own classes"
-    if not re.fullmatch(r"[\w.-]+", name):
+    if not re.fullmatch(r"[\w.-]+", source.name):
         return "a pack's name consists of letters, digits, '_', '-' and '.'"
-    if len(claimants) > 1:
-        who = " and ".join(source.label for source in claimants)
-        return f"claimed by {who}; neither is used. Uninstall one of them: pip uninstall {claimants[-1].distribution}"
+    if source.is_imitation:
+        return f"the name {source.name!r} belongs to {distribution_of(str(first_party_name(source.name)))}"
+    if len(owned) > 1:
+        who = " and ".join(other.label for other in owned)
+        return f"claimed by {who}; neither is used. Uninstall one of them: pip uninstall {owned[-1].distribution}"
     return None
 
 
@@ -175,9 +251,9 @@ def _check_unique(specs: Iterable[Spec]) -> None:
     owners: dict[str, Spec] = {}
     for spec in specs:
         for name in (spec.name, *spec.aliases):
-            other = owners.setdefault(normalise(name), spec)
-            if other is not spec:
-                raise SpecError(f"both {other.name!r} and {spec.name!r} are called {name!r}")
+            if normalise(name) in owners:
+                raise SpecError(f"both {owners[normalise(name)].name!r} and {spec.name!r} are called {name!r}")
+        owners.update((normalise(name), spec) for name in (spec.name, *spec.aliases))
 
 
 def _check_licenses(specs: Iterable[Spec], declared: str, package: str) -> None:

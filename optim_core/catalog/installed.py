@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from optim_core.catalog.needs import Need
 from optim_core.catalog.packs import DisabledPack, Failure, Origin, Pack
 from optim_core.catalog.specs import Spec
 from optim_core.names import normalise
@@ -42,6 +45,20 @@ class Installed:
         """Every spec of a working pack, with its pack."""
         return tuple(Entry(pack, spec) for pack in self.packs for spec in pack.specs)
 
+    @cached_property
+    def _needing(self) -> tuple[tuple[str, str, frozenset[Need]], ...]:
+        """Module, class and needs of each optimizer that needs something."""
+        specs = [e.spec for e in self.entries if e.spec.kind == "optimizer" and e.spec.needs]
+        return tuple((*spec.target.split(":"), frozenset(spec.needs)) for spec in specs)  # type: ignore[misc]
+
+    def needs_of(self, cls: type) -> frozenset[Need]:
+        """The needs that specs declare for a class, or for the nearest of its bases that they name."""
+        for base in cls.__mro__:
+            needs = [needs for module, name, needs in self._needing if _is_at(base, module, name)]
+            if needs:
+                return frozenset().union(*needs)
+        return frozenset()
+
     @property
     def origins(self) -> tuple[Origin, ...]:
         """Every pack, whatever its state."""
@@ -51,9 +68,27 @@ class Installed:
         """The entries of the working pack of this name; empty if there is none."""
         return tuple(entry for entry in self.entries if normalise(entry.pack.name) == normalise(pack))
 
-    def contested(self) -> list[list[Entry]]:
-        """The entries that share a plain name with an entry of another pack, name by name."""
-        by_name: dict[str, list[Entry]] = {}
-        for entry in self.entries:
-            by_name.setdefault(normalise(entry.spec.name), []).append(entry)
-        return [claimants for claimants in by_name.values() if len(claimants) > 1]
+    def contested(self) -> list[tuple[str, list[Entry]]]:
+        """Each plain name or alias that stands for methods of several packs, and these."""
+        names = {normalise(name): name for e in self.entries for name in (*e.spec.aliases, e.spec.name)}
+        claims = [(name, claimants(name, self.entries)) for name in names.values()]
+        return [(name, entries) for name, entries in claims if len(entries) > 1]
+
+
+def claimants(name: str, entries: Sequence[Entry]) -> list[Entry]:
+    """The entries that a plain name stands for; more than one if it is ambiguous.
+
+    A name in any pack wins over an alias in any other, except over an alias of a first-party pack: what
+    ``get("sophia")`` means does not change without a word because of what is installed beside it.
+    """
+    form = normalise(name)
+    named = [e for e in entries if normalise(e.spec.name) == form]
+    also = [e for e in entries if form in map(normalise, e.spec.aliases)]
+    return [*named, *(e for e in also if e.pack.is_first_party)] if named else also
+
+
+def _is_at(cls: type, module: str, name: str) -> bool:
+    """Whether a class is the one that a target names, defined there or under that name; nothing is imported."""
+    if (cls.__module__, cls.__qualname__) == (module, name):
+        return True
+    return module in sys.modules and vars(sys.modules[module]).get(name) is cls

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from optim_core.catalog._known import KNOWN
+from optim_core.catalog.packs import FIRST_PARTY, distribution_of
 from optim_core.catalog.specs import KindName
 from optim_core.names import normalise
 
@@ -28,7 +29,7 @@ class Known(NamedTuple):
     @property
     def distribution(self) -> str:
         """The distribution that brings it."""
-        return f"optim-core-{self.pack.replace('_', '-')}"
+        return distribution_of(self.pack)
 
 
 def lookup(name: str) -> Known | None:
@@ -48,7 +49,7 @@ def names(kind: KindName | None = None) -> list[str]:
 
 def packs() -> list[str]:
     """The names of the first-party packs."""
-    return sorted({pack for _, _, pack in KNOWN.values()})
+    return sorted(FIRST_PARTY)
 
 
 def install_command(pack: str) -> str:

@@ -3,18 +3,18 @@
 A policy denies some licences, or allows some and nothing else, by SPDX identifiers or the word ``noncommercial``.
 It can be set in Python by :func:`policy` and in the environment by ``OPTIM_CORE_LICENSE_DENY`` and
 ``OPTIM_CORE_LICENSE_ALLOW`` (comma-separated). Every part of it holds at once: Python code cannot quietly undo what an
-administrator has put into the environment. A licence that cannot be judged is not allowed.
+administrator has put into the environment. A licence that cannot be judged is not allowed: neither an identifier that
+does not exist, nor several licences at once where ``license-expression`` is not there to tell them apart.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
+from optim_core.catalog import spdx
 from optim_core.catalog.specs import Spec, is_license
 from optim_core.errors import LicenseNotAllowed, NonCommercialWarning, PolicyError, warn
 from optim_core.names import did_you_mean, nearest, normalise
@@ -24,7 +24,6 @@ ALLOW, DENY = "OPTIM_CORE_LICENSE_ALLOW", "OPTIM_CORE_LICENSE_DENY"
 NONCOMMERCIAL = "noncommercial"
 
 _NONCOMMERCIAL_ID = re.compile(r"(?:^|-)nc(?:-|$)|non-?commercial", re.IGNORECASE)
-_PLAIN_ID = re.compile(r"[^\s()]+")
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Rule:
 
     Attributes:
         allows: True if only its terms may be used, False if anything but its terms may.
-        terms: SPDX expressions, or ``noncommercial``.
+        terms: SPDX expressions (single licences, if they are denied), or ``noncommercial``.
         source: its origin: an environment variable, a command-line option, or ``policy``.
     """
 
@@ -43,16 +42,17 @@ class Rule:
 
     def permits(self, expression: str) -> bool:
         """Return whether something under this licence may be used."""
-        if any(expression.casefold() == term.casefold() for term in self.terms):
-            return self.allows
+        if self.allows and any(spdx.is_same(expression, term) for term in self.terms):
+            return True
         try:
-            return _is_satisfied(expression, self._permits_id)
-        except _UndecidableError:
+            return spdx.is_satisfied(expression, self._permits_license)
+        except spdx.UndecidableError:
             return False
 
-    def _permits_id(self, spellings: tuple[str, ...]) -> bool:
-        in_terms = any(_matches(spelling, term) for spelling in spellings for term in self.terms)
-        return in_terms if self.allows else not in_terms
+    def _permits_license(self, spellings: tuple[str, ...]) -> bool:
+        if self.allows:
+            return any(_offers(spelling, term) for spelling in spellings for term in self.terms)
+        return spdx.is_known(spellings[0]) and not _is_denied(spellings, self.terms)
 
     def __str__(self) -> str:
         if self.source == "policy":
@@ -72,7 +72,7 @@ def policy(*, allow: str | Iterable[str] | None = None, deny: str | Iterable[str
         deny: what may not be used.
 
     Raises:
-        PolicyError: a term is neither an SPDX expression nor ``noncommercial``.
+        PolicyError: a term is neither an SPDX expression nor ``noncommercial``, or one to deny is of several licences.
 
     Example:
         >>> policy(deny="noncommercial")
@@ -80,8 +80,10 @@ def policy(*, allow: str | Iterable[str] | None = None, deny: str | Iterable[str
         >>> policy()
     """
     global _policy  # noqa: PLW0603 - the one policy of the process
-    allowing = [Rule(allows=True, terms=terms(allow, "allow"), source="policy")] if allow is not None else []
-    deny_terms = terms(deny, "deny")
+    allowing = (
+        [Rule(allows=True, terms=terms(allow, "allow", allows=True), source="policy")] if allow is not None else []
+    )
+    deny_terms = terms(deny, "deny", allows=False)
     denying = [Rule(allows=False, terms=deny_terms, source="policy")] if deny_terms else []
     _policy = (*allowing, *denying)
 
@@ -89,8 +91,8 @@ def policy(*, allow: str | Iterable[str] | None = None, deny: str | Iterable[str
 def rules() -> tuple[Rule, ...]:
     """The rules in force: those of :func:`policy` and of the environment, each of which must permit."""
     from_environment = (
-        Rule(allows=variable == ALLOW, terms=terms(os.environ.get(variable, ""), variable), source=variable)
-        for variable in (ALLOW, DENY)
+        Rule(allows=allows, terms=terms(os.environ.get(variable, ""), variable, allows=allows), source=variable)
+        for variable, allows in ((ALLOW, True), (DENY, False))
     )
     return (*_policy, *(rule for rule in from_environment if rule.terms))
 
@@ -128,13 +130,18 @@ def mentions(expression: str, term: str) -> bool:
         >>> [mentions(text, "noncommercial") for text in ("CC-BY-NC-SA-4.0", "MIT")]
         [True, False]
     """
-    return not Rule(allows=False, terms=(term,), source="").permits(expression)
+    try:
+        return not spdx.is_satisfied(expression, lambda spellings: not _is_denied(spellings, (term,)))
+    except spdx.UndecidableError:
+        return True
 
 
 def remedy(rule: Rule, expression: str) -> str:
     """The advice that tells how to allow a licence that a rule does not permit."""
-    if _PLAIN_ID.fullmatch(expression) is None and _spdx() is None:
-        return 'To have its parts checked: pip install "optim-core[licenses]"'
+    if spdx.parser() is None and not (spdx.is_one_identifier(expression) and spdx.is_known(expression)):
+        return f"To have it checked: {spdx.INSTALL}"
+    if not rule.allows and spdx.is_one_identifier(expression) and not spdx.is_known(expression):
+        return f"{expression!r} is not an SPDX licence, so nobody can tell; its authors should declare one"
     remaining = [*rule.terms, expression] if rule.allows else [t for t in rule.terms if not mentions(expression, t)]
     if rule.source == "policy":
         argument = f"{'allow' if rule.allows else 'deny'}={remaining}" if remaining else ""
@@ -146,77 +153,58 @@ def remedy(rule: Rule, expression: str) -> str:
     return f'To allow it in the shell: {shell}; in Python: os.environ["{rule.source}"] = "{value}"'
 
 
-def terms(text: str | Iterable[str], source: str) -> tuple[str, ...]:
+def terms(text: str | Iterable[str], source: str, *, allows: bool) -> tuple[str, ...]:
     """The terms of a rule, from a comma-separated text or a list.
 
+    Args:
+        text: the terms.
+        source: their origin, for the message.
+        allows: True if they are allowed, False if they are denied.
+
     Raises:
-        PolicyError: one is neither an SPDX expression nor ``noncommercial``.
+        PolicyError: one is neither an SPDX expression nor ``noncommercial``, or one to deny is of several licences.
     """
     parts = text.split(",") if isinstance(text, str) else text
-    return tuple(_term(part.strip(), source) for part in parts if part.strip())
+    return tuple(_term(part.strip(), source, allows=allows) for part in parts if part.strip())
 
 
-@cache
-def _term(text: str, source: str) -> str:
+def _term(text: str, source: str, *, allows: bool) -> str:
     if normalise(text) == NONCOMMERCIAL:
         return NONCOMMERCIAL
-    spdx = _spdx()
-    candidates: Iterable[str] = [NONCOMMERCIAL]
-    good = is_license(text) and not nearest(text, candidates)
-    if good and spdx is not None and not text.startswith(("LicenseRef-", "DocumentRef-")):
-        good = not spdx.unknown_license_keys(text)
-        candidates = spdx.known_symbols
-    if good:
-        return text
-    raise PolicyError(
+    parts = [part.strip() for part in re.split(r" (?:AND|OR) |[()]", text) if part.strip()]
+    if not is_license(text) or nearest(text, [NONCOMMERCIAL]) or not all(map(spdx.is_known, parts)):
+        raise PolicyError(_not_a_license(text, source))
+    if not allows and len(parts) > 1:
+        # Denied as a whole it would match nothing but itself, and each of its licences would pass alone.
+        raise PolicyError(f"{source}: {text!r} is of several licences: deny each by itself, {', '.join(parts)}")
+    return text
+
+
+def _not_a_license(text: str, source: str) -> str:
+    candidates = [NONCOMMERCIAL, *spdx.known_identifiers()]
+    unsure = f"; other identifiers than common ones are known after {spdx.INSTALL}" if spdx.parser() is None else ""
+    return (
         f"{source}: {text!r} is not an SPDX licence.{did_you_mean(text, candidates)} "
-        f"Write for example 'Apache-2.0', or {NONCOMMERCIAL!r} for all licences that rule out commercial use"
+        f"Write for example 'Apache-2.0', or {NONCOMMERCIAL!r} for all licences that rule out commercial use{unsure}"
     )
 
 
-def _matches(identifier: str, term: str) -> bool:
+def _offers(spelling: str, term: str) -> bool:
+    """Whether a licence can be chosen by whoever may use only the term."""
     if term == NONCOMMERCIAL:
-        return _NONCOMMERCIAL_ID.search(identifier) is not None
-    return identifier.casefold() == term.casefold()
+        return _NONCOMMERCIAL_ID.search(spelling) is not None
+    return spdx.license_of(spelling).offers(spdx.license_of(term))
 
 
-class _UndecidableError(Exception):
-    """An expression cannot be parsed, or no parser is installed."""
-
-
-def _is_satisfied(expression: str, permits: Callable[[tuple[str, ...]], bool]) -> bool:
-    """Return whether an expression is satisfied.
-
-    Args:
-        expression: an SPDX expression.
-        permits: judges one licence in it by its spellings: alone, or also with its exception.
-    """
-    if _PLAIN_ID.fullmatch(expression):
-        return permits((expression,))
-    spdx = _spdx() if expression else None
-    if spdx is None:
-        raise _UndecidableError(expression)
-    import license_expression  # type: ignore[import-untyped]
-
-    def is_satisfied(node: Any) -> bool:
-        if isinstance(node, license_expression.LicenseWithExceptionSymbol):
-            return permits((node.license_symbol.key, f"{node.license_symbol.key} WITH {node.exception_symbol.key}"))
-        if isinstance(node, license_expression.LicenseSymbol):
-            return permits((node.key,))
-        combine = any if isinstance(node, spdx.OR) else all
-        return combine(is_satisfied(argument) for argument in node.args)
-
-    try:
-        return is_satisfied(spdx.parse(expression))
-    except license_expression.ExpressionError as cause:
-        raise _UndecidableError(expression) from cause
-
-
-@cache
-def _spdx() -> Any:
-    """The list and parser of SPDX licences, or None where ``license-expression`` is not installed."""
-    try:
-        from license_expression import get_spdx_licensing
-    except ImportError:
-        return None
-    return get_spdx_licensing()
+def _is_denied(spellings: tuple[str, ...], terms: Iterable[str]) -> bool:
+    """Whether a licence is, or may become, one of the terms: a later version that may be chosen counts."""
+    licenses = [spdx.license_of(spelling) for spelling in spellings]
+    for term in terms:
+        if term == NONCOMMERCIAL:
+            if any(_NONCOMMERCIAL_ID.search(spelling) for spelling in spellings):
+                return True
+        else:
+            denied = spdx.license_of(term)
+            if any(own.offers(denied) or denied.offers(own) for own in licenses):
+                return True
+    return False

@@ -6,16 +6,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from optim_core.catalog._known import KNOWN
 from optim_core.catalog.specs import Spec
+from optim_core.catalog.strangers import described
+from optim_core.names import normalise
 
 #: Names with this prefix are torch's own classes; no pack may be called so.
 TORCH = "torch"
 #: The environment variables that admit only some packs, and that switch some off.
 ONLY, DISABLE = "OPTIM_CORE_PACKS", "OPTIM_CORE_DISABLE"
 
-#: The steps of loading a pack: accept its name, import the manifest, speak its hook API, call its hooks, accept its
-#: specs.
-Stage: TypeAlias = Literal["name", "import", "api", "hooks", "specs"]
+#: The names of the first-party packs.
+FIRST_PARTY = frozenset(pack for _, _, pack in KNOWN.values())
+
+#: The steps of loading a pack: read its distribution's metadata, accept its name, import the manifest, speak its hook
+#: API, call its hooks, accept its specs.
+Stage: TypeAlias = Literal["metadata", "name", "import", "api", "hooks", "specs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +44,18 @@ class Origin:
     def label(self) -> str:
         """The distribution with its version, for messages about licences and repairs."""
         return f"{self.distribution} {self.version}".strip() or f"pack {self.name}"
+
+    @property
+    def is_first_party(self) -> bool:
+        """True for our own packs, and for one that the user has registered under the name of one."""
+        return first_party_name(self.name) is not None and not self.is_imitation
+
+    @property
+    def is_imitation(self) -> bool:
+        """True if another distribution than ours gives it the name of a first-party pack."""
+        ours = first_party_name(self.name)
+        foreign = bool(self.distribution) and ours is not None
+        return foreign and normalise(self.distribution) != normalise(distribution_of(str(ours)))
 
     def __str__(self) -> str:
         return f"'{self.name}' ({self.label})" if self.distribution else f"'{self.name}'"
@@ -75,12 +93,12 @@ class Failure(Origin):
     """
 
     stage: Stage
-    cause: Exception
+    cause: BaseException
 
     @property
     def reason(self) -> str:
-        """Stage and cause in one line."""
-        return f"{self.stage}: {type(self.cause).__name__}: {self.cause}"
+        """Stage and cause in one printable line."""
+        return f"{self.stage}: {described(self.cause)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,3 +112,23 @@ class DisabledPack(Origin):
 
     variable: str
     value: str
+
+
+def first_party_name(name: str) -> str | None:
+    """The first-party pack that is meant by a name; None if it is not one.
+
+    Example:
+        >>> first_party_name("Second-Order"), first_party_name("acme")
+        ('second_order', None)
+    """
+    return next((pack for pack in FIRST_PARTY if normalise(pack) == normalise(name)), None)
+
+
+def distribution_of(first_party: str) -> str:
+    """The distribution that brings a first-party pack.
+
+    Example:
+        >>> distribution_of("second_order")
+        'optim-core-second-order'
+    """
+    return f"optim-core-{first_party.replace('_', '-')}"

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections import Counter
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from types import MappingProxyType, ModuleType
 from typing import Any
 
 from optim_core.catalog import discovery, licenses, unresolved
-from optim_core.catalog.installed import Entry, Installed
+from optim_core.catalog.installed import Entry, Installed, claimants
 from optim_core.catalog.kinds import KINDS
 from optim_core.catalog.needs import NEEDS, Need
 from optim_core.catalog.packs import Failure, Pack
+from optim_core.catalog.settings import STRICT, notes
 from optim_core.catalog.specs import KindName, Spec
+from optim_core.catalog.strangers import contained
 from optim_core.catalog.targets import import_target
-from optim_core.errors import InvalidOption, PackBroken, PackWarning, SpecError, warn
+from optim_core.errors import InvalidOption, PackBroken, PackWarning, SettingWarning, SpecError, warn
 from optim_core.names import did_you_mean, normalise
-
-STRICT = "OPTIM_CORE_STRICT"
 
 
 class Registry(Installed):
@@ -28,21 +28,16 @@ class Registry(Installed):
 
     Args:
         registered: packs that no entry point names: from the name to the manifest, or the manifest's module's name.
-
-    Raises:
-        PackBroken: a pack is broken, and ``OPTIM_CORE_STRICT=1`` is set.
     """
 
     def __init__(self, registered: Mapping[str, ModuleType | str] = MappingProxyType({})) -> None:
-        sources, misnamed, disabled = discovery.find_packs(registered)
+        sources, failures, disabled = discovery.find_packs(registered)
         loaded = [discovery.load_pack(source) for source in sources]
         super().__init__(
             packs=tuple(p for p in loaded if isinstance(p, Pack)),
-            failures=(*misnamed, *(f for f in loaded if isinstance(f, Failure))),
+            failures=(*failures, *(f for f in loaded if isinstance(f, Failure))),
             disabled=tuple(disabled),
         )
-        if self.failures and os.environ.get(STRICT, "") not in ("", "0"):
-            raise unresolved.broken(self.failures[0])
 
     def entry(self, name: str, kind: KindName | None = None) -> Entry:
         """The one entry that a name stands for.
@@ -56,17 +51,18 @@ class Registry(Installed):
         """
         pack, colon, plain = name.rpartition(":")
         entries = self.entries_of(pack) if colon else self.entries
-        # The kind asked for wins over the others, and within it a name in any pack over an alias in any other.
+        # The kind asked for wins over the others.
         of_kind = [e for e in entries if kind in (None, e.spec.kind)]
         for candidates in (of_kind, entries):
-            claimants = [e for e in candidates if normalise(e.spec.name) == normalise(plain)]
-            claimants = claimants or [e for e in candidates if normalise(plain) in map(normalise, e.spec.aliases)]
-            if len(claimants) > 1:
-                raise unresolved.ambiguous(name, claimants)
-            if claimants and kind is not None and claimants[0].spec.kind != kind:
-                raise unresolved.wrong_kind(name, claimants[0].spec, kind)
-            if claimants:
-                return claimants[0]
+            found = claimants(plain, candidates)
+            if not colon and found and not any(e.pack.is_first_party for e in found):
+                unresolved.check_not_ours(self, plain, found)
+            if len(found) > 1:
+                raise unresolved.ambiguous(name, found)
+            if found and kind is not None and found[0].spec.kind != kind:
+                raise unresolved.wrong_kind(name, found[0].spec, kind)
+            if found:
+                return found[0]
         raise unresolved.unknown(self, plain, kind, pack)
 
     def spec(self, name: str, kind: KindName | None = None) -> Spec:
@@ -110,8 +106,7 @@ class Registry(Installed):
     def names(self, kind: KindName | None = None) -> list[str]:
         """The names of a kind, sorted; in full where several packs claim one."""
         entries = [e for e in self.entries if kind in (None, e.spec.kind)]
-        claims = Counter(normalise(e.spec.name) for e in entries)
-        return sorted(e.spec.name if claims[normalise(e.spec.name)] == 1 else e.full_name for e in entries)
+        return sorted(e.spec.name if len(claimants(e.spec.name, entries)) == 1 else e.full_name for e in entries)
 
 
 def matches_pattern(name: str, pattern: str) -> bool:
@@ -128,19 +123,23 @@ def load_class(spec: Spec) -> Any:
     """Import the class (of a wrapper: the class or function) that a spec describes.
 
     Raises:
-        PackBroken: its module cannot be imported, or defines no such class.
+        PackBroken: its module cannot be imported, whatever it raises, or defines no such class.
     """
-    try:
+    package = re.split("[.:]", spec.target)[0]
+
+    def broken(reason: str) -> PackBroken:
+        return PackBroken(
+            f"{spec.name!r} cannot be loaded from {spec.target}: {reason}. "
+            f"Reinstall the distribution that holds {package}, or ask its authors"
+        )
+
+    with contained(broken):
         return import_target(spec.target)
-    except (ImportError, AttributeError) as cause:
-        raise PackBroken(
-            f"{spec.name!r} cannot be loaded from {spec.target}: {type(cause).__name__}: {cause}. "
-            f"Reinstall the distribution that holds {spec.target.partition('.')[0]}, or ask its authors"
-        ) from cause
 
 
 _registered: dict[str, ModuleType | str] = {}
 _registry: Registry | None = None
+_told: set[str] = set()
 
 
 def registry() -> Registry:
@@ -148,6 +147,10 @@ def registry() -> Registry:
 
     Warns:
         PackWarning: a pack was skipped; once for each.
+        SettingWarning: an environment variable names what does not exist; once for each.
+
+    Raises:
+        PackBroken: a pack is broken, and ``OPTIM_CORE_STRICT=1`` is set.
     """
     return _registry if _registry is not None else refresh()
 
@@ -157,11 +160,23 @@ def refresh() -> Registry:
     global _registry  # noqa: PLW0603 - the one registry of the process
     importlib.invalidate_caches()
     before = {(f.name, f.reason) for f in _registry.failures} if _registry is not None else set()
-    _registry = Registry(_registered)
+    found = survey()
+    if found.failures and os.environ.get(STRICT, "") not in ("", "0"):
+        raise unresolved.broken(found.failures[0])
+    _registry = found
+    for note in notes(found):
+        if note not in _told:
+            _told.add(note)
+            warn(note, SettingWarning)
     for failure in _registry.failures:
         if (failure.name, failure.reason) not in before:
             warn(str(unresolved.broken(failure)), PackWarning)
     return _registry
+
+
+def survey() -> Registry:
+    """Look for packs and keep nothing: those there are, also where ``OPTIM_CORE_STRICT`` does not accept them."""
+    return Registry(_registered)
 
 
 def register_pack(name: str, manifest: ModuleType | str) -> None:

@@ -10,10 +10,13 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
+from optim_core.catalog.strangers import contained, output_aside
 from optim_core.catalog.targets import import_target, is_target
-from optim_core.errors import SpecError
+from optim_core.errors import PackBroken, SpecError
+from optim_core.text import one_line
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -89,7 +92,8 @@ def element_count(size: str, shape: Shape) -> int:
     if not is_size(size):
         raise SpecError(f"{size!r} is not a size of a state: {', '.join(SIZES)}")
     if is_target(size):
-        return int(import_target(size)(shape))
+        with output_aside(), contained(partial(_unknown, size)):
+            return int(import_target(size)(shape))
     count, _, name = size.rpartition(" ")
     return int(count or 1) * SIZES[name].elements(shape)
 
@@ -102,6 +106,11 @@ def size_text(size: str) -> str:
         '3 times: one number for each index of dimension 0'
     """
     if is_target(size):
-        return (inspect.getdoc(import_target(size)) or size).partition("\n")[0]
+        with output_aside(), contained(partial(_unknown, size)):
+            return one_line((inspect.getdoc(import_target(size)) or size).partition("\n")[0])
     count, _, name = size.rpartition(" ")
     return f"{count} times: {SIZES[name].words}" if count else SIZES[name].words
+
+
+def _unknown(size: str, reason: str) -> PackBroken:
+    return PackBroken(f"the size {size} of a state is unknown: {reason}")

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, NoReturn, TypeAlias
 
 from optim_core.catalog.needs import NEEDS, Need
 from optim_core.catalog.sizes import SIZES, is_size
@@ -54,6 +54,8 @@ class Spec:
     """
 
     kind: ClassVar[KindName]
+    _more_texts: ClassVar[tuple[str, ...]] = ()
+    _more_tuples: ClassVar[tuple[str, ...]] = ()
 
     name: str
     target: str
@@ -68,10 +70,11 @@ class Spec:
     def __post_init__(self) -> None:
         if not hasattr(self, "kind"):
             raise SpecError(f"{self.name!r}: use OptimizerSpec, SchedulerSpec or WrapperSpec instead of Spec")
+        self._check_types()
         self._check_names()
         if not is_target(self.target):
             self._reject("target", self.target, "'module:Class'")
-        if not self.summary or "\n" in self.summary:
+        if not self.summary:
             self._reject("summary", self.summary, "one line")
         if not is_license(self.license):
             self._reject("license", self.license, "an SPDX expression such as 'Apache-2.0'")
@@ -81,6 +84,25 @@ class Spec:
             if need not in NEEDS:
                 self._reject("needs", need, f"one of {', '.join(NEEDS)}.{did_you_mean(need, NEEDS)}")
 
+    def _check_types(self) -> None:
+        """Refuse what a listing cannot print in its line, or would take for something else."""
+        for name in ("name", "target", "summary", "license", "code", "code_license", *self._more_texts):
+            self._check_text(name, getattr(self, name))
+        for name in ("aliases", "needs", *self._more_tuples):
+            value = getattr(self, name)
+            if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
+                self._reject(name, value, "a tuple of texts, such as ('one',)")
+        paper: object = self.paper
+        if paper is not None:
+            if not isinstance(paper, Paper) or type(paper.year) is not int:
+                self._reject("paper", paper, "a Paper with a year such as 2023")
+            self._check_text("paper.title", paper.title)
+            self._check_text("paper.url", paper.url)
+
+    def _check_text(self, field_name: str, value: object) -> None:
+        if not isinstance(value, str) or not value.isprintable():
+            self._reject(field_name, value, "one line of printable text")
+
     def _check_names(self) -> None:
         names = (self.name, *self.aliases)
         for name in names:
@@ -89,7 +111,7 @@ class Spec:
         if len({normalise(name) for name in names}) < len(names):
             self._reject("aliases", self.aliases, "different from the name and from each other")
 
-    def _reject(self, field_name: str, value: object, expected: str) -> None:
+    def _reject(self, field_name: str, value: object, expected: str) -> NoReturn:
         raise SpecError(f"spec {self.name!r}: {field_name}={value!r} should be {expected}")
 
     @property
@@ -117,6 +139,8 @@ class OptimizerSpec(Spec):
     """
 
     kind: ClassVar[KindName] = "optimizer"
+    _more_texts: ClassVar[tuple[str, ...]] = ("shortfall",)
+    _more_tuples: ClassVar[tuple[str, ...]] = ("constructors",)
 
     state: Mapping[str, str] = field(default_factory=dict, hash=False)
     constructors: tuple[str, ...] = ()
@@ -124,10 +148,14 @@ class OptimizerSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if "\n" in self.shortfall:
-            self._reject("shortfall", self.shortfall, "one line")
-        for name, size in self.state.items():
-            if not is_size(size):
+        if not isinstance(self.state, Mapping):
+            self._reject("state", self.state, "a size for each name, such as {'exp_avg': 'element'}")
+        # whatever kind of mapping it was, a plain one can be copied, pickled and written as JSON
+        object.__setattr__(self, "state", dict(self.state))
+        sizes: Mapping[str, object] = self.state
+        for name, size in sizes.items():
+            self._check_text("state", name)
+            if not isinstance(size, str) or not is_size(size):
                 expected = f"one of {', '.join(SIZES)}, '3 element' for three, or 'module:function'"
                 self._reject(f"state[{name!r}]", size, expected)
 
@@ -144,6 +172,7 @@ class SchedulerSpec(Spec):
     """
 
     kind: ClassVar[KindName] = "scheduler"
+    _more_texts: ClassVar[tuple[str, ...]] = ("example", "sets")
 
     example: str = ""
     sets: str = "lr"

@@ -29,6 +29,20 @@ def ambiguous(name: str, claimants: Sequence[Entry]) -> AmbiguousName:
     return AmbiguousName(f"{name!r} comes from {packs}. Ask for {full_names}")
 
 
+def check_not_ours(installed: Installed, name: str, claimants: Sequence[Entry]) -> None:
+    """Refuse a first-party method's name that only others have, because our pack is broken.
+
+    Raises:
+        PackBroken: with the others' full names.
+    """
+    ours = known.lookup(name)
+    for failure in installed.failures:
+        if failure.is_first_party and ours is not None and normalise(failure.name) == normalise(ours.pack):
+            others = " or ".join(repr(e.full_name) for e in claimants)
+            error = broken(failure, name)
+            raise PackBroken(f"{error}. Of other packs there is {others}") from failure.cause
+
+
 def wrong_kind(name: str, spec: Spec, kind: KindName) -> WrongKind:
     """A name is of another kind than was asked for."""
     actual = KINDS[spec.kind]
@@ -38,7 +52,9 @@ def wrong_kind(name: str, spec: Spec, kind: KindName) -> WrongKind:
 def broken(failure: Failure, method: str = "") -> PackBroken:
     """A pack does not work; ``method``: the name that was asked for, if one was."""
     remedy = ""
-    if failure.distribution and failure.stage in ("import", "hooks", "specs"):
+    if isinstance(failure.cause, ImportError) and str(failure.cause.name).partition(".")[0] == "optim_core":
+        remedy = ". It may be made for a newer core: pip install --upgrade optim-core"
+    elif failure.distribution and failure.stage in ("metadata", "import", "hooks", "specs"):
         remedy = f". Reinstall it: pip install --upgrade --force-reinstall {failure.distribution}"
     error = PackBroken(f"{_subject(failure, method)} failed to load ({failure.reason}){remedy}")
     error.__cause__ = failure.cause
@@ -107,10 +123,10 @@ def _not_installed(installed: Installed, name: str, first_party: known.Known) ->
 def _problem(installed: Installed, pack: str, method: str = "") -> UnresolvedName | None:
     """The error for a pack that is installed, but broken or switched off; None for other packs."""
     for failure in installed.failures:
-        if normalise(failure.name) == normalise(pack):
+        if normalise(failure.name) == normalise(pack) and not failure.is_imitation:
             return broken(failure, method)
     for off in installed.disabled:
-        if normalise(off.name) == normalise(pack):
+        if normalise(off.name) == normalise(pack) and not off.is_imitation:
             return disabled(off, method)
     return None
 

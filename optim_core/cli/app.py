@@ -13,7 +13,7 @@ from optim_core.cli.audit import licenses
 from optim_core.cli.doctor import doctor
 from optim_core.cli.listing import list_methods
 from optim_core.cli.show import show
-from optim_core.errors import OptimCoreError, PackWarning
+from optim_core.errors import OptimCoreError, PackWarning, SettingWarning
 
 #: Commands that are imported only when they run, because they import torch: target and line in the help.
 _LATER = {"compare": ("optim_core.compare.command:compare", "Train a small real model with each optimizer named.")}
@@ -48,9 +48,10 @@ class _App(click.Group):
 @click.pass_context
 def app(ctx: click.Context) -> None:
     """PyTorch optimizers by name: what is installed, what each one is, and which is best."""
-    # Each command mentions broken packs itself.
+    # Each command mentions broken packs itself, and doctor the settings.
     ctx.with_resource(warnings.catch_warnings())
     warnings.simplefilter("ignore", PackWarning)
+    warnings.simplefilter("ignore", SettingWarning)
 
 
 for _command in (list_methods, show, doctor, licenses):

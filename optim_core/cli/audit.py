@@ -24,8 +24,12 @@ def licenses(ctx: click.Context, *, deny: tuple[str, ...], allow: tuple[str, ...
     """
     installed = registry()
     try:
-        options = [Rule(allows=False, terms=terms(",".join(deny), "--deny"), source="--deny")] if deny else []
-        options += [Rule(allows=True, terms=terms(",".join(allow), "--allow"), source="--allow")] if allow else []
+        options = (
+            [Rule(allows=False, terms=terms(",".join(deny), "--deny", allows=False), source="--deny")] if deny else []
+        )
+        options += (
+            [Rule(allows=True, terms=terms(",".join(allow), "--allow", allows=True), source="--allow")] if allow else []
+        )
     except PolicyError as error:
         raise click.UsageError(str(error)) from error
     judged = [(*row, _refusal(row[2], (*options, *rules()))) for row in _rows(installed)]

@@ -10,15 +10,13 @@ import click
 import importlib_metadata
 
 from optim_core import __version__
-from optim_core.catalog import unresolved
-from optim_core.catalog.discovery import pack_names_in
+from optim_core.catalog import licenses, settings, unresolved
 from optim_core.catalog.installed import Installed
-from optim_core.catalog.licenses import ALLOW, DENY
-from optim_core.catalog.packs import DISABLE, ONLY, Origin
-from optim_core.catalog.registry import STRICT, registry
+from optim_core.catalog.packs import Origin
+from optim_core.catalog.registry import survey
 from optim_core.cli.output import console, table
-from optim_core.names import did_you_mean, normalise
-from optim_core.text import counted
+from optim_core.errors import PolicyError
+from optim_core.text import counted, one_line
 
 _REQUIRED = ("torch", "pluggy", "importlib-metadata")
 #: The packages of each extra.
@@ -32,19 +30,19 @@ _EXTRAS = {
 @click.pass_context
 def doctor(ctx: click.Context) -> None:
     """Check the installation. Exits with 1 if something is broken."""
-    installed = registry()
+    installed = survey()
     out = console()
     click.echo(f"optim-core {__version__}, Python {platform.python_version()}, {platform.platform(terse=True)}")
     out.print(table("package", "version", "for", rows=_packages()))
     out.print(table("pack", "from", "licence", "state", rows=_packs(installed), elastic="state"))
-    for variable in (ONLY, DISABLE, STRICT, ALLOW, DENY):
+    for variable in settings.VARIABLES:
         if variable in os.environ:
-            click.echo(f"{variable}={os.environ[variable]}")
+            click.echo(f"{variable}={one_line(os.environ[variable])}")
     for note in _notes(installed):
-        click.echo(f"note: {note}")
+        click.echo(f"note: {one_line(note)}")
     problems = list(_problems(installed))
     for problem in problems:
-        click.echo(f"problem: {problem}")
+        click.echo(f"problem: {one_line(problem)}")
     click.echo("Something is broken." if problems else "All is well.")
     ctx.exit(bool(problems))
 
@@ -69,22 +67,26 @@ def _notes(installed: Installed) -> Iterator[str]:
     """Settings that may be mistakes."""
     if not installed.packs:
         yield 'no pack works. All permissively licensed ones: pip install "optim-core[all]"'
-    names = [origin.name for origin in installed.origins]
-    for variable in (ONLY, DISABLE):
-        for name in pack_names_in(variable):
-            if normalise(name) not in map(normalise, names):
-                yield f"{variable} names {name!r}, and no such pack is installed.{did_you_mean(name, names)}"
-    for claimants in installed.contested():
-        yield str(unresolved.ambiguous(claimants[0].spec.name, claimants))
+    yield from settings.notes(installed)
+    for name, claimants in installed.contested():
+        if not any(entry.pack.is_first_party for entry in claimants):
+            yield str(unresolved.ambiguous(name, claimants))
 
 
 def _problems(installed: Installed) -> Iterator[str]:
-    """Requirements that are missing, packs that are broken."""
+    """Requirements that are missing, packs that are broken, first-party names that others claim, a policy in vain."""
     for name in _REQUIRED:
         if _version(name) is None:
             yield f"{name} is missing: pip install {name}"
     for failure in installed.failures:
         yield str(unresolved.broken(failure))
+    for name, claimants in installed.contested():
+        if any(entry.pack.is_first_party for entry in claimants):
+            yield str(unresolved.ambiguous(name, claimants))
+    try:
+        licenses.rules()
+    except PolicyError as error:
+        yield str(error)
 
 
 def _version(distribution: str) -> str | None:

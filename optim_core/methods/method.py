@@ -135,7 +135,11 @@ class Method:
 
         Returns:
             The rule's graph.
+
+        Raises:
+            RuleError: the rule does not make sense, such as one that decays p where the core does so, too.
         """
+        self._check_decay()
         trace = Trace(split(options)[0], shape)
         return compose(
             typing.cast("Callable[..., Any]", self.rule),
@@ -145,6 +149,14 @@ class Method:
             self.keywords,
             self.composition_settings(options, transforms, rounds=rounds),
         )
+
+    def _check_decay(self) -> None:
+        weight_decay = self.hypers.get("weight_decay")
+        if weight_decay is not None and weight_decay.decay and "weight_decay" in self.keywords:
+            raise RuleError(
+                f"{self.name}: p would decay twice: the core applies weight_decay = {weight_decay.decay}(...), and the "
+                "rule takes weight_decay, too. Leave it out of the rule, or declare it with hyper(...)"
+            )
 
     def _unknown_option(self, name: str) -> str:
         """The message for an option that does not exist."""
@@ -246,6 +258,9 @@ def read_class(cls: type, inherited: Method | None) -> Method:
 
 
 def _check_rule(method: Method) -> None:
+    for name, declared in method.hypers.items():
+        if declared.decay and name != "weight_decay":
+            raise RuleError(f"{method.name}: {name} = {declared.decay}(...) has no effect: call it weight_decay")
     for name in method.positions:
         if name not in method.states and name not in method.extras:
             raise RuleError(f"{method.name}: the rule takes {name!r}, which is neither a state nor an extra")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 
 from torch.optim.optimizer import Optimizer
 
 from optim_core.catalog.needs import Need
 from optim_core.errors import WrapperConflict
+from optim_core.optimizers.needs import needs_of
+from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.wrapping.shared import Shared
 from optim_core.wrapping.steps import steps_of
 
@@ -18,20 +19,24 @@ _ONCE: Mapping[Need, str] = {
     "multi_loss": "each make one gradient of the losses, so that one of them would have no effect",
 }
 
+#: What a plain optimizer can only be given in its own ``step(closure)``.
+_IN_ITS_STEP: frozenset[Need] = frozenset({"closure", "loss", "multi_loss"})
+
 
 def check_base(base: object, owner: str) -> None:
     """Refuse what cannot be wrapped.
 
     Raises:
-        WrapperConflict: it is not an optimizer, or one whose ``step`` requires a closure.
+        WrapperConflict: it is not an optimizer, or one that evaluates the loss in its own ``step``.
     """
     if not isinstance(base, Optimizer):
         raise WrapperConflict(
             f"{owner} goes around an optimizer, not {type(base).__name__}: build that first, such as "
             f"{owner}(torch.optim.SGD(model.parameters(), lr=0.1))"
         )
-    closure = inspect.signature(base.step).parameters.get("closure")
-    if closure is not None and closure.default is inspect.Parameter.empty:
+    if isinstance(base, (RuleOptimizer, Shared)):
+        return
+    if needs_of(base) & _IN_ITS_STEP:
         raise WrapperConflict(
             f"{owner} cannot go around {type(base).__name__}, which evaluates the loss inside its own step; use "
             f"{type(base).__name__} alone, with optim_core.minimize(optimizer, closure)"

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.optim.optimizer import Optimizer
 
+from optim_core.catalog import licenses
 from optim_core.catalog.registry import load_class, registry
 from optim_core.errors import NotOffered, OptimCoreError
 from optim_core.optimizers.optimizer import RuleOptimizer
@@ -78,13 +79,35 @@ def require(wrapper: Wrapper, group: Mapping[str, Any], what: str, has: Callable
 
 def _all() -> Iterator[tuple[str, Offers]]:
     """All methods, those installed and torch's, with what they offer by default."""
+    rules = licenses.rules()
     for entry in registry().find(kind="optimizer"):
+        if not all(rule.permits(entry.spec.license) for rule in rules):
+            continue
         try:
             cls = load_class(entry.spec)
-            yield entry.spec.name, offered(cls, cls.resolve({n: h.default for n, h in cls.hypers.items()}, frozenset()))
+            options = _defaults(cls)
         except OptimCoreError:  # it cannot be loaded, or has no defaults to go by
             continue
+        if options is not None:
+            yield entry.spec.name, offered(cls, options)
     for name, cls in vars(torch.optim).items():
         if inspect.isclass(cls) and issubclass(cls, Optimizer) and torch_rule_of(cls):
-            defaults = {q.name: q.default for q in inspect.signature(cls).parameters.values()}
-            yield f"torch:{name.lower()}", offered(cls, defaults)
+            yield f"torch:{name.lower()}", offered(cls, _signature_defaults(cls))
+
+
+def _defaults(cls: Any) -> Mapping[str, Any] | None:
+    """The options of a method by default; None for a plain class of which nothing is known.
+
+    Raises:
+        OptimCoreError: one of them has no default.
+    """
+    if not inspect.isclass(cls) or not issubclass(cls, Optimizer):
+        return None
+    if issubclass(cls, RuleOptimizer):
+        return cls.resolve({n: h.default for n, h in cls.hypers.items()}, frozenset())
+    # a class of a pack may be derived from one of torch's and take other arguments
+    return _signature_defaults(cls) if cls.__module__.startswith("torch.optim.") and torch_rule_of(cls) else None
+
+
+def _signature_defaults(cls: type[Optimizer]) -> dict[str, Any]:
+    return {q.name: q.default for q in inspect.signature(cls).parameters.values()}

@@ -12,9 +12,11 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from optim_core.catalog.needs import Need
+from optim_core.errors import WrapperConflict
 from optim_core.methods.formula import Formula, ParameterSet
 from optim_core.optimizers import checkpoint, closures
-from optim_core.optimizers.needs import has_modes, needs_of
+from optim_core.optimizers.gradients import parameters
+from optim_core.optimizers.needs import declared_needs, has_modes, needs_of
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.rules import Transform
 from optim_core.rules.compose import CompositionSettings
@@ -103,8 +105,8 @@ class PlainSteps:
 
     @property
     def needs_graph(self) -> bool:
-        """False."""
-        return False
+        """True if a spec says so of the class."""
+        return "create_graph" in declared_needs(type(self.optimizer))
 
     @property
     def needs_closure(self) -> bool:
@@ -117,7 +119,7 @@ class PlainSteps:
 
     def evaluate(self, closure: Callable[[], Any]) -> Any:
         """Zero gradients, evaluate the closure once, and leave gradients at the present weights."""
-        return closures.evaluate(self.optimizer, closure)
+        return closures.evaluate(self.optimizer, closure, create_graph=self.needs_graph)
 
     def prepare(self, overflow: bool | None) -> bool:
         """Return False after an overflow."""
@@ -127,6 +129,8 @@ class PlainSteps:
         """Step with the gradients that are there, with transforms around it if there are any."""
         del closure
         (self.around or self.optimizer).step()
+        if self.needs_graph:
+            closures.drop_graph(parameters(self.optimizer))
 
     @contextmanager
     def flushing(self) -> Iterator[bool]:
@@ -150,7 +154,16 @@ class PlainSteps:
         formula(shares)
 
     def add_transform(self, transform: Transform, *, excluded: Collection[Tensor], owner: str) -> None:
-        """Put a transform around the step."""
+        """Put a transform around the step.
+
+        Raises:
+            WrapperConflict: it changes gradients whose graph the step differentiates.
+        """
+        if self.needs_graph and (transform.overrides("gradient") or transform.overrides("parameter")):
+            raise WrapperConflict(
+                f"{owner} cannot go around {type(self.optimizer).__name__}, which differentiates the gradients: what "
+                f"{owner} makes of them has no graph. Use a first-order method such as adamw"
+            )
         self.around = self.around or Around(self.optimizer, self.settings)
         self.around.add(transform, excluded, owner)
 

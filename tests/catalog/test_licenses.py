@@ -9,7 +9,7 @@ from support.fake_packs import spec
 
 import optim_core
 from optim_core import errors
-from optim_core.catalog import licenses
+from optim_core.catalog import licenses, spdx
 
 NC = "CC-BY-NC-SA-4.0"
 
@@ -206,14 +206,92 @@ def test_compound_licences(expression, policy, answer):
     assert permits(expression, **policy) is answer
 
 
+@pytest.mark.parametrize(
+    ("expression", "policy", "answer"),
+    [
+        ("GPL-3.0+", {"deny": ["GPL-3.0-or-later"]}, False),
+        ("GPL-3.0-or-later", {"deny": ["gpl-3.0+"]}, False),
+        ("GPL-3.0", {"deny": ["GPL-3.0-only"]}, False),
+        ("GPL-3.0-only", {"deny": ["GPL-3.0-or-later"]}, False),
+        ("GPL-3.0-or-later", {"deny": ["GPL-3.0-only"]}, False),
+        ("GPL-2.0-only", {"deny": ["GPL-3.0-only"]}, True),
+        ("GPL-3.0-only", {"deny": ["LGPL-3.0-only"]}, True),
+        ("GPL-3.0+", {"allow": ["GPL-3.0-or-later"]}, True),
+        ("GPL-3.0-or-later", {"allow": ["GPL-3.0-only"]}, True),
+        ("GPL-3.0-only", {"allow": ["GPL-3.0-or-later"]}, False),
+        ("CC-BY-NC-SA", {"deny": ["CC-BY-NC-SA-4.0"]}, False),
+        ("My-Licence", {"deny": ["noncommercial"]}, False),
+        ("LicenseRef-Mine", {"deny": ["noncommercial"]}, True),
+    ],
+)
+@pytest.mark.parametrize("parser", [True, False])
+def test_spellings_of_one_licence(monkeypatch, expression, policy, answer, parser):
+    if not parser:
+        monkeypatch.setattr(spdx, "parser", lambda: None)
+    assert permits(expression, **policy) is answer
+
+
+@pytest.mark.parametrize(
+    ("expression", "policy", "answer"),
+    [
+        ("Apache-2.0 AND MIT", {"allow": ["mit AND apache-2.0"]}, True),
+        ("MIT AND (Apache-2.0 OR ISC)", {"allow": ["(ISC OR Apache-2.0) AND MIT"]}, True),
+        ("GPL-2.0+ WITH classpath-exception-2.0", {"allow": ["GPL-2.0-or-later WITH Classpath-exception-2.0"]}, True),
+        ("GPL-2.0-only WITH classpath-exception-2.0", {"deny": ["GPL-2.0 WITH Classpath-exception-2.0"]}, False),
+        ("GPL-2.0-only", {"deny": ["GPL-2.0-only WITH Classpath-exception-2.0"]}, True),
+        ("My-Licence OR MIT", {"deny": ["noncommercial"]}, True),
+        ("MIT OR My-Licence", {"deny": ["noncommercial"]}, True),
+    ],
+)
+def test_order_and_case_do_not_count(monkeypatch, expression, policy, answer):
+    assert permits(expression, **policy) is answer
+    monkeypatch.setattr(spdx, "parser", lambda: None)
+    assert permits(expression, **policy) in (answer, False)
+
+
+@pytest.mark.parametrize("parser", [True, False])
+@pytest.mark.parametrize("variable", ["OPTIM_CORE_LICENSE_DENY", "OPTIM_CORE_LICENSE_ALLOW"])
+@pytest.mark.parametrize(
+    "term", ["CC-BY-NC-SA", "GPL", "CC-BY-NC", "Apache", "BSD", "Classpath-exception-2.0", "MIT AND GPL"]
+)
+def test_a_term_that_would_match_nothing_is_refused(monkeypatch, term, variable, parser):
+    if not parser:
+        monkeypatch.setattr(spdx, "parser", lambda: None)
+    monkeypatch.setenv(variable, f"MIT,{term}")
+    with pytest.raises(errors.PolicyError) as raised:
+        optim_core.get("lion")
+    assert f"{variable}: {term!r} is not an SPDX licence." in str(raised.value)
+    assert ('pip install "optim-core[licenses]"' in str(raised.value)) is not parser
+
+
+def test_one_term_to_deny_is_one_licence():
+    with pytest.raises(errors.PolicyError) as raised:
+        licenses.policy(deny=["MIT AND (GPL-3.0-only OR ISC)"])
+    assert str(raised.value).endswith("is of several licences: deny each by itself, MIT, GPL-3.0-only, ISC")
+    licenses.policy(deny=str(raised.value).rpartition("by itself, ")[2])
+    assert "lion" in refused("lion")
+
+
+def test_a_licence_that_does_not_exist(installed):
+    installed.install("odd", spec("duo", license="My-Licence"), licence=None)
+    installed.registry()
+    assert optim_core.get("duo")
+    licenses.policy(deny="noncommercial")
+    assert refused("duo").endswith(
+        "'My-Licence' is not an SPDX licence, so nobody can tell; its authors should declare one"
+    )
+    licenses.policy()
+    assert optim_core.get("duo")
+
+
 def test_what_cannot_be_decided_is_not_allowed(installed, monkeypatch):
-    monkeypatch.setattr(licenses, "_spdx", lambda: None)
+    monkeypatch.setattr(spdx, "parser", lambda: None)
     installed.install("both", spec("duo", license="MIT OR Apache-2.0"), licence=None)
     assert optim_core.get("lion")
     licenses.policy(allow=["MIT", NC])
     assert optim_core.get("lion")
     installed.registry()
-    assert refused("duo").endswith('To have its parts checked: pip install "optim-core[licenses]"')
+    assert refused("duo").endswith('To have it checked: pip install "optim-core[licenses]"')
 
 
 # what is not imported -------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ WRAPPER = WrapperSpec(name="lookahead", target="builtins:dict", summary="Back.",
     "name", ["lion_x", "LionX", "lion-x", "li.on x", "sign:lionx", "SIGN:Lion-X", "king", "sign:king"]
 )
 def test_forms_of_a_name(site, name):
-    site.install("sign", spec("lion_x", aliases=("king",)))
+    site.install("sign", spec("lion_x", aliases=("king",)), distribution="optim-core-sign")
     assert optim_core.info(name).name == "lion_x"
     assert optim_core.get(name).__name__ == "SGD"
 
@@ -139,17 +139,17 @@ def test_not_installed(site):
 
 
 def test_in_a_newer_version_of_the_pack(site):
-    site.install("sign", spec("signsgd"))
+    site.install("sign", spec("signsgd"), distribution="optim-core-sign")
     assert error_text(errors.PackNotInstalled, optim_core.get, "lion") == (
         "'lion' is in a newer optim-core-sign than the one installed: pip install --upgrade \"optim-core[sign]\""
     )
 
 
 def test_claimed_twice(site):
-    site.install("sign", spec("lion"))
+    site.install("sign", spec("lion"), distribution="optim-core-sign")
     site.install("acme", spec("Lion".lower()), version="0.3")
     assert error_text(errors.AmbiguousName, optim_core.get, "lion") == (
-        "'lion' comes from 'acme' (acme-optim 0.3) and 'sign' (sign-optim 1.0). Ask for 'acme:lion' or 'sign:lion'"
+        "'lion' comes from 'acme' (acme-optim 0.3) and 'sign' (optim-core-sign 1.0). Ask for 'acme:lion' or 'sign:lion'"
     )
     assert optim_core.get("acme:lion")
     assert optim_core.get_supported_optimizers() == ["acme:lion", "sign:lion"]

@@ -133,7 +133,7 @@ def test_names_that_a_pack_may_not_have(site, name, text):
 # switches -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("switch", [{"OPTIM_CORE_PACKS": "good"}, {"OPTIM_CORE_DISABLE": "other, BAD"}])
+@pytest.mark.parametrize("switch", [{"OPTIM_CORE_PACKS": "good"}, {"OPTIM_CORE_DISABLE": "sign, BAD"}])
 def test_switches_apply_before_anything_is_imported(site, monkeypatch, switch):
     site.install("good", spec("lion"))
     package = site.install("bad", manifest="1/0")
@@ -149,12 +149,13 @@ def test_switches_apply_before_anything_is_imported(site, monkeypatch, switch):
     ("variable", "value", "remedy"),
     [
         ("OPTIM_CORE_DISABLE", "sign", "Take it out: unset OPTIM_CORE_DISABLE"),
-        ("OPTIM_CORE_DISABLE", "Sign,x", "Take it out: export OPTIM_CORE_DISABLE=x"),
-        ("OPTIM_CORE_PACKS", "x", "Add it: export OPTIM_CORE_PACKS=x,sign"),
+        ("OPTIM_CORE_DISABLE", "Sign,good", "Take it out: export OPTIM_CORE_DISABLE=good"),
+        ("OPTIM_CORE_PACKS", "good", "Add it: export OPTIM_CORE_PACKS=good,sign"),
     ],
 )
 def test_a_name_in_a_pack_that_is_switched_off(site, monkeypatch, variable, value, remedy):
     site.install("sign", spec("lion"), distribution="optim-core-sign")
+    site.install("good", spec("tiger"))
     monkeypatch.setenv(variable, value)
     state = f"is switched off by {variable}={value}. {remedy}"
     assert error_text(errors.PackDisabled, optim_core.get, "lion") == (

@@ -14,7 +14,7 @@ from torch.nn import Parameter
 
 from optim_core import RuleOptimizer, hyper, state
 from optim_core.errors import RuleError
-from optim_core.methods.declarations import extra
+from optim_core.methods.declarations import decoupled, extra, l2
 from optim_core.rules.graph import Extent, Graph
 from optim_core.rules.stacked import stacked
 from optim_core.rules.trace import Trace
@@ -134,6 +134,34 @@ def test_misuse_of_symbols_says_what_to_do() -> None:
     with pytest.raises(RuleError, match="cannot meet"):
         sample(p, 2) + p
     assert bool(lr > 0)
+
+
+@pytest.mark.parametrize("declared", [l2(0.1), decoupled(0.1)], ids=["l2", "decoupled"])
+@pytest.mark.parametrize("inherits", [False, True])
+def test_a_rule_that_decays_what_the_core_decays_too(declared: Any, inherits: bool) -> None:
+    def rule(p: Value, g: Value, *, lr: Value, weight_decay: Value) -> Value:
+        return p - lr * (g + weight_decay * p)
+
+    options = {"lr": hyper(0.1, "step size", ge=0), "weight_decay": declared}
+    types = {"__annotations__": {"lr": float, "weight_decay": float}}
+    if inherits:
+        once = type("Once", (RuleOptimizer,), options | types | {"rule": staticmethod(lambda p, g, *, lr: p - lr * g)})
+        twice = type("Twice", (once,), {"rule": staticmethod(rule)})
+    else:
+        twice = type("Twice", (RuleOptimizer,), options | types | {"rule": staticmethod(rule)})
+    w = Parameter(torch.ones(1))
+    with pytest.raises(RuleError, match=r"Twice: p would decay twice: .*or declare it with hyper\(\.\.\.\)"):
+        twice([w]).minimize(lambda: 0 * w.sum())
+    assert w.item() == 1
+    own = hyper(0.1, "decay, added to g", ge=0)
+    remedied = type("Remedied", (RuleOptimizer,), options | types | {"weight_decay": own, "rule": staticmethod(rule)})
+    remedied([w]).minimize(lambda: 0 * w.sum())
+    assert w.item() == pytest.approx(0.99)
+
+
+def test_a_decay_of_another_name() -> None:
+    with pytest.raises(RuleError, match=r"wd = decoupled\(\.\.\.\) has no effect: call it weight_decay"):
+        type("Bad", (RuleOptimizer,), {"wd": decoupled(0.1), "__annotations__": {"wd": float}})
 
 
 def test_a_rule_that_does_not_fit_its_declarations() -> None:

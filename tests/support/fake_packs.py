@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,13 +15,8 @@ from optim_core.catalog.kinds import KINDS
 from optim_core.catalog.registry import Registry
 from optim_core.catalog.specs import OptimizerSpec, Spec
 
-VARIABLES = (
-    "OPTIM_CORE_PACKS",
-    "OPTIM_CORE_DISABLE",
-    "OPTIM_CORE_STRICT",
-    "OPTIM_CORE_LICENSE_ALLOW",
-    "OPTIM_CORE_LICENSE_DENY",
-)
+#: The original, for which a site puts its own.
+_distributions = importlib_metadata.distributions
 
 
 def spec(name: str = "lion", **fields: Any) -> OptimizerSpec:
@@ -93,6 +88,5 @@ class Site:
         """The registry of this environment, read anew."""
         return registry_module.refresh()
 
-    def entry_points(self, group: str) -> Sequence[importlib_metadata.EntryPoint]:
-        distributions = importlib_metadata.distributions(path=[str(self.root)])
-        return [point for dist in distributions for point in dist.entry_points.select(group=group)]
+    def distributions(self) -> list[importlib_metadata.Distribution]:
+        return [*_distributions(path=[str(self.root)])]

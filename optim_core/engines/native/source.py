@@ -164,7 +164,11 @@ class _Writer:
         lines = ["(void)partial;", "const int64_t t = chunk->tensor;", *self._coarser(sweep.roots)]
         lines += [f"void *const {_buffer(name)} = c->buffers[{i}][t];" for name, i in self.buffer.items()]
         lines += [line for r in sweep.reductions for line in _accumulators(r)]
-        lines += ["const int64_t width = c->widths[t];"] if self.program.by_rows else []
+        lines += (
+            ["const int64_t size = c->sizes[t], width = c->widths[t], run = c->runs[t];"]
+            if self.program.by_rows
+            else []
+        )
         if sweep.rows:
             lines += _block("for (int64_t row = chunk->start; row < chunk->stop; row++)", self._row(sweep))
         else:
@@ -175,11 +179,10 @@ class _Writer:
         return _function(f"static void sweep{number}(const call_t *c, const chunk_t *chunk, double *partial)", lines)
 
     def _row(self, sweep: Sweep) -> Iterator[str]:
-        yield "const int64_t start = row * width, stop = start + width;"
         for step in sweep.rows:
             yield from self._row_step(step)
         for loop in sweep.loops:
-            yield from self._loop(loop)
+            yield from self._along_row(loop)
         for r in sweep.row_reductions:
             yield from _accumulation(r)
         for out in sweep.row_outputs:
@@ -189,9 +192,14 @@ class _Writer:
         for r in step.reductions:
             yield from _accumulators(r)
         if step.loop:
-            yield from self._loop(step.loop)
+            yield from self._along_row(step.loop)
         for v in step.values:
             yield _finished(v, _accumulated(v)) if is_accumulated(v) else self._definition(v, "row")
+
+    def _along_row(self, loop: Loop) -> list[str]:
+        """A loop over a row: one run, or several equally far apart, as in the transpose of a matrix."""
+        body = ["const int64_t stop = start + run;", *self._loop(loop)]
+        return _block("for (int64_t start = row * run; start < size; start += size / width * run)", body)
 
     def _loop(self, loop: Loop) -> list[str]:
         """A loop over the elements from start to stop, or over every n-th of them."""

@@ -49,6 +49,7 @@ _EXPRESSIONS: Mapping[str, str] = {
     "minimum": "smaller({}, {})",
     "maximum": "larger({}, {})",
     "lerp": "LERP({}, {}, {})",  # for a weight that differs from element to element
+    "average_of_squares": "{1} * {2} + (1 - {2}) * {0} * {0}",  # the same
     "where": "choose({} != 0, {}, {})",
     "and": "({} != 0) & ({} != 0)",
     "or": "({} != 0) | ({} != 0)",
@@ -60,6 +61,8 @@ _EXPRESSIONS: Mapping[str, str] = {
 }
 #: Where a reduction starts.
 _START = {"sum": "0", "dot": "0", "mean": "0", "norm": "0", "amax": "-INFINITY"}
+#: Above this, 1 / x is finite in float32.
+_TINY = 1e-37
 _TRANSCENDENTAL = frozenset({"exp", "log", "tanh", "sigmoid", "pow"})
 
 
@@ -225,13 +228,21 @@ class _Writer:
             else:
                 kind = "int" if v.is_mask else "real"
                 lines.append(f"const {kind} {_name(v)} = ({kind})c->scalars[{self.scalar[v.index]}];")
-                lines.append(f"const real {_inverse(v)} = (real)(1 / c->scalars[{self.scalar[v.index]}]);")
+                lines += self._reciprocal(v)
         for v in needed.weights:
             # 1 - weight in double: in float32 it would be wrong in the fifth digit for a weight of 0.999
             weight = f"({v.number.hex()})" if v.op == "constant" else f"c->scalars[{self.scalar[v.index]}]"
             lines.append(f"const int v{v.index}_near = fabs({weight}) < 0.5;")
             lines.append(f"const real v{v.index}_step = (real)(v{v.index}_near ? {weight} : {weight} - 1);")
+            lines.append(f"const real v{v.index}_rest = (real)(1 - {weight});")
         return lines
+
+    def _reciprocal(self, value: Value) -> Iterator[str]:
+        """1 / value, rounded once, for a number that all share; as a product of two, since it may be too large."""
+        number, name = f"c->scalars[{self.scalar[value.index]}]", f"v{value.index}_inverse"
+        yield f"const int {name}_overflows = FABS((real)(1 / {number})) == (real)INFINITY;"
+        yield f"const real {name}_scale = {name}_overflows ? (real)0x1p64 : 1;"
+        yield f"const real {name} = {name}_overflows ? 1 / ((real){number} * (real)0x1p64) : (real)(1 / {number});"
 
     def _definition(self, value: Value, at: str) -> str:
         kind = "int" if value.is_mask else "real"
@@ -257,10 +268,12 @@ def _computed(value: Value) -> str:
     """An operation on operands that have been defined."""
     names = [_name(a) for a in value.args]
     last = value.args[-1]
+    if value.op == "average_of_squares" and not is_local(last):
+        return f"{names[1]} * {names[2]} + v{last.index}_rest * {names[0]} * {names[0]}"
     if value.op == "lerp" and not is_local(last):
         return f"LERP_FROM(v{last.index}_near, {names[0]}, {names[1]}, v{last.index}_step)"
     if value.op == "div" and last.level is Level.HOST:
-        return f"{names[0]} * {_inverse(last)}"  # a division takes as long as ten products
+        return _divided(names[0], last)
     if value.op == "pow" and last.op == "constant" and last.number in _POWERS:
         return _POWERS[last.number].format(names[0])
     return _EXPRESSIONS[value.op].format(*names)
@@ -304,11 +317,11 @@ def _accumulated(reduction: Value) -> str:
     return f"nan{reduction.index} ? NAN : {a}" if reduction.op == "amax" else a
 
 
-def _inverse(value: Value) -> str:
-    """1 / value, rounded once, for a number that all share."""
-    if value.op != "constant":
-        return f"v{value.index}_inverse"
-    return _literal(1 / value.number if value.number else math.copysign(math.inf, value.number))
+def _divided(x: str, by: Value) -> str:
+    """x / by, for a number that all share: a division takes as long as ten products."""
+    if by.op != "constant":
+        return f"{x} * v{by.index}_inverse * v{by.index}_inverse_scale"
+    return f"{x} * {_literal(1 / by.number)}" if abs(by.number) > _TINY else f"{x} / {_name(by)}"
 
 
 def _name(value: Value) -> str:

@@ -14,7 +14,7 @@ from optim_core.engines import eager, layout, native, triton
 from optim_core.engines.bucket import Bucket
 from optim_core.engines.engine import Engine
 from optim_core.errors import EngineUnavailable, InvalidOption
-from optim_core.rules.graph import Extent
+from optim_core.rules.graph import Access
 
 logger = logging.getLogger("optim_core")
 
@@ -68,7 +68,7 @@ def choose(
     engine: str,
     foreach: bool | None,
     buffers: Mapping[str, Tensor],
-    homes: Mapping[str, Extent],
+    access: Access,
     compute_dtype: torch.dtype,
 ) -> Choice:
     """The engine for one parameter.
@@ -76,7 +76,7 @@ def choose(
     Args:
         engine, foreach: the optimizer's own.
         buffers: the parameter's tensors, by buffer name.
-        homes: where each of them lives.
+        access: how they are gone over.
         compute_dtype: the type to compute in.
 
     Raises:
@@ -84,8 +84,8 @@ def choose(
     """
     name, who = _requested(engine)
     if name == "auto":
-        return _automatic(foreach, buffers, homes, compute_dtype)
-    obstacle = BY_NAME[name].obstacle(buffers, homes, compute_dtype)
+        return _automatic(foreach, buffers, access, compute_dtype)
+    obstacle = BY_NAME[name].obstacle(buffers, access, compute_dtype)
     if obstacle is not None:
         shape = tuple(buffers["p"].shape)
         raise EngineUnavailable(
@@ -96,7 +96,7 @@ def choose(
 
 
 def _automatic(
-    foreach: bool | None, buffers: Mapping[str, Tensor], homes: Mapping[str, Extent], compute_dtype: torch.dtype
+    foreach: bool | None, buffers: Mapping[str, Tensor], access: Access, compute_dtype: torch.dtype
 ) -> Choice:
     if foreach is not None:
         return _eagerly(f"foreach={foreach} asked for")
@@ -106,7 +106,7 @@ def _automatic(
     preferred = next((engine for engine in ENGINES if device.type in engine.auto_devices), None)
     if preferred is None:
         return _eagerly(f"it is on {device}")
-    obstacle = preferred.obstacle(buffers, homes, compute_dtype) or preferred.failure
+    obstacle = preferred.obstacle(buffers, access, compute_dtype) or preferred.failure
     return _eagerly(obstacle) if obstacle else Choice(preferred.name, preferred.auto_reason)
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from optim_core.engines.bucket import Bucket, Run
-from optim_core.rules.graph import Extent
+from optim_core.rules.graph import Access
 
 
-def _takes_all(_buffers: Mapping[str, Tensor], _homes: Mapping[str, Extent], _compute_dtype: torch.dtype) -> str | None:
+def _takes_all(_buffers: Mapping[str, Tensor], _access: Access, _compute_dtype: torch.dtype) -> str | None:
     return None
 
 
@@ -30,7 +30,7 @@ class Engine:
         auto_devices: the kinds of device for whose tensors ``engine="auto"`` prefers it.
         auto_reason: why it does, for ``explain()``.
         obstacle: returns why the engine cannot update a parameter, or None if it can; takes the parameter's buffers,
-            where each of them lives, and the type to compute in.
+            how they are gone over, and the type to compute in.
         prepare: compiles everything that a bucket's next step runs; raises one of ``errors``.
         errors: the exceptions that ``prepare`` raises.
         remedy: what helps then, as the beginning of a sentence.
@@ -41,7 +41,7 @@ class Engine:
     start: Callable[[Bucket, Mapping[str, Tensor]], Run]
     auto_devices: frozenset[str] = frozenset()
     auto_reason: str = ""
-    obstacle: Callable[[Mapping[str, Tensor], Mapping[str, Extent], torch.dtype], str | None] = _takes_all
+    obstacle: Callable[[Mapping[str, Tensor], Access, torch.dtype], str | None] = _takes_all
     prepare: Callable[[Bucket], None] = _nothing_to_prepare
     errors: tuple[type[Exception], ...] = ()
     remedy: str = ""

@@ -8,13 +8,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from optim_core.rules.graph import Extent
+from optim_core.rules.graph import Access
 from optim_core.rules.values import Level
 
 
 def obstacle(
     buffers: Mapping[str, Tensor],
-    homes: Mapping[str, Extent],
+    access: Access,
     compute_dtype: torch.dtype,
     dtypes: Collection[torch.dtype],
     device: str,
@@ -24,7 +24,7 @@ def obstacle(
 
     Args:
         buffers: the parameter's tensors, by buffer name.
-        homes: where each of them lives.
+        access: how they are gone over.
         compute_dtype: the type to compute in; float32 and float64 will do.
         dtypes: the types that the engine loads and stores.
         device: the kind of device that it works on.
@@ -35,7 +35,7 @@ def obstacle(
     for name, x in buffers.items():
         if x.device.type != device:
             return f"{name} is on {x.device}{elsewhere}"
-    return next(_of_kind(buffers, dtypes), None) or next(_of_layout(buffers, homes), None)
+    return next(_of_kind(buffers, dtypes), None) or next(_of_layout(buffers, access), None)
 
 
 def _of_kind(buffers: Mapping[str, Tensor], dtypes: Collection[torch.dtype]) -> Iterator[str]:
@@ -48,21 +48,20 @@ def _of_kind(buffers: Mapping[str, Tensor], dtypes: Collection[torch.dtype]) -> 
             yield f"{name} is not plain memory"
 
 
-def _of_layout(buffers: Mapping[str, Tensor], homes: Mapping[str, Extent]) -> Iterator[str]:
+def _of_layout(buffers: Mapping[str, Tensor], access: Access) -> Iterator[str]:
     p = buffers["p"]
-    kinds = set(homes.values())
     if not _is_dense(p):
         yield "it has gaps in memory"
-    for name, home in homes.items():
+    for name, home in access.homes.items():
         x = buffers[name]
         if home == (Level.ELEMENT, 1):
             if x is not p and (x.stride() != p.stride() or x.shape != p.shape):
                 yield "its tensors are laid out in memory in different ways"
         elif not x.is_contiguous():
             yield f"{name} is not contiguous"
-    if any(home.every > 1 for home in kinds) and not p.is_contiguous():
-        yield "its elements are sampled, and they are not in order in memory"
-    if any(home.level is Level.ROW for home in kinds) and p.ndim > 1 and p.stride(0) * p.shape[0] != p.numel():
+    if access.in_order and not p.is_contiguous():
+        yield "its elements are counted, and they are not in order in memory"
+    if access.by_rows and run_of_row(p) != _width(p):
         yield "its rows are not contiguous in memory"
 
 
@@ -78,6 +77,20 @@ def _is_dense(x: Tensor) -> bool:
     return True
 
 
+def run_of_row(x: Tensor) -> int:
+    """How many elements of a row of a dense tensor lie together; in the transpose of a matrix each lies alone.
+
+    Example:
+        >>> run_of_row(torch.zeros(3, 4, 5)), run_of_row(torch.zeros(4, 3, 5).transpose(0, 1))
+        (20, 5)
+    """
+    return _width(x) if x.is_contiguous() or x.shape[0] == 1 else x.stride(0)
+
+
+def _width(x: Tensor) -> int:
+    return x.numel() // x.shape[0] if x.ndim else 1
+
+
 def overlap(tensors: Iterable[Tensor]) -> bool:
     """True if any two of the tensors, each of them dense, share memory."""
     spans = sorted((x.data_ptr(), x.data_ptr() + x.nbytes) for x in tensors)
@@ -91,8 +104,7 @@ def sizes_and_widths(params: Sequence[Tensor]) -> tuple[list[int], list[int]]:
         >>> sizes_and_widths([torch.zeros(3, 4, 5), torch.zeros(7), torch.zeros(())])
         ([60, 7, 1], [20, 1, 1])
     """
-    sizes = [p.numel() for p in params]
-    return sizes, [size // p.shape[0] if p.ndim else 1 for size, p in zip(sizes, params, strict=True)]
+    return [p.numel() for p in params], list(map(_width, params))
 
 
 def cut(counts: Sequence[int], limits: Sequence[int]) -> tuple[list[tuple[int, int, int]], list[int]]:

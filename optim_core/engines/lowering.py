@@ -318,6 +318,10 @@ def _needs_row_loop(value: Value) -> bool:
     return value.level is Level.ROW and is_accumulated(value)
 
 
+#: Operations that mix two values; the last operand is the weight of the second, one without that of the first.
+AVERAGES = frozenset({"lerp", "average_of_squares"})
+
+
 # what code must load -----------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Reads:
@@ -325,7 +329,7 @@ class Reads:
 
     Attributes:
         coarser: values of tensors, and values that all parameters share; constants apart.
-        weights: the weights of lerps that all parameters share, constants included.
+        weights: the weights of averages that all parameters share, constants included.
         constants: the constants.
     """
 
@@ -351,6 +355,6 @@ def reads(targets: Iterable[Value], own: Collection[int] = ()) -> Reads:
             inside.add(v.index)
             # what a reduction to the tensor gathers has been computed before; a count does not even look at it
             stack += [] if v.level is Level.TENSOR and v.op in REDUCTIONS else v.args
-            if v.op == "lerp" and not is_local(v.args[2]):
+            if v.op in AVERAGES and not is_local(v.args[2]):
                 weights[v.args[2].index] = v.args[2]
     return Reads(*(tuple(by_index[k] for k in sorted(by_index)) for by_index in (coarser, weights, constants)))

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optim_core.engines.sharded import full_tensor, gathered, placed_like
+from optim_core.engines.sharded import full_tensor, gathered, is_sharded, placed_like
+from optim_core.engines.tensors import total_dtype
 from optim_core.rules.arithmetic import REDUCTIONS
 from optim_core.rules.values import Level, Value
 
@@ -86,6 +87,8 @@ def on_tensor(value: Value, operands: Sequence[Any], over: int | None, dtype: to
         return gathered(_reduce(value, operands))
     if value.op == "sample":
         return operands[0].reshape(-1)[:: value.every].clone()  # type: ignore[no-any-return]
+    if value.op == "average_of_squares":
+        return _average_of_squares(*operands, in_place=over == 1)
     out: Tensor | None = None if over is None else operands[over]
     if value.op == "lerp" and isinstance(operands[2], float) and (over == 1 or (over is None and operands[2] >= 0.5)):
         operands, over = _seen_from_end(operands), None if over is None else 0
@@ -98,6 +101,16 @@ def on_tensor(value: Value, operands: Sequence[Any], over: int | None, dtype: to
     if value.op == "where" and args[0].dtype is not torch.bool:
         args[0] = args[0] != 0
     return _TORCH[value.op](*args) if out is None else _TORCH[value.op](*args, out=out)
+
+
+def _average_of_squares(x: Any, average: Any, weight: Any, *, in_place: bool) -> Tensor:
+    """As torch's own optimizers compute it; see :func:`optim_core.rules.lerp`."""
+    if not (isinstance(average, Tensor) and isinstance(x, Tensor) and isinstance(weight, float)):
+        return weight * average + (1 - weight) * x * x  # type: ignore[no-any-return]
+    kept = average.mul_(weight) if in_place else average * weight
+    if kept.ndim < x.ndim or kept.shape != x.shape:
+        return torch.addcmul(kept, x, x, value=1 - weight)
+    return kept.addcmul_(x, x, value=1 - weight)
 
 
 def _seen_from_end(operands: Sequence[Any]) -> list[Any]:
@@ -116,13 +129,16 @@ def _reduce(value: Value, operands: Sequence[Tensor]) -> Tensor:
         whole = value.level is Level.TENSOR
         shape = () if whole else (*x.shape[:1], *(1 for _ in x.shape[1:]))
         return x.new_full(shape, x.numel() if whole else math.prod(x.shape[1:]))
+    # squares and products of float32 overflow, and vanish, long before their sums' roots do
+    wide = x.dtype if is_sharded(x) else total_dtype(x.device)
     if value.op == "dot":
-        x = x * operands[1]
+        x = x.to(wide) * operands[1]
+    exact = {} if value.op == "amax" else {"dtype": wide}
     if value.level is Level.TENSOR:
-        return _REDUCTIONS[value.op](x)
+        return _REDUCTIONS[value.op](x, **exact).to(operands[0].dtype)
     if x.ndim <= 1:  # every element is a row of its own
-        return x.abs() if value.op == "norm" else x.clone()
-    return _REDUCTIONS[value.op](x, dim=tuple(range(1, x.ndim)), keepdim=True)
+        return x.abs() if value.op == "norm" else x.to(operands[0].dtype, copy=True)
+    return _REDUCTIONS[value.op](x, dim=tuple(range(1, x.ndim)), keepdim=True, **exact).to(operands[0].dtype)
 
 
 _REDUCTIONS: dict[str, Callable[..., Tensor]] = {
@@ -148,10 +164,12 @@ def _foreach(value: Value, operands: Sequence[Any], over: int | None) -> list[Te
     op, xs = value.op, list(operands)
     if op == "square":
         op, xs = "mul", [xs[0], xs[0]]
-    if op == "lerp":
-        return _foreach_lerp(xs, over)
+    if op in ("lerp", "average_of_squares"):
+        return _foreach_lerp(xs, over) if op == "lerp" else _foreach_average_of_squares(value, xs, over)
     if op == "norm" and value.level is Level.TENSOR:
-        return list(map(gathered, torch._foreach_norm(xs[0])))
+        wide = xs[0][0].dtype if is_sharded(xs[0][0]) else total_dtype(xs[0][0].device)
+        norms = torch._foreach_norm(xs[0], dtype=wide)
+        return [gathered(x.to(like.dtype)) for x, like in zip(norms, xs[0], strict=True)]
     if op in _FOREACH_BINARY:
         if op in _COMMUTATIVE and (over == 1 or not isinstance(xs[0], list)):
             xs, over = [xs[1], xs[0]], None if over is None else 1 - over
@@ -165,6 +183,20 @@ def _foreach(value: Value, operands: Sequence[Any], over: int | None) -> list[Te
         getattr(torch, f"_foreach_{op}_")(*xs)
         return xs[0]  # type: ignore[no-any-return]
     return list(getattr(torch, f"_foreach_{op}")(*xs))
+
+
+def _foreach_average_of_squares(value: Value, xs: Sequence[Any], over: int | None) -> list[Tensor] | None:
+    x, average, weight = xs
+    if not (isinstance(x, list) and isinstance(average, list) and isinstance(weight, float)):
+        return None
+    if value.args[0].level is not value.args[1].level:  # one of them is broadcast
+        return None
+    if over == 1:
+        torch._foreach_mul_(average, weight)
+    else:
+        average = list(torch._foreach_mul(average, weight))
+    torch._foreach_addcmul_(average, x, x, value=1 - weight)
+    return average
 
 
 def _foreach_lerp(xs: Sequence[Any], over: int | None) -> list[Tensor] | None:

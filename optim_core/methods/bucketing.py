@@ -11,8 +11,7 @@ from torch import Tensor
 from optim_core.engines.bucket import Bucket
 from optim_core.engines.choice import Choice, choose, prepare
 from optim_core.engines.tensors import compute_dtype
-from optim_core.rules.graph import Extent, Graph
-from optim_core.rules.values import Level
+from optim_core.rules.graph import Graph
 
 
 class EngineRequest(NamedTuple):
@@ -27,11 +26,6 @@ class EngineRequest(NamedTuple):
     foreach: bool | None = None
 
 
-def buffer_homes(graph: Graph) -> dict[str, Extent]:
-    """The buffers that a bucket of a graph has, with where each lives; ``p`` in any case."""
-    return {"p": Extent(Level.ELEMENT), **graph.buffers}
-
-
 def bucketed(
     graph: Graph,
     host: Mapping[str, float],
@@ -44,7 +38,7 @@ def bucketed(
     Args:
         graph: their graph.
         host: the numbers behind its HOST inputs.
-        columns: one tensor per parameter for each of :func:`buffer_homes`.
+        columns: one tensor per parameter for each of the graph's buffers, ``p`` in any case.
         request: the engine asked for.
         elements: the elements of all parameters of the step together.
 
@@ -54,8 +48,7 @@ def bucketed(
     Raises:
         EngineUnavailable: the engine asked for cannot take one of the parameters.
     """
-    homes = buffer_homes(graph)
-    columns = {name: columns[name] for name in homes}
+    columns = {name: columns[name] for name in graph.access.homes}
     positions: dict[tuple[Choice, Hashable], list[int]] = defaultdict(list)
     # most parameters look like one before them, and go into the same bucket
     choices: dict[Hashable, tuple[Choice, Hashable]] = {}
@@ -63,7 +56,7 @@ def bucketed(
         facts = tuple(map(_facts, row))
         if facts not in choices:
             tensors = dict(zip(columns, row, strict=True))
-            choice = choose(*request, tensors, homes, compute_dtype(tensors["p"]))
+            choice = choose(*request, tensors, graph.access, compute_dtype(tensors["p"]))
             choices[facts] = choice, tuple((x.dtype, x.device) for x in row)
         positions[choices[facts]].append(i)
     for (choice, _), at in positions.items():

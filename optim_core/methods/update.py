@@ -16,7 +16,7 @@ from optim_core.engines.choice import Choice, choose
 from optim_core.engines.run import run
 from optim_core.engines.tensors import compute_dtype
 from optim_core.errors import EngineUnavailable
-from optim_core.methods.bucketing import EngineRequest, bucketed, buffer_homes
+from optim_core.methods.bucketing import EngineRequest, bucketed
 from optim_core.methods.graph_cache import GraphCache, graph_fits
 from optim_core.methods.method import Method
 from optim_core.methods.parameter_step import ParameterStep
@@ -24,7 +24,7 @@ from optim_core.methods.reuse import AssembledPart, AssembledSet, AssembledStep,
 from optim_core.methods.stack import SpareMemory, Stack
 from optim_core.methods.step import Stepping, given_numbers, parameter_steps, present_states, rule_options
 from optim_core.rules.calls import call_segments
-from optim_core.rules.graph import Extent, Graph
+from optim_core.rules.graph import Access, Extent, Graph
 from optim_core.rules.options import split
 from optim_core.rules.values import Level
 
@@ -77,7 +77,7 @@ class Update:
         if id(param) in self._engines:
             return self._engines[id(param)]
         try:
-            choice = choose(*self._request, {"p": p}, {"p": Extent(Level.ELEMENT)}, compute_dtype(p))
+            choice = choose(*self._request, {"p": p}, Access({"p": Extent(Level.ELEMENT)}), compute_dtype(p))
         except EngineUnavailable as error:
             return str(error)
         return f"{_described(choice)} (before the first step)"
@@ -198,7 +198,7 @@ class Update:
             elements: the elements of all parameters of the step together.
             results: buffers beside the members' own, one tensor per member.
         """
-        columns = {name: results.get(name) or _column(name, traced) for name in buffer_homes(traced.graph)}
+        columns = {name: results.get(name) or _column(name, traced) for name in traced.graph.access.homes}
         for bucket, at in bucketed(traced.graph, traced.host, columns, self._request, elements):
             self._engines |= dict.fromkeys((id(traced.members[i].param) for i in at), _described(bucket))
             yield bucket, at

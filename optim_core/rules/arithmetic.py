@@ -116,6 +116,7 @@ HOST_OPERATIONS: dict[str, Callable[..., float]] = {
     "minimum": _either_nan(min),
     "maximum": _either_nan(max),
     "lerp": _lerp,
+    "average_of_squares": lambda x, average, weight: weight * average + (1 - weight) * x * x,
     "where": lambda condition, a, b: a if condition else b,
     "lt": operator.lt,
     "le": operator.le,

@@ -18,6 +18,20 @@ class Extent(NamedTuple):
     every: int = 1
 
 
+class Access(NamedTuple):
+    """How a parameter's memory is gone over.
+
+    Attributes:
+        homes: where each buffer lives, ``p`` among them.
+        by_rows: anything has one number per row, so that each row's elements have to be found together.
+        in_order: elements are counted or sampled, so that they have to be found in the order of their indices.
+    """
+
+    homes: Mapping[str, Extent]
+    by_rows: bool = False
+    in_order: bool = False
+
+
 class Place(NamedTuple):
     """The place where the tensor behind a buffer is found.
 
@@ -87,9 +101,18 @@ class Graph:
     @cached_property
     def sliceable(self) -> bool:
         """True if elements can be worked on in any portions: no rows, no tensors, no samples, no places."""
-        return all(
-            v.level in (Level.ELEMENT, Level.WHOLE, Level.HOST) and v.every == 1 and v.op != "uniform"
-            for v in self.values
+        portions = all(v.level in (Level.ELEMENT, Level.WHOLE, Level.HOST) for v in self.values)
+        return portions and not self.access.in_order
+
+    @cached_property
+    def access(self) -> Access:
+        """How the code for this graph goes over a parameter's memory."""
+        homes = {"p": Extent(Level.ELEMENT), **self.buffers}
+        extents = [*homes.values(), *(Extent(v.level, v.every) for v in self.values)]
+        return Access(
+            homes,
+            by_rows=any(level is Level.ROW for level, _ in extents),
+            in_order=any(every > 1 for _, every in extents) or any(v.op == "uniform" for v in self.values),
         )
 
     @cached_property

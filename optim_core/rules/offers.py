@@ -105,7 +105,7 @@ def denominator(
 
 
 def root(v: Value, eps: Operand | None, correction: Operand | None = None, *, outside: bool = False) -> Value:
-    """sqrt(v / correction) + eps, named as a denominator.
+    """sqrt(v) / sqrt(correction) + eps, named as a denominator; v / correction might overflow.
 
     Args:
         v: an average of squares.
@@ -114,7 +114,7 @@ def root(v: Value, eps: Operand | None, correction: Operand | None = None, *, ou
         outside: the rule corrects outside of this: it is sqrt(v) + eps.
     """
     bare = sqrt(v)
-    x = bare if outside or correction is None else sqrt(v / correction)
+    x = bare if outside or correction is None else bare / sqrt(correction)
     x = x if eps is None else x + eps
     return denominator(
         x, bare=bare, correction=correction, scale=None if correction is None or not outside else sqrt(correction)

@@ -86,6 +86,9 @@ def clamp(x: Operand, low: Operand, high: Operand) -> Value:
 
 def lerp(start: Operand, end: Operand, weight: Operand) -> Value:
     """(1 - weight) * start + weight * end, torch.lerp's order: ``lerp(g, exp_avg, beta)`` is a moving average."""
+    if isinstance(start, Value) and start.op == "square":
+        # (1 - weight) x x, as torch's addcmul has it, is finite for some x whose squares are not
+        return _elementwise("average_of_squares", start.args[0], end, weight)
     return _elementwise("lerp", start, end, weight)
 
 

@@ -37,7 +37,7 @@ from optim_core.engines.triton.source import TILE, source
 from optim_core.errors import EngineUnavailable
 from optim_core.rules import amax, dot, lerp, mean, norm, square, total
 from optim_core.rules.arithmetic import HOST_OPERATIONS
-from optim_core.rules.graph import Extent, Graph
+from optim_core.rules.graph import Access, Extent, Graph
 from optim_core.rules.trace import Trace
 from optim_core.rules.values import Level, Value
 
@@ -260,7 +260,7 @@ def test_a_cpu_without_the_interpreter_is_refused(monkeypatch: pytest.MonkeyPatc
 def test_a_gpu_with_the_interpreter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "import_problem", lambda: None)
     monkeypatch.setattr(engine, "interpreting", lambda: True)
-    reason = engine.obstacle({"p": torch.ones(3, device="meta")}, {"p": EXTENTS["p"]}, torch.float32)
+    reason = engine.obstacle({"p": torch.ones(3, device="meta")}, Access({"p": EXTENTS["p"]}), torch.float32)
     assert reason == "p is on meta, and Triton's interpreter (TRITON_INTERPRET) works on a CPU only"
 
 

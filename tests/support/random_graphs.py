@@ -39,7 +39,12 @@ from optim_core.rules.values import Level, Value
 #: Numbers that operations have a case of their own for.
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, 1e-30, math.inf, -math.inf, math.nan]
 #: How many operands an operation takes, if not two.
-ARGUMENTS = {"where": 3, "lerp": 3, **dict.fromkeys(("neg", "abs", "square", "sign", "sqrt", "exp", "log"), 1)}
+ARGUMENTS = {
+    "where": 3,
+    "lerp": 3,
+    "average_of_squares": 3,
+    **dict.fromkeys(("neg", "abs", "square", "sign", "sqrt", "exp", "log"), 1),
+}
 ARGUMENTS |= {"uniform": 3, **dict.fromkeys(("tanh", "sigmoid", "not", "bfloat16"), 1)}
 #: Every n-th element is what sampled values and states hold.
 EVERY = 3
@@ -66,6 +71,9 @@ WORDS: list[Any] = [
     lambda x, y: lerp(x, y, 0.9),
     lambda x, y: lerp(x, y, x.trace.input("beta", Level.HOST)),
     lambda x, y: lerp(x, y, tanh(square(y))),
+    lambda x, y: lerp(square(tanh(x)), y, 0.999),
+    lambda x, y: lerp(square(tanh(x)), y, x.trace.input("beta", Level.HOST)),
+    lambda x, y: lerp(square(tanh(x)), y, tanh(square(y))),
     lambda x, y: minimum(maximum(x, y), 2.0),
     lambda x, y: where(x > y, x - y, 0.0),
     lambda x, y: where((x > 0) & (y > 0), tanh(x * y), 0.0),

@@ -10,7 +10,7 @@ import torch
 
 from optim_core.engines import triton
 from optim_core.engines.triton.kernel import interpreting
-from optim_core.rules.graph import Extent
+from optim_core.rules.graph import Access, Extent
 from optim_core.rules.values import Level
 
 #: For tests that run Triton's kernels on a CPU, which is slow: `nox -s triton` does.
@@ -30,4 +30,6 @@ def obstacle(requirement: str) -> str | None:
     if requirement == "gpu" and not torch.cuda.is_available():
         return "there is no GPU"
     device = {"triton": "cpu", "gpu": "cuda"}[requirement]
-    return triton.ENGINE.obstacle({"p": torch.zeros(1, device=device)}, {"p": Extent(Level.ELEMENT)}, torch.float32)
+    return triton.ENGINE.obstacle(
+        {"p": torch.zeros(1, device=device)}, Access({"p": Extent(Level.ELEMENT)}), torch.float32
+    )

@@ -18,6 +18,7 @@ typedef struct {
     const int64_t *of_tensor; /* first chunk of each tensor, and one more */
     const int64_t *sizes;     /* elements of each tensor */
     const int64_t *widths;    /* elements of a row of each tensor */
+    const int64_t *runs;      /* elements of a row that lie together; all of them, but for transposed tensors */
     const int64_t *batches;   /* first large tensor of each batch, and one more */
     int64_t tensors, small, tasks_large, tasks_all, n_batches;
     void *const *const *buffers; /* for each buffer the addresses for each tensor */

@@ -13,7 +13,7 @@ from optim_core.engines.host import function
 from optim_core.engines.native.kernel import Kernel, Pass, Table
 from optim_core.engines.native.source import DTYPES
 from optim_core.engines.prepared import kernel_of, once
-from optim_core.rules.graph import Extent
+from optim_core.rules.graph import Access
 from optim_core.rules.values import Value
 
 
@@ -75,12 +75,13 @@ def prepare(bucket: Bucket) -> None:
         kernel_of(bucket, Kernel, pass_totals)
 
 
-def obstacle(buffers: Mapping[str, Tensor], homes: Mapping[str, Extent], compute_dtype: torch.dtype) -> str | None:
+def obstacle(buffers: Mapping[str, Tensor], access: Access, compute_dtype: torch.dtype) -> str | None:
     """The reason why the engine cannot update a parameter, or None if it can.
 
     Args:
         buffers: the parameter's tensors, by buffer name.
-        homes: where each of them lives.
+        access: how they are gone over.
         compute_dtype: the type to compute in.
     """
-    return layout.obstacle(buffers, homes, compute_dtype, DTYPES, device="cpu")
+    access = access._replace(by_rows=False)  # it finds the elements of a row wherever they lie
+    return layout.obstacle(buffers, access, compute_dtype, DTYPES, device="cpu")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from optim_core.engines.host import function
-from optim_core.engines.layout import cut, sizes_and_widths
+from optim_core.engines.layout import cut, run_of_row, sizes_and_widths
 from optim_core.engines.lowering import Program
 from optim_core.engines.native.compiler import load
 from optim_core.engines.native.source import source
@@ -41,6 +41,7 @@ class _Call(ctypes.Structure):
         ("of_tensor", _POINTER),
         ("sizes", _POINTER),
         ("widths", _POINTER),
+        ("runs", _POINTER),
         ("batches", _POINTER),
         ("tensors", _COUNT),
         ("small", _COUNT),
@@ -165,6 +166,7 @@ class Table:
             "of_tensor": array("q", of_tensor),
             "sizes": array("q", sizes),
             "widths": array("q", widths),
+            "runs": array("q", (run_of_row(params[i]) for i in self.order)),
             "batches": array("q", _batches(sizes[: self._large])),
         }
         self._ordered: dict[str, tuple[list[int], array[int]]] = {}

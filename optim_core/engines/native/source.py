@@ -49,6 +49,7 @@ _EXPRESSIONS: Mapping[str, str] = {
     "minimum": "smaller({}, {})",
     "maximum": "larger({}, {})",
     "lerp": "LERP({}, {}, {})",  # for a weight that differs from element to element
+    "average_of_squares": "{1} * {2} + (1 - {2}) * {0} * {0}",  # the same
     "where": "choose({} != 0, {}, {})",
     "and": "({} != 0) & ({} != 0)",
     "or": "({} != 0) | ({} != 0)",
@@ -60,6 +61,8 @@ _EXPRESSIONS: Mapping[str, str] = {
 }
 #: Where a reduction starts.
 _START = {"sum": "0", "dot": "0", "mean": "0", "norm": "0", "amax": "-INFINITY"}
+#: Above this, 1 / x is finite in float32.
+_TINY = 1e-37
 _TRANSCENDENTAL = frozenset({"exp", "log", "tanh", "sigmoid", "pow"})
 
 
@@ -164,7 +167,11 @@ class _Writer:
         lines = ["(void)partial;", "const int64_t t = chunk->tensor;", *self._coarser(sweep.roots)]
         lines += [f"void *const {_buffer(name)} = c->buffers[{i}][t];" for name, i in self.buffer.items()]
         lines += [line for r in sweep.reductions for line in _accumulators(r)]
-        lines += ["const int64_t width = c->widths[t];"] if self.program.by_rows else []
+        lines += (
+            ["const int64_t size = c->sizes[t], width = c->widths[t], run = c->runs[t];"]
+            if self.program.by_rows
+            else []
+        )
         if sweep.rows:
             lines += _block("for (int64_t row = chunk->start; row < chunk->stop; row++)", self._row(sweep))
         else:
@@ -175,11 +182,10 @@ class _Writer:
         return _function(f"static void sweep{number}(const call_t *c, const chunk_t *chunk, double *partial)", lines)
 
     def _row(self, sweep: Sweep) -> Iterator[str]:
-        yield "const int64_t start = row * width, stop = start + width;"
         for step in sweep.rows:
             yield from self._row_step(step)
         for loop in sweep.loops:
-            yield from self._loop(loop)
+            yield from self._along_row(loop)
         for r in sweep.row_reductions:
             yield from _accumulation(r)
         for out in sweep.row_outputs:
@@ -189,9 +195,14 @@ class _Writer:
         for r in step.reductions:
             yield from _accumulators(r)
         if step.loop:
-            yield from self._loop(step.loop)
+            yield from self._along_row(step.loop)
         for v in step.values:
             yield _finished(v, _accumulated(v)) if is_accumulated(v) else self._definition(v, "row")
+
+    def _along_row(self, loop: Loop) -> list[str]:
+        """A loop over a row: one run, or several equally far apart, as in the transpose of a matrix."""
+        body = ["const int64_t stop = start + run;", *self._loop(loop)]
+        return _block("for (int64_t start = row * run; start < size; start += size / width * run)", body)
 
     def _loop(self, loop: Loop) -> list[str]:
         """A loop over the elements from start to stop, or over every n-th of them."""
@@ -217,13 +228,21 @@ class _Writer:
             else:
                 kind = "int" if v.is_mask else "real"
                 lines.append(f"const {kind} {_name(v)} = ({kind})c->scalars[{self.scalar[v.index]}];")
-                lines.append(f"const real {_inverse(v)} = (real)(1 / c->scalars[{self.scalar[v.index]}]);")
+                lines += self._reciprocal(v)
         for v in needed.weights:
             # 1 - weight in double: in float32 it would be wrong in the fifth digit for a weight of 0.999
             weight = f"({v.number.hex()})" if v.op == "constant" else f"c->scalars[{self.scalar[v.index]}]"
             lines.append(f"const int v{v.index}_near = fabs({weight}) < 0.5;")
             lines.append(f"const real v{v.index}_step = (real)(v{v.index}_near ? {weight} : {weight} - 1);")
+            lines.append(f"const real v{v.index}_rest = (real)(1 - {weight});")
         return lines
+
+    def _reciprocal(self, value: Value) -> Iterator[str]:
+        """1 / value, rounded once, for a number that all share; as a product of two, since it may be too large."""
+        number, name = f"c->scalars[{self.scalar[value.index]}]", f"v{value.index}_inverse"
+        yield f"const int {name}_overflows = FABS((real)(1 / {number})) == (real)INFINITY;"
+        yield f"const real {name}_scale = {name}_overflows ? (real)0x1p64 : 1;"
+        yield f"const real {name} = {name}_overflows ? 1 / ((real){number} * (real)0x1p64) : (real)(1 / {number});"
 
     def _definition(self, value: Value, at: str) -> str:
         kind = "int" if value.is_mask else "real"
@@ -249,10 +268,12 @@ def _computed(value: Value) -> str:
     """An operation on operands that have been defined."""
     names = [_name(a) for a in value.args]
     last = value.args[-1]
+    if value.op == "average_of_squares" and not is_local(last):
+        return f"{names[1]} * {names[2]} + v{last.index}_rest * {names[0]} * {names[0]}"
     if value.op == "lerp" and not is_local(last):
         return f"LERP_FROM(v{last.index}_near, {names[0]}, {names[1]}, v{last.index}_step)"
     if value.op == "div" and last.level is Level.HOST:
-        return f"{names[0]} * {_inverse(last)}"  # a division takes as long as ten products
+        return _divided(names[0], last)
     if value.op == "pow" and last.op == "constant" and last.number in _POWERS:
         return _POWERS[last.number].format(names[0])
     return _EXPRESSIONS[value.op].format(*names)
@@ -296,11 +317,11 @@ def _accumulated(reduction: Value) -> str:
     return f"nan{reduction.index} ? NAN : {a}" if reduction.op == "amax" else a
 
 
-def _inverse(value: Value) -> str:
-    """1 / value, rounded once, for a number that all share."""
-    if value.op != "constant":
-        return f"v{value.index}_inverse"
-    return _literal(1 / value.number if value.number else math.copysign(math.inf, value.number))
+def _divided(x: str, by: Value) -> str:
+    """x / by, for a number that all share: a division takes as long as ten products."""
+    if by.op != "constant":
+        return f"{x} * v{by.index}_inverse * v{by.index}_inverse_scale"
+    return f"{x} * {_literal(1 / by.number)}" if abs(by.number) > _TINY else f"{x} / {_name(by)}"
 
 
 def _name(value: Value) -> str:

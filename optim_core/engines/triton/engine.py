@@ -14,7 +14,7 @@ from optim_core.engines.prepared import kernel_of, once
 from optim_core.engines.shared import SharedRun
 from optim_core.engines.triton.kernel import Addresses, Kernel, Table, interpreting, upload
 from optim_core.engines.triton.source import DTYPES
-from optim_core.rules.graph import Extent
+from optim_core.rules.graph import Access
 
 
 class TritonError(Exception):
@@ -76,19 +76,19 @@ def _addresses(bucket: Bucket, name: str, table: Table) -> Addresses:
     return sent
 
 
-def obstacle(buffers: Mapping[str, Tensor], homes: Mapping[str, Extent], compute_dtype: torch.dtype) -> str | None:
+def obstacle(buffers: Mapping[str, Tensor], access: Access, compute_dtype: torch.dtype) -> str | None:
     """The reason why the engine cannot update a parameter, or None if it can.
 
     Args:
         buffers: the parameter's tensors, by buffer name.
-        homes: where each of them lives.
+        access: how they are gone over.
         compute_dtype: the type to compute in.
     """
     problem = import_problem()
     if problem is not None:
         return problem
     device, elsewhere = _DEVICES[interpreting()]
-    return layout.obstacle(buffers, homes, compute_dtype, DTYPES, device, elsewhere)
+    return layout.obstacle(buffers, access, compute_dtype, DTYPES, device, elsewhere)
 
 
 #: By whether Triton's interpreter runs the kernels: the kind of device, and what to say of tensors on another.

@@ -336,6 +336,7 @@ class _Writer:
                 yield f"{_name(v)}_double = tl.full((), {_literal(v.number)}, tl.float64)"
             else:
                 yield f"{_name(v)}_double = tl.load(scalars + {self.scalar[v.index]})"
+            yield f"{_name(v)}_rest = (1.0 - {_name(v)}_double).to(REAL)"
             yield f"{_name(v)}_near = tl.abs({_name(v)}_double) < 0.5"
             yield f"{_name(v)}_step = tl.where({_name(v)}_near, {_name(v)}_double, {_name(v)}_double - 1.0).to(REAL)"
 
@@ -375,6 +376,9 @@ def _expression(value: Value) -> str:
             name if a.is_mask or (i and value.op == "where") else f"({name} != 0)"
             for i, (name, a) in enumerate(zip(names, value.args, strict=True))
         ]
+    if value.op == "average_of_squares":
+        rest = f"(1.0 - {names[2]})" if is_local(value.args[2]) else f"{names[2]}_rest"
+        return f"{names[1]} * {names[2]} + {rest} * {names[0]} * {names[0]}"
     if value.op == "lerp":
         return _lerp(*names, shared=not is_local(value.args[2]))
     if value.op == "pow" and value.args[1].op == "constant" and value.args[1].number in _POWERS:

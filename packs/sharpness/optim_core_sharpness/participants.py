@@ -75,7 +75,7 @@ class ParticipantSet(ParameterSet):
             for p in self.p:
                 check_gradient(p, owner)
             for p in self.p:
-                p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+                p.grad = torch.zeros_like(p) if p.grad is None else _writable(p.grad)
             gradients = Column.of_gradients(self.p)
             self._gradient_layout = gradients.layout
         return gradients
@@ -88,6 +88,12 @@ class ParticipantSet(ParameterSet):
         """The options of all members, given those of the groups; None if the members differ."""
         first, *others = ({**groups[k], **own} for k, own in self._sources)
         return first if all(other == first for other in others) else None
+
+
+def _writable(gradient: Tensor) -> Tensor:
+    """The gradient, or a copy of one whose elements share memory, as those of an expanded tensor do."""
+    shares = any(n > 1 and not stride for n, stride in zip(gradient.shape, gradient.stride(), strict=True))
+    return gradient.clone(memory_format=torch.contiguous_format) if shares else gradient
 
 
 class Participants:

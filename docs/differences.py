@@ -13,6 +13,7 @@ import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import io
 import sys
 import types
@@ -73,11 +74,16 @@ class Row:
     problem: str = "net"
     against: Options | None = None
     look: str = ""
+    around: Options | None = None
+    here: Options | None = None
+    created: str = ""
 
     @property
     def pack(self) -> str:
-        """Where our method is."""
-        return registry().entry(self.method, "optimizer").pack.name
+        """Where our method is; create_optimizer is the core's."""
+        if self.created:
+            return "create_optimizer"
+        return registry().entry(self.method, None if self.here is not None else "optimizer").pack.name
 
     def build(self, params: Any, **more: Any) -> Any:
         """Their optimizer."""
@@ -96,10 +102,9 @@ def rows() -> list[Row]:
     """All of them."""
     found = []
     for row in tomllib.loads((HERE / "differences.toml").read_text(encoding="utf-8"))["row"]:
-        options = {name: plain(row.pop(name, None)) for name in ("theirs", "ours", "against")}
-        against = options["against"]
-        cls = row.pop("class", "")
-        found.append(Row(**row, cls=cls, theirs=options["theirs"] or {}, ours=options["ours"] or {}, against=against))
+        options = {name: plain(row.pop(name, None)) for name in ("theirs", "ours", "against", "around", "here")}
+        options |= {name: options[name] or {} for name in ("theirs", "ours")}
+        found.append(Row(cls=row.pop("class", ""), **row, **options))
     return found
 
 
@@ -127,6 +132,11 @@ def parts_of_timm() -> None:
         setattr(sys.modules["timm.optim"], name, getattr(module, name))
 
 
+def closure(problem: str, params: Sequence[Tensor], t: int) -> Callable[[], Any]:
+    """Returns the loss of step t."""
+    return lambda: problems[problem].loss(params, t)
+
+
 def path(build: Build, problem: str = "net") -> Iterator[list[Parameter]]:
     """The weights after each step of a foreign optimizer."""
     params = problems[problem].parameters()
@@ -147,6 +157,66 @@ def path(build: Build, problem: str = "net") -> Iterator[list[Parameter]]:
         yield params
 
 
+def path_of(row: Row) -> Iterator[list[Parameter]]:
+    """The same for a row."""
+    return path(row.build, row.problem)
+
+
+def path_of_ours(row: Row) -> Iterator[list[Parameter]]:
+    """The same with our optimizer."""
+    params = problems[row.problem].parameters()
+    optimizer = row.build_ours(params)
+    for t in range(STEPS):
+        optimizer.minimize(closure(row.problem, params, t))
+        yield params
+
+
+def wrapped_path(row: Row) -> Iterator[list[Parameter]]:
+    """The weights after each step of a foreign wrapper around torch's SGD, or of what their create_optimizer makes."""
+    params = problems[row.problem].parameters()
+    their = getattr(importlib.import_module(PROGRAMS[row.program]), row.cls)
+    around = row.around or {}
+    if row.created:
+        optimizer = their(torch.nn.ParameterList(params), row.created, **row.theirs)
+    elif "base_optimizer" in inspect.signature(their).parameters:
+        optimizer = their(params, base_optimizer=torch.optim.SGD, **around, **row.theirs)
+    elif inspect.isclass(their):
+        optimizer = their(torch.optim.SGD(params, **around), **row.theirs)
+    else:  # a function of the gradients
+        optimizer = torch.optim.SGD(params, **around)
+    for t in range(STEPS):
+
+        def evaluate(t: int = t) -> Tensor:
+            optimizer.zero_grad()
+            loss = problems[row.problem].loss(params, t)
+            loss.backward()
+            return loss.detach()
+
+        evaluate()
+        if row.created or "base_optimizer" not in inspect.signature(their).parameters:
+            if not row.created and not inspect.isclass(their):
+                for p in params:
+                    their(p.grad, **row.theirs)
+            optimizer.step()
+        else:
+            optimizer.step(evaluate)
+        yield params
+
+
+def wrapped_path_of_ours(row: Row) -> Iterator[list[Parameter]]:
+    """The same with ours."""
+    params = problems[row.problem].parameters()
+    model = torch.nn.ParameterList(params)
+    if row.created:
+        optimizer = optim_core.create_optimizer(model, row.created, **(row.here or {}))
+    else:
+        wrappers = [(row.method, row.here or {})]
+        optimizer = optim_core.create_optimizer(model, "sgd", wrappers=wrappers, **(row.around or {}))
+    for t in range(STEPS):
+        optim_core.minimize(optimizer, closure(row.problem, params, t))
+        yield params
+
+
 def deviation(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
     """The largest difference, as a share of the largest weight of its tensor."""
     with torch.no_grad():
@@ -164,12 +234,8 @@ def measured(row: Row) -> tuple[str, str]:
             other = row.against
             pairs = zip(path(row.build), path(lambda params: row.build(params, **other)), strict=True)
             return f"no effect: {number(max(deviation(a, b) for a, b in pairs))}", ""
-        mine = problems[row.problem].parameters()
-        optimizer = row.build_ours(mine)
-        found = []
-        for t, theirs in enumerate(path(row.build, row.problem)):
-            optimizer.minimize(problems[row.problem].closure(mine, t))
-            found.append(deviation(theirs, mine))
+        theirs, mine = (wrapped_path, wrapped_path_of_ours) if row.here is not None else (path_of, path_of_ours)
+        found = [deviation(a, b) for a, b in zip(theirs(row), mine(row), strict=True)]
     except ImportError:
         return "not installed", ""
     except Exception as problem:  # noqa: BLE001 - that it fails is what is to be told

@@ -5,8 +5,9 @@ Importing it imports neither torch nor any pack; each public name is imported wh
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+import importlib.util
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from optim_core._version import __version__
 
@@ -82,10 +83,24 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        _refuse(name)
     value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
+
+
+def _refuse(name: str) -> NoReturn:
+    """Say where a name is that people look for here."""
+    message = f"module {__name__!r} has no attribute {name!r}"
+    if name.startswith("_") or importlib.util.find_spec(f"{__name__}.{name}") is not None:
+        raise AttributeError(message)
+    from optim_core.catalog.class_names import way_to
+
+    way = way_to(name, __all__)
+    # `from optim_core import X` would replace an AttributeError by a text of its own, and lose the way.
+    if way and sys._getframe(2).f_globals.get("__name__") == "importlib._bootstrap":
+        raise ImportError(f"cannot import {name!r} from {__name__!r}{way}", name=name)
+    raise AttributeError(message + way)
 
 
 def __dir__() -> list[str]:

@@ -10,8 +10,9 @@ from typing import Any, Literal, TypeAlias
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
-from optim_core.api import get, get_wrapper
-from optim_core.errors import InvalidOption, UnknownOption
+from optim_core.api import find, get, get_wrapper, info
+from optim_core.errors import InvalidOption, PackNotInstalled, UnknownOption, UnresolvedName
+from optim_core.names import did_you_mean
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.wrapping.wrapper import Wrapper
 
@@ -77,8 +78,8 @@ def create_optimizer(
     flags = [key for key in options if key.startswith("use_") and key not in option_names]
     if flags:
         raise UnknownOption(
-            f"create_optimizer has no option {flags[0]!r}: it takes use_gc and use_lookahead; any other wrapper goes "
-            f"into wrappers=[{flags[0].removeprefix('use_')!r}]"
+            f"create_optimizer has no option {flags[0]!r}: it takes use_gc and use_lookahead"
+            + _wrapper_instead(flags[0].removeprefix("use_"))
         )
     _check_no_decay(no_decay, name, decays="weight_decay" in option_names)
     choices = (*_flag("gc", use_gc), *_checked(wrappers), *_flag("lookahead", use_lookahead))
@@ -89,6 +90,18 @@ def create_optimizer(
     for choice in choices:
         optimizer = _wrap(optimizer, choice, model if isinstance(model, nn.Module) else None)
     return optimizer
+
+
+def _wrapper_instead(name: str) -> str:
+    """What to do about a flag for a wrapper that has none: the list, if there is such a wrapper."""
+    try:
+        found = info(name, "wrapper").name
+    except PackNotInstalled as absent:
+        return f"; {absent}, then wrappers=[{name!r}]"
+    except UnresolvedName:
+        near = did_you_mean(name, [spec.name for spec in find(kind="wrapper")])
+        return f", and there is no wrapper {name!r}.{near} `optim-core list --kind wrapper` shows what there is"
+    return f"; any other wrapper goes into wrappers=[{found!r}]"
 
 
 def _option_names(cls: type[Optimizer]) -> set[str]:

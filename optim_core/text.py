@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 #: Characters of a strange text that are shown.
 _LONGEST = 1000
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -40,3 +43,21 @@ def one_line(text: str) -> str:
     """
     shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)
+
+
+def literal(value: Any) -> str:
+    """A value as it would be typed: ``1e9`` rather than ``1000000000.0``, ``1e-8`` rather than ``1e-08``.
+
+    Example:
+        >>> literal(1e9), literal(0.0), literal((0.9, 1e-08)), literal(None), literal("up")
+        ('1e9', '0.0', '(0.9, 1e-8)', 'None', "'up'")
+    """
+    if isinstance(value, tuple) and type(value) is tuple:
+        return f"({', '.join(map(literal, value))}{',' if len(value) == 1 else ''})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(literal, value))}]"
+    if not isinstance(value, float):
+        return repr(value)
+    written = [repr(value), *(text for text in (f"{value:.{n}e}" for n in range(17)) if float(text) == value)]
+    plain, *scientific = (re.sub(r"e([+-])0*(\d)", lambda e: f"e{e[1].strip('+')}{e[2]}", text) for text in written)
+    return next((text for text in scientific if len(text) + 2 < len(plain)), plain)

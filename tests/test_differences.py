@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+import torch
 from support import ROOT
 
 import optim_core
@@ -25,8 +26,10 @@ def rows() -> list[dict[str, Any]]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """The list is read when tests are collected, not when this module is imported."""
-    if "row" in metafunc.fixturenames:
-        metafunc.parametrize("row", [row for row in rows() if row.get("ours")], ids=lambda row: row["method"])
+    for fixture, options in {"row": "ours", "outer_row": "here"}.items():
+        if fixture in metafunc.fixturenames:
+            found = [row for row in rows() if row.get(options) or (options == "here" and options in row)]
+            metafunc.parametrize(fixture, found, ids=lambda row: row["method"])
 
 
 def test_the_page_has_the_rows_of_the_list():
@@ -50,3 +53,11 @@ def test_numbers_belong_to_what_was_run():
 def test_our_options_are_options(row: dict[str, Any]):
     assert row["ours"].keys() <= optim_core.get(row["method"]).hypers.keys()
     assert row["class"]
+
+
+def test_our_options_of_wrappers_are_options(outer_row: dict[str, Any]):
+    method, options = outer_row["method"], outer_row["here"]
+    if "created" in outer_row:
+        assert optim_core.create_optimizer(torch.nn.Linear(2, 2), outer_row["created"], **options)
+    else:
+        assert options.keys() <= optim_core.get_wrapper(method).hypers.keys()

@@ -18,6 +18,7 @@ from optim_core.errors import (
     UnresolvedName,
     WrongKind,
 )
+from optim_core.habits import composed_hint
 from optim_core.names import did_you_mean, normalise
 from optim_core.text import counted
 
@@ -96,7 +97,9 @@ def unknown(installed: Installed, name: str, kind: KindName | None, pack: str) -
         return _not_installed(installed, name, first_party)
     entries = installed.entries_in(pack) if pack else installed.entries
     candidates = [n for e in entries if kind in (None, e.spec.kind) for n in (e.spec.name, *e.spec.aliases)]
-    near = did_you_mean(name, candidates if pack else [*candidates, *known.names(kind)])
+    known_names = {normalise(n) for n in (*candidates, *known.names("optimizer"))}
+    composed = composed_hint(name, known_names.__contains__) if kind in (None, "optimizer") and not pack else ""
+    near = composed or did_you_mean(name, candidates if pack else [*candidates, *known.names(kind)])
     where = f" in pack {pack!r}" if pack else ""
     return UnknownName(
         f"no {kind or 'method'} {name!r}{where}.{near} "

@@ -7,8 +7,9 @@ import click
 from optim_core.catalog.installed import Installed
 from optim_core.catalog.licenses import Rule, rules, terms
 from optim_core.catalog.registry import registry
-from optim_core.cli.output import console, mention_failures, print_json, table
+from optim_core.cli.output import mention_failures, print_json, print_table
 from optim_core.errors import PolicyError
+from optim_core.terminal import say
 
 
 @click.command()
@@ -38,12 +39,12 @@ def licenses(ctx: click.Context, *, deny: tuple[str, ...], allow: tuple[str, ...
         print_json([dict(zip(keys, row, strict=True)) for row in judged])
     else:
         rows = [(name, licence or "not declared", code) for name, _, licence, code, _ in judged]
-        console().print(table("method", "licence", "authors' code", rows=rows))
+        print_table("method", "licence", "authors' code", rows=rows)
         mention_failures(installed)
     offenders = [row for row in judged if row[4] is not None]
     for name, origin, licence, _, rule in offenders:
-        click.echo(f"not allowed by {rule}: {name} ({origin}) is {licence or 'of no declared licence'}", err=True)
-    ctx.exit(bool(offenders))
+        say(f"not allowed by {rule}: {name} ({origin}) is {licence or 'of no declared licence'}", err=True)
+    ctx.exit(int(bool(offenders)))
 
 
 def _rows(installed: Installed) -> list[tuple[str, str, str, str]]:

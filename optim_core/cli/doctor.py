@@ -14,15 +14,16 @@ from optim_core.catalog import licenses, settings, unresolved
 from optim_core.catalog.installed import Installed
 from optim_core.catalog.packs import Origin
 from optim_core.catalog.registry import survey
-from optim_core.cli.output import console, table
+from optim_core.cli.output import print_table
 from optim_core.errors import PolicyError
+from optim_core.terminal import say
 from optim_core.text import counted, one_line
 
 _REQUIRED = ("torch", "pluggy", "importlib-metadata")
 #: The packages of each extra.
 _EXTRAS = {
     "cli": ("click", "rich", "license-expression"),
-    "compare": ("jinja2", "matplotlib", "scikit-learn"),
+    "compare": ("filelock", "jinja2", "matplotlib", "scikit-learn"),
 }
 
 
@@ -31,20 +32,19 @@ _EXTRAS = {
 def doctor(ctx: click.Context) -> None:
     """Check the installation. Exits with 1 if something is broken."""
     installed = survey()
-    out = console()
-    click.echo(f"optim-core {__version__}, Python {platform.python_version()}, {platform.platform(terse=True)}")
-    out.print(table("package", "version", "for", rows=_packages()))
-    out.print(table("pack", "from", "licence", "state", rows=_packs(installed), elastic="state"))
+    say(f"optim-core {__version__}, Python {platform.python_version()}, {platform.platform(terse=True)}", wrap=True)
+    print_table("package", "version", "for", rows=_packages())
+    print_table("pack", "from", "licence", "state", rows=_packs(installed), elastic="state")
     for variable in settings.VARIABLES:
         if variable in os.environ:
-            click.echo(f"{variable}={one_line(os.environ[variable])}")
+            say(f"{variable}={one_line(os.environ[variable])}")
     for note in _notes(installed):
-        click.echo(f"note: {one_line(note)}")
+        say(f"note: {one_line(note)}")
     problems = list(_problems(installed))
     for problem in problems:
-        click.echo(f"problem: {one_line(problem)}")
-    click.echo("Something is broken." if problems else "All is well.")
-    ctx.exit(bool(problems))
+        say(f"problem: {one_line(problem)}")  # unwrapped, so that its command can be copied
+    say("Something is broken." if problems else "All is well.")
+    ctx.exit(int(bool(problems)))
 
 
 def _packages() -> Iterator[tuple[str, str, str]]:

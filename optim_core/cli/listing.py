@@ -11,7 +11,8 @@ from optim_core.catalog.kinds import KINDS
 from optim_core.catalog.needs import NEEDS, Need
 from optim_core.catalog.registry import registry
 from optim_core.catalog.specs import KindName
-from optim_core.cli.output import console, entry_dict, mention_failures, print_json, table
+from optim_core.cli.output import entry_dict, mention_failures, print_json, print_table
+from optim_core.terminal import say
 
 
 @click.command("list")
@@ -21,7 +22,9 @@ from optim_core.cli.output import console, entry_dict, mention_failures, print_j
 @click.option("--needs", type=click.Choice(list(NEEDS)), multiple=True, help="That need this; may be repeated.")
 @click.option("--license", "license_", metavar="SPDX", help="Under this licence, or 'noncommercial'.")
 @click.option("--json", "as_json", is_flag=True, help="The specs, for machines.")
+@click.pass_context
 def list_methods(
+    ctx: click.Context,
     *,
     pattern: str,
     pack: str | None,
@@ -32,7 +35,7 @@ def list_methods(
 ) -> None:
     """List the installed methods.
 
-    PATTERN, such as 'ada*', is matched against names and aliases.
+    PATTERN, such as 'ada*', is matched against names and aliases. Exits with 1 if no pack works.
     """
     installed = registry()
     entries = installed.find(pattern, pack=pack, kind=kind, needs=needs, license=license_)
@@ -43,10 +46,11 @@ def list_methods(
         for name in KINDS:
             rows = [(e.spec.name, e.pack.name, e.spec.license, _line(e)) for e in entries if e.spec.kind == name]
             if rows:
-                console().print(table(name, "pack", "licence", "what it does", rows=rows, elastic="what it does"))
+                print_table(name, "pack", "licence", "what it does", rows=rows, elastic="what it does")
     else:
-        click.echo(_nothing(installed.entries), err=True)
+        say(_nothing(installed.entries), err=True)
     mention_failures(installed)
+    ctx.exit(int(not installed.entries))
 
 
 def _line(entry: Entry) -> str:

@@ -1,52 +1,42 @@
-"""Tables in the terminal, JSON for machines."""
+"""What the commands share: tables on standard output, JSON for machines."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import click
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from optim_core.catalog.installed import Entry, Installed
+from optim_core.terminal import console, say, table
 from optim_core.text import counted
 
-#: Columns where the output is not a terminal.
-_WIDTH = 160
 
-
-def console() -> Console:
-    """The console that a command writes to."""
-    plain = Console(highlight=False)
-    if plain.is_terminal or "COLUMNS" in os.environ:
-        return plain
-    return Console(highlight=False, width=_WIDTH)
-
-
-def table(*headers: str, rows: Iterable[Iterable[str]], elastic: str = "") -> Table:
-    """A table of plain texts.
-
-    Args:
-        headers: of the columns.
-        rows: the cells of each row.
-        elastic: the header of the column that is folded where the terminal is narrow.
-    """
-    result = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for header in headers:
-        result.add_column(header, no_wrap=header != elastic, overflow="fold", ratio=1 if header == elastic else None)
-    for row in rows:
-        result.add_row(*map(escape, row))
-    return result
+def print_table(*headers: str, rows: Iterable[Sequence[str]], elastic: str = "") -> None:
+    """Print a table of plain texts; ``elastic`` is the header of the column that is folded in a narrow terminal."""
+    out = console()
+    out.print(table(*headers, rows=rows, out=out, elastic=elastic), crop=False)
 
 
 def print_json(value: Any) -> None:
     """Write a value as JSON."""
-    click.echo(json.dumps(value, indent=2))
+    say(json.dumps(plain(value), indent=2, allow_nan=False))
+
+
+def plain(value: Any) -> Any:
+    """A value in the terms of JSON; what has none, such as a function or an infinite number, as its text.
+
+    Example:
+        >>> plain({"betas": (0.9, float("inf"))})
+        {'betas': [0.9, 'inf']}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return getattr(value, "__name__", None) or str(value)
 
 
 def entry_dict(entry: Entry) -> dict[str, Any]:
@@ -58,6 +48,4 @@ def entry_dict(entry: Entry) -> dict[str, Any]:
 def mention_failures(installed: Installed) -> None:
     """Say on standard error that broken packs are missing from the output."""
     if installed.failures:
-        click.echo(
-            f"{counted(len(installed.failures), 'pack')} failed to load: `optim-core doctor` says why.", err=True
-        )
+        say(f"{counted(len(installed.failures), 'pack')} failed to load: `optim-core doctor` says why.", err=True)

@@ -5,27 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import click
 from rich.bar import Bar
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from optim_core.catalog.kinds import getter_call
 from optim_core.catalog.specs import SchedulerSpec
-from optim_core.cli.output import console
+from optim_core.terminal import console, say
 
 _ROWS = 25
 
 
-def print_schedule(spec: SchedulerSpec, steps: int, options: Mapping[str, Any]) -> None:
-    """Draw the example of a scheduler, with some options replaced, or say why it cannot be drawn."""
+def print_schedule(spec: SchedulerSpec, steps: int, options: Mapping[str, Any]) -> bool:
+    """Draw the example of a scheduler, with some options replaced, or say why it cannot be drawn; returns which."""
     from optim_core import schedules  # imports torch
 
     try:
         rates = schedules.rates(spec, steps, **options)
     except Exception as problem:  # noqa: BLE001 - anybody's scheduler may fail, and the rest of the page stands
-        click.echo(f"It cannot be drawn: {type(problem).__name__}: {problem}")
-        return
+        say(f"It cannot be drawn: {type(problem).__name__}: {problem}", wrap=True)
+        return False
     chart = Table(box=SIMPLE_HEAD, pad_edge=False, expand=True)
     chart.add_column("step", justify="right")
     chart.add_column(spec.sets, justify="right", no_wrap=True)
@@ -34,7 +33,8 @@ def print_schedule(spec: SchedulerSpec, steps: int, options: Mapping[str, Any]) 
     for n in _steps_to_show(rates):
         chart.add_row(str(n + 1), f"{rates[n]:.4g}", Bar(size=largest or 1.0, begin=0, end=rates[n]))
     console().print(chart)
-    click.echo(_caption(spec, options, f"lr {schedules.BASE_LR:g} and beta2 {schedules.BETA2:g}"))
+    say(_caption(spec, options, f"lr {schedules.BASE_LR:g} and beta2 {schedules.BETA2:g}"), wrap=True)
+    return True
 
 
 def _steps_to_show(rates: Sequence[float]) -> list[int]:

@@ -9,20 +9,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
-from rich.markup import escape
 
 from optim_core.catalog import licenses
 from optim_core.catalog.installed import Entry
-from optim_core.catalog.kinds import getter_call
+from optim_core.catalog.kinds import KINDS, getter_call
 from optim_core.catalog.needs import NEEDS
 from optim_core.catalog.registry import load_class, registry
 from optim_core.catalog.sizes import Shape, element_count, size_text
 from optim_core.catalog.specs import OptimizerSpec, SchedulerSpec
-from optim_core.cli.output import console, entry_dict, print_json, table
+from optim_core.cli.options import options_of
+from optim_core.cli.output import entry_dict, print_json, print_table
 from optim_core.cli.schedule import print_schedule
 from optim_core.compare.contender import parse
-from optim_core.errors import PackBroken
+from optim_core.errors import PackBroken, UnknownName
+from optim_core.terminal import say
 from optim_core.text import byte_size
+from optim_core.torch_names import is_torch, torch_class
 
 _FLOAT32, _FLOAT64 = 4, 8
 
@@ -37,7 +39,10 @@ def _shape(context: click.Context, parameter: click.Parameter, text: str) -> Sha
 @click.command()
 @click.argument("name")
 @click.option(
-    "--parameters", type=click.FloatRange(min=1), default=1e9, show_default=True, help="Size of the model for memory."
+    "--parameters",
+    type=click.FloatRange(min=1),
+    default=1e9,
+    help="Size of the model for memory. [default: 1e9]",
 )
 @click.option(
     "--shape",
@@ -53,11 +58,27 @@ def _shape(context: click.Context, parameter: click.Parameter, text: str) -> Sha
 @click.option(
     "--stages", is_flag=True, help="What the compiler makes of an optimizer's rule, from graph to C and Triton."
 )
-@click.option("--json", "as_json", is_flag=True, help="The spec, for machines.")
+@click.option("--json", "as_json", is_flag=True, help="The spec and the options, for machines.")
+@click.pass_context
 def show(
-    *, name: str, parameters: float, shape: Shape, steps: int, changes: tuple[str, ...], stages: bool, as_json: bool
+    ctx: click.Context,
+    *,
+    name: str,
+    parameters: float,
+    shape: Shape,
+    steps: int,
+    changes: tuple[str, ...],
+    stages: bool,
+    as_json: bool,
 ) -> None:
-    """Show what NAME is: paper, licences, needs, options; an optimizer's memory; a schedule, drawn."""
+    """Show what NAME is: paper, licences, needs, options; an optimizer's memory; a schedule, drawn.
+
+    NAME may be one of torch's own, such as torch:adamw, which has options alone. Exits with 1 if there is no such
+    method, if it cannot be loaded, or if the schedule cannot be drawn.
+    """
+    if is_torch(name):
+        _show_torch(name, as_json=as_json)
+        return
     entry = registry().entry(name)
     options = _changes(entry, changes)
     model = reference_model(round(parameters), shape)
@@ -65,19 +86,59 @@ def show(
         _print_stages(entry)
         return
     if as_json:
-        shapes = [shape for shape, count in model.items() for _ in range(count)]
-        print_json({**entry_dict(entry), "state_bytes": _state_bytes(entry, model), "state_of": shapes})
+        print_json(_as_dict(entry, model))
         return
-    out = console()
-    out.print(f"[bold]{entry.spec.name}[/bold] ({entry.spec.kind}): {escape(entry.spec.summary)}")
+    say(f"{entry.spec.name} ({entry.spec.kind}): {entry.spec.summary}", wrap=True)
     for key, value in _facts(entry):
-        out.print(f"  {key:<10}{escape(value)}", soft_wrap=True)
-    cls = _load_or_explain(entry)
+        say(f"  {key:<10}{value}", wrap=True, indent=" " * 12)
+    cls, reason = _load_or_explain(entry)
+    if reason:
+        say(f"\nOptions {reason}")
     if cls is not None:
         _print_options(cls)
+    drawn = True
     if cls is not None and isinstance(entry.spec, SchedulerSpec):
-        print_schedule(entry.spec, steps, options)
+        drawn = print_schedule(entry.spec, steps, options)
     _print_memory(entry, model)
+    ctx.exit(int(not drawn or reason.startswith("cannot")))
+
+
+def _show_torch(name: str, *, as_json: bool) -> None:
+    """Show one of torch's own classes: what it says of itself, and its arguments.
+
+    Raises:
+        UnknownName: torch has none of this name.
+    """
+    kind = KINDS["optimizer"]
+    try:
+        cls = torch_class(name, kind)
+    except UnknownName as no_optimizer:
+        kind = KINDS["scheduler"]
+        try:
+            cls = torch_class(name, kind)
+        except UnknownName as no_scheduler:
+            better = "Did you mean" in str(no_scheduler)
+            raise (no_scheduler if better else no_optimizer) from None
+    summary = (inspect.getdoc(cls) or "").partition("\n\n")[0]
+    getter = f"optim_core.{kind.getter}({name!r})"
+    if as_json:
+        shown = {"name": cls.__name__, "kind": kind.name, "summary": summary, "class": getter}
+        print_json({**shown, "options": [option.as_dict() for option in options_of(cls)]})
+        return
+    say(f"{cls.__name__} ({kind.name} of torch's own): {' '.join(summary.split())}", wrap=True)
+    say(f"  class     {getter}, or: from {kind.torch_module} import {cls.__name__}", wrap=True, indent=" " * 12)
+    _print_options(cls)
+
+
+def _as_dict(entry: Entry, model: Mapping[Shape, int]) -> dict[str, Any]:
+    """The spec, the options (None where the class may not or cannot be loaded) and the memory, for machines."""
+    cls, _ = _load_or_explain(entry)
+    return {
+        **entry_dict(entry),
+        "options": None if cls is None else [option.as_dict() for option in options_of(cls)],
+        "state_bytes": _state_bytes(entry, model),
+        "state_of": [shape for shape, count in model.items() for _ in range(count)],
+    }
 
 
 def _changes(entry: Entry, changes: Sequence[str]) -> dict[str, Any]:
@@ -110,46 +171,28 @@ def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
         yield "shortfall", spec.shortfall
 
 
-def _load_or_explain(entry: Entry) -> Any:
-    """The class; None, after printing the reason, if it may not or cannot be imported."""
+def _load_or_explain(entry: Entry) -> tuple[Any, str]:
+    """The class; or None and why it may not or cannot be imported."""
     refusals = [rule for rule in licenses.rules() if not rule.permits(entry.spec.license)]
     if refusals:
-        click.echo(f"\nOptions are not shown: your policy does not allow {entry.spec.license} ({refusals[0]}).")
-        return None
+        return None, f"are not shown: your policy does not allow {entry.spec.license} ({refusals[0]})."
     try:
-        return load_class(entry.spec)
+        return load_class(entry.spec), ""
     except PackBroken as problem:
-        click.echo(f"\nOptions cannot be shown: {problem}")
-        return None
+        return None, f"cannot be shown: {problem}"
 
 
 def _print_options(cls: Any) -> None:
-    rows = list(_options(cls))
+    rows = [option.row() for option in options_of(cls)]
     if rows:
-        console().print(table("option", "default", "range", "meaning", rows=rows, elastic="meaning"))
-
-
-def _options(cls: Any) -> Iterator[tuple[str, str, str, str]]:
-    """Rows of name, default, range, meaning."""
-    hypers = getattr(cls, "hypers", None)
-    if hypers is None:
-        for parameter in list(inspect.signature(cls).parameters.values())[1:]:
-            required = parameter.default is parameter.empty
-            yield parameter.name, "required" if required else repr(parameter.default), "", ""
-        return
-    for hyper in hypers.values():
-        signs = ((">=", hyper.ge), (">", hyper.gt), ("<=", hyper.le), ("<", hyper.lt))
-        bounds = " ".join(f"{sign} {bound:g}" for sign, bound in signs if bound is not None)
-        choices = " or ".join(map(repr, hyper.choices or ()))
-        search = "; worth trying: {:g} to {:g}".format(*hyper.search) if hyper.search else ""
-        yield hyper.name, repr(hyper.default), bounds or choices, hyper.doc + search
+        print_table("option", "default", "range", "meaning", rows=rows, elastic="meaning")
 
 
 def _print_stages(entry: Entry) -> None:
     """Print what becomes of the rule for a matrix, at the default options, when warm-ups are over."""
-    cls = _load_or_explain(entry)
+    cls, reason = _load_or_explain(entry)
     if cls is None:
-        return
+        raise click.ClickException(f"the stages {reason}")
     rule = getattr(getattr(cls, "method", None), "rule", None)
     if rule is None or not isinstance(entry.spec, OptimizerSpec):
         raise click.UsageError(f"--stages is for an optimizer with a rule, which {entry.spec.name!r} is not")
@@ -159,7 +202,7 @@ def _print_stages(entry: Entry) -> None:
     options = cls.resolve({name: hyper.default for name, hyper in cls.hypers.items()}, frozenset())
     lr = float(options.get("lr") or 1.0)
     settled = options | late_numbers(lr) | {"lr": lr}
-    click.echo(stages_text(cls.method.trace(settled, (2, 2), extras=frozenset(cls.method.extras))))
+    say(stages_text(cls.method.trace(settled, (2, 2), extras=frozenset(cls.method.extras))))
 
 
 def _print_memory(entry: Entry, model: Mapping[Shape, int]) -> None:
@@ -167,18 +210,19 @@ def _print_memory(entry: Entry, model: Mapping[Shape, int]) -> None:
         return
     states = entry.spec.state
     if not states:
-        click.echo("Keeps no state with its default options.")
+        say("Keeps no state with its default options.")
         return
     sizes = _state_bytes(entry, model)
     rows = [
         (state, size.rpartition(":")[2], size_text(size), byte_size(sizes[state])) for state, size in states.items()
     ]
-    console().print(table("state", "size", "meaning", "memory", rows=rows, elastic="meaning"))
+    print_table("state", "size", "meaning", "memory", rows=rows, elastic="meaning")
     parameters = sum(count * math.prod(shape) for shape, count in model.items())
     tensors = ", ".join(f"{count:,} of {' x '.join(map(str, shape))}" for shape, count in model.items())
-    click.echo(
+    say(
         f"{byte_size(sum(sizes.values()))} of state in float32 for {parameters:,} parameters ({tensors}), "
-        "with default options."
+        "with default options.",
+        wrap=True,
     )
 
 

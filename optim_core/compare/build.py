@@ -38,9 +38,7 @@ def resolve(contender: Contender) -> Contender:
     try:
         optim_core.get(contender.optimizer.name)
     except WrongKind as reason:
-        raise PlanError(
-            f"{contender.label}: {reason}. A wrapper goes around an optimizer: sgd,momentum=0.9+{contender.optimizer}"
-        ) from reason
+        raise PlanError(f"{contender.label}: {reason}. {_instead(contender)}") from reason
     for part in contender.wrappers:
         optim_core.get_wrapper(part.name)
     return replace(
@@ -48,6 +46,15 @@ def resolve(contender: Contender) -> Contender:
         optimizer=_with_registered_name(contender.optimizer, "optimizer"),
         wrappers=tuple(_with_registered_name(part, "wrapper") for part in contender.wrappers),
     )
+
+
+def _instead(contender: Contender) -> str:
+    """What to type where something else than an optimizer comes first."""
+    import optim_core
+
+    if optim_core.info(contender.optimizer.name).kind == "wrapper":
+        return f"A wrapper goes around an optimizer: sgd,momentum=0.9+{contender.label}"
+    return f"Schedules are not compared; this draws it: optim-core show {contender.optimizer.name}"
 
 
 def _with_registered_name(part: Part, kind: KindName) -> Part:
@@ -128,7 +135,7 @@ def default_lrs(contender: Contender, count: int) -> tuple[float, ...]:
     if not isinstance(default, int | float) or default <= 0:
         raise PlanError(
             f"{contender.label} declares no range of learning rates. Say which to try: --lrs 0.001,0.01, "
-            f"or for it alone {contender.optimizer.name},lr=(0.001,0.01)"
+            f"or for it alone {contender.with_lrs('(0.001,0.01)')}"
         )
     return spread(default / 10, default * 10, count)
 

@@ -24,7 +24,7 @@ def cells_of(row: Row, task: TaskFacts) -> list[str]:
         f"{best.lr:g}{'*' if row.edge else ''}",
         show_point(best, task),
         *([_target(row, best)] if task.target is not None else []),
-        duration(row.step_seconds),
+        _step_time(row),
         "-" if row.state_bytes is None else byte_size(row.state_bytes),
         _good(row),
         row.state,
@@ -36,6 +36,19 @@ def _target(row: Row, best: Point) -> str:
         return "-"
     part = f"\n({row.target_reached} of {best.good})" if row.target_reached < best.good else ""
     return f"{row.target_steps}, {duration(row.target_seconds)}{part}"
+
+
+def _step_time(row: Row) -> str:
+    """The median, and below it the range in the same unit."""
+    if row.step_seconds is None or row.step_range is None:
+        return duration(row.step_seconds)
+    low, high = (f"{seconds * _scale(row.step_seconds):.3g}" for seconds in row.step_range)
+    return f"{duration(row.step_seconds)}\n({low} - {high})"
+
+
+def _scale(seconds: float) -> float:
+    """What turns seconds into the unit in which `duration` writes a time."""
+    return 1e6 if seconds < 1e-3 else 1e3 if seconds < 1 else 1.0 if seconds < 100 else 1 / 60
 
 
 def _good(row: Row) -> str:

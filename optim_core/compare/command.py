@@ -29,8 +29,8 @@ An OPTIMIZER is a name, with options after commas and wrappers after plus signs:
   'adamw,lr=(0.001,0.01)'                    (these learning rates for it alone)
 Without any, one from each of five packs is run.
 
-Exit code: 0; 1 if the comparison cannot be made, or all runs of an optimizer failed; 130 after Ctrl-C, which keeps
-the finished runs.
+Exit code: 0; 1 if the comparison cannot be made, if all runs of an optimizer failed, or if none went to its end; 2 if
+the command line is wrong; 130 after Ctrl-C, which keeps the finished runs.
 """
 
 
@@ -102,27 +102,38 @@ def _show(outcome: Outcome, console: Console) -> int:
     """Print the table and write the report; returns the exit code."""
     from optim_core.compare.console import table
     from optim_core.compare.report import write_report
-    from optim_core.compare.summary import remarks, summarise, verdict
+    from optim_core.compare.results import locked
+    from optim_core.compare.summary import how_timed, remarks, summarise, verdict
 
     task = outcome.results.task
     rows = summarise(outcome.results.runs.values(), task)
     if rows:
-        console.print(table(rows, task))
-    for remark in remarks(rows):
-        console.print(f"* {remark}", style="dim", markup=False)
-    console.print(verdict(rows, task), style="bold", markup=False)
+        console.print(table(rows, task, console), crop=False)
+    for remark in filter(None, (*remarks(rows), how_timed(rows))):
+        _print(console, f"* {remark}", style="dim")
+    _print(console, verdict(rows, task), style="bold")
     if outcome.note:
         console.print(outcome.note, style="yellow", markup=False)
     elif outcome.skipped:
         console.print(f"{outcome.skipped} of {outcome.planned} runs were there already.", style="dim")
-    report = write_report(outcome.results, outcome.note)
+    with locked(outcome.results.folder):  # so that no older report replaces one of more runs
+        outcome.results.refresh()
+        report = write_report(outcome.results, outcome.note)
     console.print(f"report: {report}", markup=False, soft_wrap=True)
     if outcome.interrupted:
         return INTERRUPTED
-    return int(any(all(run.status == "failed" for run in row.runs) for row in rows))
+    asked = [row for row in rows if row.optimizer in outcome.labels]
+    nothing = all(row.best is None for row in asked)
+    return int(nothing or any(all(run.status == "failed" for run in row.runs) for row in asked))
+
+
+def _print(console: Console, text: str, *, style: str) -> None:
+    from optim_core.terminal import spelt, wrapped
+
+    console.print(spelt(wrapped(text, console.width, "  "), console.encoding), style=style, markup=False)
 
 
 def _check_extra() -> None:
-    missing = [name for name in ("rich", "jinja2", "matplotlib") if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("rich", "filelock", "jinja2", "matplotlib") if importlib.util.find_spec(name) is None]
     if missing:
         raise CompareError(f"compare needs {' and '.join(missing)}: pip install 'optim-core[compare]'")

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from textwrap import fill
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -18,9 +17,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from rich.text import Text
 
+from optim_core import terminal
 from optim_core.compare.cells import cells_of, headers
 from optim_core.compare.plan import PlannedRun
 from optim_core.compare.results import Run, TaskFacts
@@ -45,6 +44,11 @@ class ProgressBars:
             self._progress.remove_task(self._current)
         self._name = f"{planned.contender.label}  lr {planned.lr:g}  seed {planned.seed}"
         self._current = self._progress.add_task(escape(self._name), total=steps, detail="")
+
+    def skip(self) -> None:
+        """A run need not be made."""
+        self._done += 1
+        self._progress.advance(self._all)
 
     def step(self, step: int, loss: float, score: float) -> None:
         """A step was taken."""
@@ -79,20 +83,16 @@ def progress_bars(console: Console, total: int, task: TaskFacts) -> Iterator[Pro
         yield ProgressBars(console, progress, total, task)
 
 
-def table(rows: Sequence[Row], task: TaskFacts) -> Table:
+def table(rows: Sequence[Row], task: TaskFacts, console: Console) -> RenderableType:
     """The comparison, best first; `optim_core.compare.summary` explains the columns.
 
-    It fits into 80 columns: the failures of an optimizer stand under its name, not in a column of their own.
+    It fits into 80 columns, the failures of an optimizer under its name; in fewer, each optimizer is a paragraph.
     """
-    result = Table(box=SIMPLE_HEAD, pad_edge=False, padding=0)
-    result.add_column("#", no_wrap=True)
-    result.add_column("optimizer", overflow="fold", min_width=12)
-    for header in headers(task):
-        result.add_column(fill(header, 10, break_long_words=False), justify="right", no_wrap=True)
+    heads = [fill(header, 10, break_long_words=False) for header in headers(task)]
+    cells, styles = [], []
     for row in rows:
         rank, name, *numbers, state = cells_of(row, task)
-        title = Text(name)
-        if state != "ok":
-            title.append(f"\n{state}", style="yellow")
-        result.add_row(rank, title, *numbers, style="bold" if row.rank == 1 and row.best else "")
-    return result
+        outcome = "" if state == "ok" else f"\n{state}"
+        cells.append([f"{rank:<2} {name}{outcome}", *numbers])
+        styles.append("bold" if row.rank == 1 and row.best else "")
+    return terminal.table("optimizer", *heads, rows=cells, out=console, right=heads, styles=styles)

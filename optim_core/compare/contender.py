@@ -51,6 +51,10 @@ class Contender:
         """The canonical text, without learning rates, for tables and results."""
         return "+".join(str(part) for part in (self.optimizer, *self.wrappers))
 
+    def with_lrs(self, lrs: str) -> str:
+        """The text of the same contender with learning rates of its own, for messages."""
+        return "+".join([f"{self.optimizer},lr={lrs}", *map(str, self.wrappers)])
+
 
 def parse(text: str) -> Contender:
     """Read one contender.

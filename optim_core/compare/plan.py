@@ -58,11 +58,11 @@ def read_contenders(texts: Sequence[str]) -> tuple[list[Contender], list[str]]:
         return _default()
     contenders = [build.resolve(parse(text)) for text in texts]
     labels = [contender.label for contender in contenders]
-    for label in labels:
-        if labels.count(label) > 1:
+    for contender in contenders:
+        if labels.count(contender.label) > 1:
             raise PlanError(
-                f"{label} is named {labels.count(label)} times. Name it once; several learning rates go into one: "
-                f"{label.partition('+')[0]},lr=(0.001,0.01)"
+                f"{contender.label} is named {labels.count(contender.label)} times. Name it once; several learning "
+                f"rates go into one: {contender.with_lrs('(0.001,0.01)')}"
             )
     return contenders, []
 

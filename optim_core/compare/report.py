@@ -14,7 +14,7 @@ from markupsafe import Markup
 from optim_core.compare import plots
 from optim_core.compare.cells import cells_of, headers
 from optim_core.compare.results import Results, write_atomically
-from optim_core.compare.summary import Row, remarks, show_point, summarise, verdict
+from optim_core.compare.summary import Row, how_timed, remarks, show_point, summarise, verdict
 
 FILE = "report.html"
 
@@ -52,7 +52,7 @@ def render(results: Results, note: str = "") -> str:
         note=note,
         headers=headers(task),
         rows=[(row, cells_of(row, task)) for row in rows],
-        remarks=remarks(rows),
+        remarks=list(filter(None, (*remarks(rows), how_timed(rows)))),
         legend=[(row.optimizer, _trusted(plots.swatch(index))) for index, row in enumerate(finished)],
         figures=[(plot, _trusted(plot.svg)) for plot in figures],
         lrs=sorted({point.lr for row in rows for point in row.points}),
@@ -60,6 +60,7 @@ def render(results: Results, note: str = "") -> str:
         seeds=len({run.seed for run in results.runs.values()}),
         runs=len(results.runs),
         facts=_facts(results),
+        tracebacks=_tracebacks(results),
     )
 
 
@@ -85,6 +86,15 @@ def _by_lr(row: Row, results: Results) -> dict[float, str]:
         ]
         cells[point.lr] = ", ".join(parts)
     return cells
+
+
+def _tracebacks(results: Results) -> list[tuple[str, str]]:
+    """Each traceback once, with the runs that ended in it."""
+    runs: dict[str, list[str]] = {}
+    for run in results.runs.values():
+        if run.traceback:
+            runs.setdefault(run.traceback, []).append(f"{run.optimizer}, lr {run.lr:g}, seed {run.seed}")
+    return [("; ".join(names), trace) for trace, names in runs.items()]
 
 
 def _facts(results: Results) -> Sequence[tuple[str, str]]:

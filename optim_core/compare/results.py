@@ -16,10 +16,13 @@ The file, schema 1, is one JSON object:
         steps          steps taken
         losses         [[step, training loss], ...]: means over windows, at most 400 points
         evaluations    [[step, seconds, score], ...]: the first before any step; seconds are those of the steps alone
+        traceback      of the error, if it failed; else ""
         step_seconds   median wall time of a step, without evaluation and the first steps; null if none was taken
+        machine        where its times were taken: "x86_64, AMD EPYC 7B13, 2 cores, 1 thread"
         state_bytes    bytes of optimizer state at the end; null if the run failed
 
-A folder holds one comparison, and grows: finished runs are kept, whatever is compared later. All numbers are finite.
+A folder holds one comparison, and grows: finished runs are kept, whatever is compared later, or at the same time by
+another process, here or on another machine: each run is put into the file as it then is. All numbers are finite.
 """
 
 from __future__ import annotations
@@ -27,15 +30,20 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
+
+from filelock import SoftFileLock, Timeout
 
 from optim_core.compare.errors import ResultsError
 
 SCHEMA = 1
 FILE = "results.json"
+#: Seconds to wait for another comparison to write its run or its report.
+PATIENCE = 60.0
 
 Status = Literal["ok", "diverged", "failed"]
 Key = tuple[str, float, int]
@@ -51,10 +59,12 @@ class Run:
     revision: str = ""
     status: Status = "ok"
     message: str = ""
+    traceback: str = ""
     steps: int = 0
     losses: tuple[tuple[int, float], ...] = ()
     evaluations: tuple[tuple[int, float, float], ...] = ()
     step_seconds: float | None = None
+    machine: str = ""
     state_bytes: int | None = None
 
     @property
@@ -106,9 +116,26 @@ class Results:
         return run is not None and run.revision == revision and run.status != "failed"
 
     def add(self, run: Run) -> None:
-        """File a run, in place of an earlier one of the same key, and write the file."""
-        self.runs[run.key] = run
-        self.save()
+        """File a run, in place of an earlier one of the same key, and write the file.
+
+        Raises:
+            ResultsError: the folder has been given to another comparison meanwhile.
+        """
+        with locked(self.folder):
+            self.refresh()
+            self.runs[run.key] = run
+            self.save()
+
+    def refresh(self) -> None:
+        """Take over the runs that the file has now; a file that has gone is written anew by the next `save`.
+
+        Raises:
+            ResultsError: the folder has been given to another comparison meanwhile.
+        """
+        there = load(self.folder)
+        if there is not None:
+            _check_same(there, self.setup)
+            self.runs = there.runs
 
     def save(self) -> None:
         """Write `results.json`; whoever reads it meanwhile sees the old file or the new one, whole."""
@@ -135,6 +162,26 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other comparisons from writing into a folder.
+
+    The lock is a file that exists, so that it holds on network file systems too, and goes with the lock.
+
+    Raises:
+        ResultsError: another comparison has held it for a minute.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{FILE}.lock"
+    try:
+        with SoftFileLock(path, timeout=PATIENCE):
+            yield
+    except Timeout as cause:
+        raise ResultsError(
+            f"another comparison is writing into {folder}. If none is running, one was killed just then: rm {path}"
+        ) from cause
 
 
 def load(folder: Path) -> Results | None:
@@ -175,20 +222,27 @@ def _run(record: Mapping[str, Any]) -> Run:
 def open_folder(
     folder: Path, environment: Mapping[str, Any], setup: Mapping[str, Any], task: TaskFacts, *, fresh: bool = False
 ) -> Results:
-    """Continue the comparison in a folder, or start one.
+    """Continue the comparison in a folder, or start one; its file is written, so that one that cannot be is an error.
 
     Raises:
         ResultsError: the folder holds a comparison of another setup, whose runs cannot be compared with the new ones.
     """
-    earlier = None if fresh else load(folder)
-    if earlier is None:
-        return Results(folder=folder, environment=environment, setup=setup, task=task)
-    names = sorted({*earlier.setup, *setup})
-    differing = [name for name in names if earlier.setup.get(name) != setup.get(name)]
+    results = Results(folder=folder, environment=environment, setup=setup, task=task)
+    if not fresh:
+        results.refresh()  # before the lock: nothing is written beside a file that is refused
+    with locked(folder):
+        if not fresh:
+            results.refresh()
+        results.save()
+    return results
+
+
+def _check_same(there: Results, setup: Mapping[str, Any]) -> None:
+    names = sorted({*there.setup, *setup})
+    differing = [name for name in names if there.setup.get(name) != setup.get(name)]
     if differing:
-        changes = ", ".join(f"{name} {earlier.setup.get(name)!r} there, {setup.get(name)!r} now" for name in differing)
+        changes = ", ".join(f"{name} {there.setup.get(name)!r} there, {setup.get(name)!r} now" for name in differing)
         raise ResultsError(
-            f"{folder / FILE} holds another comparison ({changes}); its runs cannot be compared with these. "
+            f"{there.folder / FILE} holds another comparison ({changes}); its runs cannot be compared with these. "
             "Choose another --out, or discard it with --fresh."
         )
-    return Results(folder=folder, environment=environment, setup=setup, task=task, runs=earlier.runs)

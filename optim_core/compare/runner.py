@@ -42,13 +42,14 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a comparison ended."""
+    """How a comparison ended; ``labels`` are the contenders that were asked for, the folder may have more."""
 
     results: Results
     planned: int
     skipped: int
     done: int
     interrupted: bool
+    labels: Sequence[str]
 
     @property
     def note(self) -> str:
@@ -65,8 +66,8 @@ def run_comparison(settings: Settings, console: Console) -> Outcome:
     """Run a comparison; runs that its folder already holds are not repeated.
 
     Raises:
-        OptimCoreError: the comparison cannot be made as asked. Once runs have begun nothing is raised: what goes wrong
-            in one of them is its outcome.
+        OptimCoreError: the comparison cannot be made as asked, or its folder is given to another one meanwhile. What
+            goes wrong in a run is its outcome, and raises nothing.
     """
     torch.set_num_threads(settings.threads)
     try:
@@ -80,7 +81,6 @@ def run_comparison(settings: Settings, console: Console) -> Outcome:
     runs = plan.plan_runs(task, contenders, lrs=settings.lrs, n_lrs=settings.n_lrs, seeds=settings.seeds)
     rehearsal.rehearse(task, settings.device, several_losses=any(planned.several_losses for planned in runs))
     results = _open_results(settings, task)
-    results.save()  # so that a folder that cannot be written is an error now
     return _run_all(settings, task, runs, results, console)
 
 
@@ -109,6 +109,9 @@ def _run_all(settings: Settings, task: Task, runs: Sequence[PlannedRun], results
     try:
         with progress_bars(console, len(missing), results.task) as bars:
             for planned in missing:
+                if results.finished(planned.key, planned.revision):  # by another process meanwhile
+                    bars.skip()
+                    continue
                 bars.begin(planned, length)
                 run = train(
                     task,
@@ -130,6 +133,7 @@ def _run_all(settings: Settings, task: Task, runs: Sequence[PlannedRun], results
         skipped=len(runs) - len(missing),
         done=done,
         interrupted=interrupted,
+        labels=list(dict.fromkeys(planned.contender.label for planned in runs)),
     )
 
 

@@ -6,6 +6,9 @@
 - Two optimizers tie when their means differ by no more than one standard deviation over seeds: the root mean square of
   theirs.
 - The target: steps, and seconds of those steps, until the first evaluation that reaches it; the median over seeds.
+- Time a step: the median over all runs of the optimizer that went to their end, at any learning rate, of each run's
+  median; the spread is from the fastest of these runs to the slowest. On a busy machine it is wide, and times within
+  it tell nothing.
 - Robustness to lr: how many of the tried learning rates keep 95 % of the way from the untrained model's score to this
   optimizer's best score, without a bad seed; and the factor between the smallest and the largest of them.
 """
@@ -57,6 +60,7 @@ class Row:
     target_seconds: float | None
     target_reached: int
     step_seconds: float | None
+    step_range: tuple[float, float] | None
     state_bytes: int | None
     good_lrs: tuple[float, ...]
 
@@ -137,6 +141,23 @@ def remarks(rows: Sequence[Row]) -> list[str]:
     return notes + [f"{row.optimizer}: {row.state}; {row.message}" for row in rows if row.message]
 
 
+def how_timed(rows: Sequence[Row]) -> str:
+    """How the times a step were taken: of which runs, and on which machines; "" if there are none."""
+    if all(row.step_seconds is None for row in rows):
+        return ""
+    runs = [run for row in rows for run in row.runs if run.step_seconds is not None and run.score is not None]
+    machines = list(dict.fromkeys(run.machine for run in runs if run.machine))
+    where = f"; on {machines[0]}" if machines else ""
+    if len(machines) > 1:
+        where = f"; on different machines, so they do not compare: {' | '.join(machines)}"
+    counts = sorted({sum(run.score is not None for run in row.runs) for row in rows if row.step_seconds is not None})
+    count = "-".join(map(str, counts[:: max(1, len(counts) - 1)]))
+    return (
+        f"time a step: the median of each optimizer's {count} finished runs (each the median of its steps), and the "
+        f"fastest and slowest of these runs{where}."
+    )
+
+
 def show_point(point: Point, task: TaskFacts) -> str:
     """Mean and standard deviation: `98.0 ± 0.2 %`, `2.78 ± 0.01`; "" if no seed finished."""
     if point.mean is None:
@@ -159,7 +180,7 @@ def _row(name: str, runs: list[Run], task: TaskFacts) -> Row:
     best = _best(points, task)
     finished = [run for run in best.runs if run.score is not None] if best is not None else []
     crossings = [crossing for run in finished if (crossing := _crossing(run, task)) is not None]
-    times = [run.step_seconds for run in finished if run.step_seconds is not None]
+    times = [run.step_seconds for run in runs if run.score is not None and run.step_seconds is not None]
     sizes = [run.state_bytes for run in finished if run.state_bytes is not None]
     return Row(
         rank=0,
@@ -172,6 +193,7 @@ def _row(name: str, runs: list[Run], task: TaskFacts) -> Row:
         target_seconds=statistics.median_low(seconds for _, seconds in crossings) if crossings else None,
         target_reached=len(crossings),
         step_seconds=statistics.median(times) if times else None,
+        step_range=(min(times), max(times)) if len(times) > 1 else None,
         state_bytes=max(sizes) if sizes else None,
         good_lrs=_good_lrs(points, best, task),
     )

@@ -9,6 +9,7 @@ import itertools
 import math
 import statistics
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from optim_core.compare import build
+from optim_core.compare.environment import machine
 from optim_core.compare.errors import TaskError
 from optim_core.compare.plan import PlannedRun
 from optim_core.compare.results import Run, Status
@@ -68,7 +70,7 @@ def train(
     except _Diverged as reason:
         return record.run(planned, "diverged", f"step {record.steps}: {reason}")
     except Exception as cause:  # noqa: BLE001 - whatever fails in one run must not take the others along
-        return record.run(planned, "failed", f"{type(cause).__name__}: {cause}")
+        return record.run(planned, "failed", f"{type(cause).__name__}: {cause}", traceback.format_exc())
     return record.run(planned, "ok", "")
 
 
@@ -89,7 +91,7 @@ class _Record:
     def steps(self) -> int:
         return len(self.losses)
 
-    def run(self, planned: PlannedRun, status: Status, message: str) -> Run:
+    def run(self, planned: PlannedRun, status: Status, message: str, trace: str = "") -> Run:
         timed = self.seconds[WARM_UP:] or self.seconds
         return Run(
             optimizer=planned.contender.label,
@@ -98,10 +100,12 @@ class _Record:
             revision=planned.revision,
             status=status,
             message=message,
+            traceback=trace,
             steps=self.steps,
             losses=tuple(_thin(self.losses)),
             evaluations=tuple(self.evaluations),
             step_seconds=_six_digits(statistics.median(timed)) if timed else None,
+            machine=machine(),
             state_bytes=self.state_bytes,
         )
 

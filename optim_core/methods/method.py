@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from optim_core.errors import InvalidOption, RuleError, UnknownOption
+from optim_core.habits import option_hint
 from optim_core.methods.declarations import REQUIRED, Extra, Group, Hyper, State, named
 from optim_core.methods.states import ROUNDING_STATES, layout_of
 from optim_core.names import nearest
@@ -164,7 +165,7 @@ class Method:
         meant |= {other: option for other, option in _ELSEWHERE.items() if option in self.hypers}
         near = dict.fromkeys(meant[word] for word in nearest(name, meant))
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-        return f"{self.name} has no option {name!r}.{hint} It takes: {', '.join(self.hypers)}"
+        return f"{self.name} has no option {name!r}.{option_hint(name) or hint} It takes: {', '.join(self.hypers)}"
 
     def composition_settings(
         self, group: Group, transforms: tuple[Transform, ...], *, rounds: bool = False

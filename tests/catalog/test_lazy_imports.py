@@ -49,7 +49,7 @@ except optim_core.OptimCoreError:
     pass
 from click.testing import CliRunner
 from optim_core.cli.app import app
-for command in (["list"], ["list", "--json"], ["show", "acme_lion", "--json"], ["licenses"], ["doctor"]):
+for command in (["list"], ["list", "--json"], ["licenses"], ["doctor"]):
     done = CliRunner().invoke(app, command)
     assert done.exit_code == (command == ["doctor"]), done.output
 assert "torch" not in sys.modules

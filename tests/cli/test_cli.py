@@ -162,7 +162,7 @@ def test_show_refuses_what_is_no_shape(shape):
 
 def test_show_a_class_that_cannot_be_loaded():
     done = run("show", "nero")
-    assert done.exit_code == 0
+    assert done.exit_code == 1
     assert "Options cannot be shown: 'nero' cannot be loaded from builtins:no_such_class" in done.stdout
 
 
@@ -205,7 +205,7 @@ def test_show_draws_a_schedule():
 )
 def test_show_a_schedule_that_cannot_be_drawn(arguments, text):
     done = run("show", "ramp", *arguments)
-    assert done.exit_code == 0
+    assert done.exit_code == 1
     assert text in done.stdout
 
 

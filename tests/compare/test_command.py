@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -239,3 +242,131 @@ def test_report_of_a_method_with_dollars_and_tags(run: Command, folder: Path) ->
 def test_report_of_one_learning_rate_and_of_zero(run: Command) -> None:
     assert run("torch:sgd", "--lrs", "0.1", "--seeds", "1").exit_code == 0
     assert run("torch:sgd", "--lrs", "0", "--seeds", "1").exit_code == 0
+
+
+# two at once ----------------------------------------------------------------------------------------------------
+def test_runs_of_another_process_stay(run: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another comparison files its runs while this one is under way; neither loses any, nor makes one twice."""
+    from optim_core.compare import runner
+
+    run("torch:adam", "--lrs", "0.1", "--seeds", "2")
+    theirs = load(folder / "out")
+    assert theirs is not None
+    first, second = theirs.runs.values()
+    content = json.loads((folder / "out" / "results.json").read_text())
+    (folder / "out" / "results.json").unlink()
+    made = []
+    train = runner.train
+
+    def meanwhile(task: object, planned: object, **options: object) -> Run:
+        made.append(planned.key)  # type: ignore[attr-defined]
+        if len(made) == 1:
+            other = load(folder / "out")
+            assert other is not None
+            other.add(first)
+            other.add(second)
+        return train(task, planned, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(runner, "train", meanwhile)
+    result = run("torch:sgd", "torch:adam", "--lrs", "0.1", "--seeds", "2")
+    assert result.exit_code == 0, result.output
+    assert [key[0] for key in made] == ["torch:sgd", "torch:sgd"]
+    mine = load(folder / "out")
+    assert mine is not None
+    assert len(mine.runs) == 4
+    assert mine.runs[first.key] == first
+    assert len(content["runs"]) == 2
+    assert "torch:adam" in (folder / "out" / "report.html").read_text()
+
+
+def test_two_processes_lose_nothing(folder: Path) -> None:
+    code = "from optim_core.cli import main; main()"
+    command = [sys.executable, "-c", code, "compare", "--task", "tiny_task:tiny", "--out", "out", "--lrs", "0.1,0.01"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    started = [
+        subprocess.Popen([*command, name], stdout=subprocess.PIPE, env=environment)
+        for name in ("torch:sgd", "torch:adam")
+    ]
+    outputs = [process.communicate()[0].decode("ascii") for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    assert all("+-" in output for output in outputs)
+    assert statuses(folder) == {"torch:sgd": ["ok"] * 6, "torch:adam": ["ok"] * 6}
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["report.html", "results.json"]
+    assert "12 runs" in (folder / "out" / "report.html").read_text()
+
+
+def test_a_folder_given_to_another_comparison(run: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from optim_core.compare import runner
+
+    train = runner.train
+
+    def meanwhile(*arguments: object, **options: object) -> Run:
+        path = folder / "out" / "results.json"
+        path.write_text(path.read_text().replace('"epochs": 3', '"epochs": 4'))
+        return train(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(runner, "train", meanwhile)
+    result = run("torch:sgd", "--lrs", "0.1", "--seeds", "1")
+    assert result.exit_code == 1
+    assert "holds another comparison (epochs 4 there, 3 now)" in result.output
+
+
+def test_a_lock_that_was_left(run: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("optim_core.compare.results.PATIENCE", 0.1)
+    (folder / "out").mkdir()
+    lock = folder / "out" / "results.json.lock"
+    lock.write_text("1\nanother-machine\n")
+    result = run("torch:sgd", "--lrs", "0.1", "--seeds", "1")
+    assert result.exit_code == 1
+    remedy = " ".join(result.output.split()).rpartition(": ")[2]
+    assert remedy == f"rm {Path('out') / lock.name}"
+    subprocess.run(remedy.split(), check=True)
+    assert run("torch:sgd", "--lrs", "0.1", "--seeds", "1").exit_code == 0
+
+
+# what is said ---------------------------------------------------------------------------------------------------
+def test_tracebacks_are_kept(run: Command, folder: Path) -> None:
+    run("torch:muon", "torch:adam", "--lrs", "0.1", "--seeds", "2")
+    content = json.loads((folder / "out" / "results.json").read_text())
+    for entry in content["runs"]:
+        if entry["optimizer"] == "torch:muon":
+            assert entry["traceback"].startswith("Traceback")
+            assert entry["message"] in entry["traceback"]
+        else:
+            assert entry["traceback"] == ""
+    page = (folder / "out" / "report.html").read_text()
+    assert page.count("<pre") == 1  # once for both seeds
+    assert "torch:muon, lr 0.1, seed 0; torch:muon, lr 0.1, seed 1" in page
+    assert "Muon only supports 2D" in page.partition("<pre")[2]
+
+
+def test_times_say_how_they_were_taken(run: Command, folder: Path) -> None:
+    result = run(*QUICK)
+    text = " ".join(result.output.split())
+    assert "the median of each optimizer's 4 finished runs" in text
+    assert "1 thread." in text
+    for entry in json.loads((folder / "out" / "results.json").read_text())["runs"]:
+        assert entry["machine"].endswith("1 thread")
+    path = folder / "out" / "results.json"
+    head, _, tail = path.read_text().partition('"machine": "')  # the environment's
+    before, _, after = tail.partition('"machine": "')
+    path.write_text(f'{head}"machine": "{before}"machine": "another, {after}')
+    assert "on different machines, so they do not compare" in " ".join(run(*QUICK).output.split())
+
+
+def test_only_what_was_asked_decides_the_exit_code(run: Command) -> None:
+    assert run("torch:muon", "--lrs", "0.1", "--seeds", "1").exit_code == 1
+    assert run("torch:adam", "--lrs", "0.1", "--seeds", "1").exit_code == 0  # though the folder has muon's
+    assert run("torch:sgd,lr=1e30", "--seeds", "1").exit_code == 1  # diverged, every run
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_the_table_fits(run: Command, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    name = "torch:sgd,momentum=0.9,nesterov=true+lookahead,k=5"
+    result = run(name, "torch:adam", "--lrs", "0.01,0.1", "--seeds", "2")
+    table = result.output[result.output.index("optimizer") :].partition("report:")[0]
+    assert name in table
+    assert all(len(line) <= columns or len(line.split()) <= 3 for line in table.splitlines())
+    for word in ("best lr", "state", "squared", "0.1"):
+        assert word in " ".join(table.split())

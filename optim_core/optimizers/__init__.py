@@ -2,14 +2,17 @@
 
 from optim_core.optimizers.closures import backward, call_closure
 from optim_core.optimizers.curvature import HessianDiagonal
+from optim_core.optimizers.draws import GlobalStreams, hashed_seed
 from optim_core.optimizers.explanation import Explanation, Row, explain
 from optim_core.optimizers.gradients import check_dense, check_gradient, parameters
 from optim_core.optimizers.needs import has_modes, needs_of
 from optim_core.optimizers.optimizer import RuleOptimizer
+from optim_core.optimizers.ranks import mean as mean_over_ranks
 from optim_core.optimizers.schedule_free import ScheduleFree
 
 __all__ = [
     "Explanation",
+    "GlobalStreams",
     "HessianDiagonal",
     "Row",
     "RuleOptimizer",
@@ -20,6 +23,8 @@ __all__ = [
     "check_gradient",
     "explain",
     "has_modes",
+    "hashed_seed",
+    "mean_over_ranks",
     "needs_of",
     "parameters",
 ]

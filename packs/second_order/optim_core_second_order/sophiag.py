@@ -109,7 +109,7 @@ class SophiaG(RuleOptimizer):
                     h = self.state[p]["hessian"]
                     h.lerp_(real(p.grad.detach()).to(h.dtype).square(), 1 - group["betas"][1])
         # on the CPU, since the host reads it
-        self.set_whole("last_estimate", torch.tensor(float(self.whole_step), dtype=torch.float64))
+        self.set_whole("last_estimate", torch.tensor(float(self.whole_step), dtype=torch.float64, device="cpu"))
 
     @staticmethod
     def rule(

@@ -11,7 +11,7 @@ from torch import Tensor
 from optim_core import RuleOptimizer, extra, hyper, state
 from optim_core.catalog import Need
 from optim_core.errors import ClosureError
-from optim_core.optimizers import parameters
+from optim_core.optimizers import GlobalStreams, parameters
 from optim_core.rules import Value, minimum, sqrt, square, total, where
 
 
@@ -94,8 +94,8 @@ class ASGD(RuleOptimizer):
         if known and self.needs_closure:
             here = [p.detach().clone() for p in known]
             try:
-                with torch.random.fork_rng(sorted({p.device.index for p in known if p.is_cuda})):
-                    _put(known, [self.state[p]["prev_param"] for p in known])
+                _put(known, [self.state[p]["prev_param"] for p in known])
+                with GlobalStreams(known).again():  # for the evaluation here
                     super().collect(run)
                 before = {p: p.grad.detach().clone() for p in parameters(self) if p.grad is not None}
             finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -11,8 +12,8 @@ from torch import Tensor, nn
 
 from optim_core.catalog import Need
 from optim_core.errors import ClosureError
-from optim_core.methods import Column, Formula
-from optim_core.optimizers import parameters
+from optim_core.methods import Column, Formula, full_tensor, hyper
+from optim_core.optimizers import GlobalStreams, parameters
 from optim_core.rules import Value, sqrt, square, total, where
 from optim_core.wrapping import GRADIENTS_READY, GradientsReady, Wrapper
 from optim_core_sharpness.batch_norm import RunningStatistics
@@ -47,6 +48,11 @@ class SharpnessAware(Wrapper):
     With ``model=`` batch normalisation counts the first evaluation only: between the two, running statistics stand
     still. ``create_optimizer(model, ..., wrappers=["sam"])`` gives it by itself. Without it both are counted.
 
+    Both evaluations see the same random numbers, such as dropout's masks, as in the authors' code, and torch's streams
+    go on as after one; ``same_draws=False`` gives each its own. By hand the second has its own, unless
+    ``with streams.again():`` is around it, where ``streams = optim_core.optimizers.GlobalStreams(model.parameters())``
+    was made before the first.
+
     Beside the base's it keeps memory for the weights, and for the gradients where both are mixed (GSAM, WSAM, LookSAM),
     from step to step; checkpoints hold neither.
 
@@ -54,6 +60,8 @@ class SharpnessAware(Wrapper):
     it than the way back, ``fall``. They take buffers by name: ``p``, ``g`` (the gradient at hand), ``kept`` (the
     weights before), others of their own. The base steps with what ``g`` is in the end.
     """
+
+    same_draws: bool = hyper(True, "let both evaluations see the same random numbers, such as masks of dropout")
 
     model: nn.Module | None = None
     arguments: ClassVar[tuple[str, ...]] = ("model",)
@@ -124,11 +132,13 @@ class SharpnessAware(Wrapper):
     def collect(self, run: Callable[[], Any]) -> Any:
         """The loss here, the gradients there."""
         self._check_at_home()
+        streams = GlobalStreams(parameters(self)) if self.twice and self.options["same_draws"] else None
         loss = super().collect(run)
         try:
             self._rise()
             if self.twice:
-                super().collect(run)
+                with streams.again() if streams else nullcontext():
+                    super().collect(run)
             self.fall_back()
         except BaseException:
             self.restore()
@@ -138,6 +148,9 @@ class SharpnessAware(Wrapper):
     @torch.no_grad()
     def first_step(self, *, zero_grad: bool = True) -> bool:
         """Move to the worst point nearby, by the gradients at hand.
+
+        Args:
+            zero_grad: zero the gradients after that.
 
         Returns:
             Whether this step wants a second evaluation (LookSAM does without, most of the time).
@@ -154,8 +167,11 @@ class SharpnessAware(Wrapper):
         return self.twice
 
     @torch.no_grad()
-    def second_step(self) -> None:
+    def second_step(self, *, zero_grad: bool = False) -> None:
         """Return to the weights and let the base step with the gradients of the second evaluation.
+
+        Args:
+            zero_grad: zero the gradients after that.
 
         Raises:
             ClosureError: there was no first step.
@@ -163,6 +179,8 @@ class SharpnessAware(Wrapper):
         if not self._away:
             raise ClosureError(f"{self.method.name}.second_step() comes after first_step() and a second backward()")
         self.step()
+        if zero_grad:
+            self.zero_grad()
 
     def step(self, closure: Callable[[], Any] | GradientsReady | None = None) -> Any:
         """Evaluate twice and step; after :meth:`first_step`, without a closure, as :meth:`second_step`.
@@ -304,7 +322,7 @@ class SharpnessAware(Wrapper):
 
 def _are_finite(gradients: Sequence[Tensor]) -> bool:
     device = gradients[0].device if gradients else None
-    return not gradients or bool(torch.stack([g.isfinite().all().to(device) for g in gradients]).all())
+    return not gradients or bool(torch.stack([full_tensor(g.isfinite().all()).to(device) for g in gradients]).all())
 
 
 def worst(g: Value, rho: Value, perturb_eps: Value, scale: Value | None = None) -> Value:

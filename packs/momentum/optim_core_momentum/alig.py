@@ -12,7 +12,7 @@ from torch import Tensor
 from optim_core import RuleOptimizer, hyper, state
 from optim_core.errors import LossMissing
 from optim_core.methods import compute_dtype, full_tensor, real, store_whole
-from optim_core.optimizers import mean_over_ranks, parameters
+from optim_core.optimizers import Evaluations, count_passes, mean_over_ranks, parameters
 from optim_core.rules import Value, maximum, minimum, square, total
 
 
@@ -80,14 +80,19 @@ class AliG(RuleOptimizer):
 
     def on_group(self, group: dict[str, Any]) -> None:
         """Begin inside of the ball."""
-        del group
+        count_passes(group["params"])
         self._project()
 
     def collect(self, run: Callable[[], Any]) -> Any:
         """As everywhere; the loss is kept for the step."""
         self._evaluated = None  # an evaluation that fails leaves none
-        self._evaluated = super().collect(run)
-        return self._evaluated
+        inner = super().collect
+        evaluations = Evaluations(self, lambda: inner(run), self.method.name)
+        loss = evaluations.first(may_rest=True)
+        # a closure that does not zero the gradients has added to those of others, whose losses were like this one
+        several = evaluations.passes != 1 and isinstance(loss, (Real, Tensor))
+        self._evaluated = loss * evaluations.passes if several else loss
+        return loss
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters from their gradients and the loss."""

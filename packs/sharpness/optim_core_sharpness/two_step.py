@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from optim_core.catalog import Need
 from optim_core.errors import ClosureError
 from optim_core.methods import Column, Formula, full_tensor, hyper
-from optim_core.optimizers import GlobalStreams, parameters
+from optim_core.optimizers import Evaluations, GlobalStreams, combined, count_passes, parameters, put, taken
 from optim_core.rules import Value, sqrt, square, total, where
 from optim_core.wrapping import GRADIENTS_READY, GradientsReady, Wrapper
 from optim_core_sharpness.batch_norm import RunningStatistics
 from optim_core_sharpness.participants import Options, Participants, ParticipantSet
 
+Gradients: TypeAlias = list[Tensor | None]
 Expression: TypeAlias = Callable[..., Mapping[str, Value]]
 
 
@@ -27,7 +28,8 @@ class SharpnessAware(Wrapper):
 
     ``minimize(closure)`` and ``step(closure)`` evaluate twice. Where gradients accumulate, both evaluations go over all
     parts of the batch: the closure of ``minimize`` yields the loss of each, divided by their number, that of ``step``
-    calls backward on each. By hand::
+    calls backward on each. A closure that does not zero gradients (Lightning's, with ``accumulate_grad_batches``) is
+    noticed: then only the last micro-batch is evaluated nearby, once more here, and stands for the others. By hand::
 
         loss_function(...).backward()       # as often as gradients accumulate
         optimizer.first_step()              # to the worst point nearby; zeroes the gradients
@@ -87,11 +89,13 @@ class SharpnessAware(Wrapper):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._reset()
+        count_passes(parameters(self))
 
     def on_group(self, group: dict[str, Any]) -> None:
         """Check the group's own radius."""
         super().on_group(group)
         self.options_of(group)
+        count_passes(group["params"])
 
     # what subclasses say ------------------------------------------------------------------------------------
     #: The way to the worst point nearby, by the gradients ``g`` of the first evaluation.
@@ -133,17 +137,39 @@ class SharpnessAware(Wrapper):
         """The loss here, the gradients there."""
         self._check_at_home()
         streams = GlobalStreams(parameters(self)) if self.twice and self.options["same_draws"] else None
-        loss = super().collect(run)
+        again = streams.again if streams else nullcontext
+        inner = super().collect
+        evaluations = Evaluations(self, lambda: inner(run), self.method.name)
+        loss = evaluations.first()
         try:
+            rest = self._all_but_one(evaluations, again) if self.twice and evaluations.passes != 1 else None
             self._rise()
             if self.twice:
-                with streams.again() if streams else nullcontext():
-                    super().collect(run)
+                with again():
+                    evaluations.alone()
+                if rest is not None:
+                    put(self, combined(rest, taken(self), evaluations.passes))
             self.fall_back()
         except BaseException:
             self.restore()
             raise
         return loss
+
+    def _all_but_one(self, evaluations: Evaluations, again: Callable[[], AbstractContextManager[None]]) -> Gradients:
+        r"""What the gradients that have accumulated are beyond those of the evaluation at hand.
+
+        With G those of n backward passes, g the last one's, and h that at the worst point nearby, the base steps with
+        G + n (h - g): exact if all micro-batches are the same, otherwise with the others' sharpness estimated. g takes
+        an evaluation more, here; what is returned is G - n g.
+        """
+        everything = taken(self)
+        self._statistics.stop()
+        with again():
+            evaluations.alone()
+        self._statistics.resume()
+        rest = combined(everything, taken(self), -evaluations.passes)
+        put(self, everything)
+        return rest
 
     @torch.no_grad()
     def first_step(self, *, zero_grad: bool = True) -> bool:

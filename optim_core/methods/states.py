@@ -178,7 +178,9 @@ def store(declared: State, value: Tensor | SupportsFloat, p: Tensor) -> Tensor:
 
 
 def _tensor(value: Tensor | SupportsFloat) -> Tensor:
-    return value.detach() if isinstance(value, Tensor) else torch.tensor(float(value), dtype=torch.float64)
+    if isinstance(value, Tensor):
+        return value.detach()
+    return torch.tensor(float(value), dtype=torch.float64, device="cpu")
 
 
 def restore(saved: Mapping[str, Any], declarations: Mapping[str, State], p: Tensor) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def given_numbers(optimizer: Stepping) -> dict[str, Any]:
         "largest_lr": largest_lr(groups),
         "grad_scale": None if grad_scale is None else float(grad_scale),
         **optimizer.composition.numbers(),
-        "rounding_seed": int(torch.randint(1 << 24, (), generator=draws)) if at_random else None,
+        "rounding_seed": int(torch.randint(1 << 24, (), generator=draws, device="cpu")) if at_random else None,
     }
 
 

@@ -2,14 +2,19 @@
 
 from optim_core.optimizers.closures import backward, call_closure
 from optim_core.optimizers.curvature import HessianDiagonal
+from optim_core.optimizers.draws import GlobalStreams, hashed_seed
+from optim_core.optimizers.evaluations import Evaluations, combined, count_passes, put, taken
 from optim_core.optimizers.explanation import Explanation, Row, explain
 from optim_core.optimizers.gradients import check_dense, check_gradient, parameters
 from optim_core.optimizers.needs import has_modes, needs_of
 from optim_core.optimizers.optimizer import RuleOptimizer
+from optim_core.optimizers.ranks import mean as mean_over_ranks
 from optim_core.optimizers.schedule_free import ScheduleFree
 
 __all__ = [
+    "Evaluations",
     "Explanation",
+    "GlobalStreams",
     "HessianDiagonal",
     "Row",
     "RuleOptimizer",
@@ -18,8 +23,14 @@ __all__ = [
     "call_closure",
     "check_dense",
     "check_gradient",
+    "combined",
+    "count_passes",
     "explain",
     "has_modes",
+    "hashed_seed",
+    "mean_over_ranks",
     "needs_of",
     "parameters",
+    "put",
+    "taken",
 ]

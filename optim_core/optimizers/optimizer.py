@@ -23,6 +23,7 @@ from optim_core.methods.method import Method
 from optim_core.methods.step import largest_lr
 from optim_core.methods.update import Update
 from optim_core.optimizers.closures import drop_graph, evaluate
+from optim_core.optimizers.draws import Seeding
 from optim_core.optimizers.explanation import Explanation, decay_text, explanation_of
 from optim_core.optimizers.gradients import check_gradient, check_parameter
 from optim_core.optimizers.stateful import StatefulOptimizer
@@ -130,6 +131,7 @@ class RuleOptimizer(_Declared):
             given = self.method.check_options(options)
             self.composition = Composition()
             self._generators = {}
+            self._seeding = Seeding.present()
             groups = self.groups_of(params) if isinstance(params, nn.Module) else params
             super().__init__(groups, self.resolve(self.method.with_defaults(given), frozenset(given)))
 
@@ -278,6 +280,14 @@ class RuleOptimizer(_Declared):
         A method raises here what it would raise in ``step()`` because of where the gradients were taken.
         """
         return not overflow
+
+    def gradients_divided(self, by: Tensor | float | None) -> None:
+        """Called by a wrapper that has unscaled the gradients of the step to come, whose graphs are still scaled.
+
+        Args:
+            by: the factor of a ``GradScaler``; None if it is unknown.
+        """
+        del by
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

@@ -12,7 +12,7 @@ from torch.optim.optimizer import Optimizer
 
 from optim_core.methods import states
 from optim_core.methods.method import Method
-from optim_core.optimizers import checkpoint
+from optim_core.optimizers import checkpoint, draws, ranks
 from optim_core.optimizers.gradients import parameters
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -23,6 +23,11 @@ class StatefulOptimizer(Optimizer):
 
     method: ClassVar[Method]
     _generators: dict[str, torch.Generator]
+    _seeding: draws.Seeding | None = None
+    #: Which processes train together, so that they share draws and the mean of their losses: a process group of
+    #: ``torch.distributed``, or None for this process by itself. By default those over whose mesh the parameters are
+    #: sharded, or else all.
+    process_group: Any = ranks.DEFAULT
 
     # states of the model as a whole -------------------------------------------------------------------------
     @property
@@ -42,16 +47,24 @@ class StatefulOptimizer(Optimizer):
         return int(self.whole.get("step", 0))
 
     def generator(self, device: torch.device) -> torch.Generator:
-        """The source of random draws on a kind of device; its state is part of the state dict."""
+        """The source of random draws on a kind of device; its state is part of the state dict.
+
+        It is the optimizer's own: neither torch's global stream nor another optimizer's is correlated with it, and it
+        is the same on all ranks, which therefore all begin to draw in the same step.
+        """
         if device.type not in self._generators:
             generator = torch.Generator(device)
             saved = self.whole.get(f"generator_{device.type}")
             if saved is None:
-                generator.manual_seed(torch.initial_seed())
+                generator.manual_seed(self._fresh_seed())
             else:
                 generator.set_state(saved.cpu())
             self._generators[device.type] = generator
         return self._generators[device.type]
+
+    def _fresh_seed(self) -> int:
+        seeding = self._seeding or draws.Seeding.present()  # a copy does not know when its original was made
+        return ranks.agreed(seeding.fresh_seed(self, self.method.name), self)
 
     # states of parameters -----------------------------------------------------------------------------------
     def start_state(self, p: Tensor, group: Mapping[str, Any]) -> bool:

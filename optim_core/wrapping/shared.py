@@ -135,6 +135,10 @@ class Shared(Optimizer):
         """For the time of a ``with``, have :meth:`prepare` decide about gradients that wait for more of them."""
         return self.base_steps.flushing()
 
+    def gradients_divided(self, by: Tensor | float | None) -> None:
+        """Hear by what the gradients of the step to come have been divided, and their graphs not; None: unknown."""
+        self.base_steps.gradients_divided(by)
+
     def calculate(self, formula: Formula, shares: Sequence[ParameterSet]) -> None:
         """Run a formula with the engine that the innermost optimizer asks for."""
         self.base_steps.calculate(formula, shares)

@@ -60,6 +60,9 @@ class Steps(Protocol):
     def prepare(self, overflow: bool | None) -> bool:
         """Decide whether the gradients at hand make a step; see :meth:`Wrapper.prepare`."""
 
+    def gradients_divided(self, by: Tensor | float | None) -> None:
+        """Hear by what the gradients of the step to come have been divided, and their graphs not; None: unknown."""
+
     def step(self, closure: GradientsReady, /) -> Any:
         """Step with the gradients that are there."""
 
@@ -124,6 +127,9 @@ class PlainSteps:
     def prepare(self, overflow: bool | None) -> bool:
         """Return False after an overflow."""
         return not overflow
+
+    def gradients_divided(self, by: Tensor | float | None) -> None:
+        """No matter: nothing differentiates them."""
 
     def step(self, closure: GradientsReady, /) -> None:
         """Step with the gradients that are there, with transforms around it if there are any."""
@@ -217,6 +223,10 @@ class RuleSteps(PlainSteps):
     def prepare(self, overflow: bool | None) -> bool:
         """The method's own."""
         return self.optimizer.prepare(overflow)
+
+    def gradients_divided(self, by: Tensor | float | None) -> None:
+        """The method's own."""
+        self.optimizer.gradients_divided(by)
 
     def calculate(self, formula: Formula, shares: Sequence[ParameterSet]) -> None:
         """Run a formula with the engine that the optimizer asks for."""

@@ -175,7 +175,7 @@ class Wrapper(_Declared):
                 with torch.set_grad_enabled(True):
                     loss = self.collect(closure)
             with torch.set_grad_enabled(False):
-                self._unscale()
+                self._unscale(by_scaler=found_inf is not None)
                 if not self.prepare(None if found_inf is None else bool(found_inf)):
                     return loss
         with torch.set_grad_enabled(False):
@@ -201,9 +201,10 @@ class Wrapper(_Declared):
     #: GradScaler calls step() after an overflow too, instead of unscaling gradients and leaving it out.
     _step_supports_amp_scaling = True
 
-    def _unscale(self) -> None:
+    def _unscale(self, *, by_scaler: bool) -> None:
         """Divide by the factor of a GradScaler that has left this to the step."""
         scale: Tensor | None = getattr(self, "grad_scale", None)
+        self.gradients_divided(scale if by_scaler else 1.0)
         if scale is None:
             return
         for p in parameters(self):

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from support.methods import rule_optimizers
+from support.methods import optimizers, rule_optimizers
 from support.small import CPU_ENGINES, assert_close, copies, equal, loss, named, parameters, scaled_step
 from support.wrappers import around, base_only_specs
 from torch import Tensor
 from torch.nn import Parameter
 
 import optim_core
-from optim_core.errors import ClosureError
+from optim_core.errors import ClosureError, GraphMissing
+from optim_core.optimizers import backward
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 
@@ -23,7 +24,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercial
 @pytest.mark.parametrize("name", rule_optimizers())
 def test_scaled_gradients_give_the_same_steps(name: str, way: dict[str, Any]) -> None:
     plain, scaled = parameters(), parameters()
-    first, second = (optim_core.get(name)(params, **way) for params in (plain, scaled))
+    made: list[Any] = []
+    for params in (plain, scaled):
+        torch.manual_seed(0)  # the same draws for both
+        made.append(optim_core.get(name)(params, **way))
+    first, second = made
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**12, growth_interval=2)  # the scale changes on the way
     for n in range(5):
         first.minimize(lambda n=n: loss(plain, n))
@@ -169,3 +174,45 @@ def test_wrappers_hear_of_a_scaler_once() -> None:
     scaler.scale(loss(params, 1)).backward()
     with pytest.raises(ClosureError, match=r"Lookahead: GradScaler takes no closures: call backward\(\)"):
         scaler.step(optimizer, lambda: None)
+
+
+# curvature -----------------------------------------------------------------------------------------------------
+CURVATURE = [spec.name for spec in optimizers() if "create_graph" in spec.needs]
+
+
+def interacting(params: list[Parameter]) -> Tensor:
+    """A loss whose Hessian's diagonal is not all that there is of it."""
+    return sum(((p.square() * p.flip(0) + p**4).sum() for p in params), torch.zeros((), dtype=torch.float64))
+
+
+@pytest.mark.parametrize("wrappers", [[], [("clip", {"max_norm": 0.5})], ["ema"]], ids=str)
+@pytest.mark.parametrize("name", CURVATURE)
+def test_the_scale_of_the_loss_cancels_in_curvature(name: str, wrappers: list[Any]) -> None:
+    ends = []
+    for scale in (None, 3.0, 2.0**16):
+        torch.manual_seed(0)
+        params = parameters()
+        optimizer: Any = optim_core.create_optimizer(params, name, lr=0.05, wrappers=wrappers)
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale or 1.0, enabled=scale is not None, growth_interval=2)
+        for _ in range(4):
+            optimizer.zero_grad()
+            backward(scaler.scale(interacting(params)), create_graph=optimizer.needs_graph)
+            scaler.step(optimizer)
+            scaler.update()
+        ends.append(params)
+    assert_close(ends[1], ends[0])
+    assert_close(ends[2], ends[0])
+
+
+@pytest.mark.parametrize("wrappers", [[], ["ema"]], ids="+".join)
+@pytest.mark.parametrize("name", CURVATURE)
+def test_a_graph_of_unknown_scale_is_refused(name: str, wrappers: list[str]) -> None:
+    params = parameters()
+    optimizer: Any = optim_core.create_optimizer(params, name, lr=0.05, wrappers=wrappers)
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    backward(scaler.scale(interacting(params)), create_graph=True)
+    scaler.unscale_(optimizer)
+    before = copies(params)
+    with pytest.raises(GraphMissing, match=r"leave it out.*get_wrapper\('clip'\)"):
+        scaler.step(optimizer)
+    assert equal(before, params)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from optim_core import RuleOptimizer, hyper, state
 from optim_core.errors import LossMissing
-from optim_core.methods import compute_dtype, real, store_whole
-from optim_core.optimizers import parameters
+from optim_core.methods import compute_dtype, full_tensor, real, store_whole
+from optim_core.optimizers import Evaluations, count_passes, mean_over_ranks, parameters
 from optim_core.rules import Value, maximum, minimum, square, total
 
 
@@ -30,6 +30,9 @@ class AliG(RuleOptimizer):
     f is a part of the step: ``minimize(closure)`` and ``step(closure)`` know it, ``step()`` alone cannot be taken. (In
     ``step(closure)`` the closure may also do no more than return the loss of the gradients at hand.) f has to be that
     of these gradients, without the factor of a GradScaler, and without an L2 term: limit the norm by max_norm instead.
+    Where ranks train together (DDP, FSDP) the gradients are those of the mean of their losses, and so f is that mean;
+    ``optimizer.process_group`` is the group, or None if each rank trains by itself.
+
     Give a max_lr where the loss does not come near zero; the free step is chaotic then.
 
     lr is the bound in force: max_lr by another name, for schedulers. Without a bound it is a factor on s. With lr = 0
@@ -77,14 +80,19 @@ class AliG(RuleOptimizer):
 
     def on_group(self, group: dict[str, Any]) -> None:
         """Begin inside of the ball."""
-        del group
+        count_passes(group["params"])
         self._project()
 
     def collect(self, run: Callable[[], Any]) -> Any:
         """As everywhere; the loss is kept for the step."""
         self._evaluated = None  # an evaluation that fails leaves none
-        self._evaluated = super().collect(run)
-        return self._evaluated
+        inner = super().collect
+        evaluations = Evaluations(self, lambda: inner(run), self.method.name)
+        loss = evaluations.first(may_rest=True)
+        # a closure that does not zero the gradients has added to those of others, whose losses were like this one
+        several = evaluations.passes != 1 and isinstance(loss, (Real, Tensor))
+        self._evaluated = loss * evaluations.passes if several else loss
+        return loss
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters from their gradients and the loss."""
@@ -100,7 +108,7 @@ class AliG(RuleOptimizer):
                 "optimizer.minimize(closure), or step(closure) with a closure that returns the loss"
             )
         device = self.param_groups[0]["params"][0].device
-        self.set_whole("loss", store_whole(loss, device))
+        self.set_whole("loss", mean_over_ranks(store_whole(loss, device), self))
         super().step()
         self._project()
         return given
@@ -110,7 +118,8 @@ class AliG(RuleOptimizer):
         radius = self.param_groups[0]["max_norm"]
         params = [real(p) for p in parameters(self)] if radius is not None else []
         if params:
-            norms = [torch.linalg.vector_norm(p, dtype=compute_dtype(p)).to(params[0].device) for p in params]
+            norms = [full_tensor(torch.linalg.vector_norm(p, dtype=compute_dtype(p))) for p in params]
+            norms = [x.to(params[0].device) for x in norms]
             factor = (radius / torch.linalg.vector_norm(torch.stack(norms))).clamp(max=1)
             for p in params:
                 p.mul_(factor.to(p.device))

@@ -11,7 +11,7 @@ from torch import Tensor
 from optim_core import RuleOptimizer, extra, hyper, state
 from optim_core.catalog import Need
 from optim_core.errors import ClosureError
-from optim_core.optimizers import parameters
+from optim_core.optimizers import Evaluations, GlobalStreams, combined, count_passes, parameters, put, taken
 from optim_core.rules import Value, minimum, sqrt, square, total, where
 
 
@@ -70,6 +70,11 @@ class ASGD(RuleOptimizer):
 
     _before: Mapping[Tensor, Tensor] | None = None
 
+    def on_group(self, group: dict[str, Any]) -> None:
+        """Count what accumulates in gradients."""
+        super().on_group(group)
+        count_passes(group["params"])
+
     def needs_in_force(self) -> frozenset[Need]:
         """No closure, if the gradient to compare with is that of the step before."""
         return frozenset() if self.param_groups[0]["consecutive"] else self.needs
@@ -89,20 +94,41 @@ class ASGD(RuleOptimizer):
     def collect(self, run: Callable[[], Any]) -> Any:
         """The gradients at the point before, to be compared with, and those here."""
         self._before = None  # an evaluation that fails leaves none
+        inner = super().collect
+        evaluations = Evaluations(self, lambda: inner(run), self.method.name)
         before: dict[Tensor, Tensor] = {}
         known = [p for p in parameters(self) if "prev_param" in self.state.get(p, {})]
         if known and self.needs_closure:
             here = [p.detach().clone() for p in known]
+            streams = GlobalStreams(known)
             try:
-                with torch.random.fork_rng(sorted({p.device.index for p in known if p.is_cuda})):
-                    _put(known, [self.state[p]["prev_param"] for p in known])
-                    super().collect(run)
+                _put(known, [self.state[p]["prev_param"] for p in known])
+                earlier = taken(self)
+                with streams.again():
+                    evaluations.alone()
                 before = {p: p.grad.detach().clone() for p in parameters(self) if p.grad is not None}
             finally:
                 _put(known, here)
-        loss = super().collect(run)
+            put(self, earlier)
+        loss = evaluations.first() if self.needs_closure else inner(run)
+        if before and evaluations.passes != 1:
+            with streams.again():
+                before = self._of_all(before, evaluations)
         self._before = before
         return loss
+
+    def _of_all(self, before: dict[Tensor, Tensor], evaluations: Evaluations) -> dict[Tensor, Tensor]:
+        """The gradients at the point before for all that have accumulated, of which one evaluation has been made.
+
+        G here is a sum of n backward passes, g the last one's, g' the same at the point before: G - n (g - g'), so that
+        the last micro-batch stands for the change of all.
+        """
+        everything = taken(self)
+        evaluations.alone()
+        changes = combined(taken(self), [before.get(p) for p in parameters(self)], -1)
+        put(self, everything)
+        then = combined(everything, changes, -evaluations.passes)
+        return {p: g for p, g in zip(parameters(self), then, strict=True) if g is not None}
 
     def extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
         """The change of the gradients."""

@@ -21,9 +21,9 @@ class Gravity(RuleOptimizer):
         p = p - lr v
 
     A gradient of 1/M counts most, no element of z is above 1/(2M), and one huge gradient dampens the whole tensor. The
-    velocity is drawn in the constructor, with the lr given there (built with lr = 0 it starts at rest), from a
-    generator that ``torch.manual_seed`` seeds; alpha = 0 draws nothing. Steps are counted from 1, as in the paper and
-    the authors' PyTorch code; their Keras code counts from 0.
+    velocity is drawn in the constructor, with the lr given there (built with lr = 0 it starts at rest), from the
+    optimizer's own stream, which follows from ``torch.manual_seed``; alpha = 0 draws nothing. Steps are counted from 1,
+    as in the paper and the authors' PyTorch code; their Keras code counts from 0.
 
     The authors' code is under GPL-3.0-only; this is written from the formulas.
 

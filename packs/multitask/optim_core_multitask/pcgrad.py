@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from optim_core.methods import compute_dtype, full_tensor, hyper, real, total_dtype
-from optim_core.optimizers import backward, check_dense, parameters
+from optim_core.optimizers import backward, check_dense, hashed_seed, parameters
 from optim_core_multitask.tasks import MultiTask
 
 
@@ -89,9 +89,10 @@ class PCGrad(MultiTask):
         if not self.options["shuffle"]:
             return [list(range(tasks))] * tasks
         # a seed for each step, so that the draws need no state but the count
-        generator = torch.Generator().manual_seed(self.options["seed"] + self.counters["steps"])
+        seed = hashed_seed("PCGrad", self.options["seed"], self.counters["steps"])
+        generator = torch.Generator("cpu").manual_seed(seed)
         self.counters["steps"] += 1
-        return [torch.randperm(tasks, generator=generator).tolist() for _ in range(tasks)]
+        return [torch.randperm(tasks, generator=generator, device="cpu").tolist() for _ in range(tasks)]
 
 
 def _filled(params: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[Tensor]:

@@ -106,10 +106,11 @@ class Kron(RuleOptimizer):
         probability = self.update_probability(self.whole_step)
         due = probability > 0 and waited >= 1 / probability
         # on the CPU, since the host reads it
-        self.set_whole("waited", torch.tensor(0.0 if due else waited, dtype=torch.float64))
+        self.set_whole("waited", torch.tensor(0.0 if due else waited, dtype=torch.float64, device="cpu"))
         if not due:
             return {}
-        coin = torch.rand((), generator=self.generator(torch.device("cpu")))
+        cpu = torch.device("cpu")
+        coin = torch.rand((), generator=self.generator(cpu), device=cpu, dtype=torch.float32)
         if coin < self.param_groups[0]["balance_probability"]:
             for p in params:
                 _balance(self.state[p].get("Q", []))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from optim_core import RuleOptimizer, decoupled, hyper, state
 from optim_core.methods import real
-from optim_core.optimizers import check_dense
+from optim_core.optimizers import Evaluations, check_dense, put, taken
 from optim_core.rules import Value, clamp, lerp
 
 
@@ -90,12 +90,14 @@ class SophiaG(RuleOptimizer):
     def collect(self, run: Callable[[], Any]) -> Any:
         """Take an estimate if one is due, then leave the gradients of the step."""
         if self.needs_sample:
+            inner, earlier = super().collect, taken(self)  # which a closure may add to, in the evaluation to come
             self.sampling = True
             try:
-                super().collect(run)
+                Evaluations(self, lambda: inner(run), self.method.name).alone()
             finally:
                 self.sampling = False
             self.update_hessian()
+            put(self, earlier)
         return super().collect(run)
 
     @torch.no_grad()
@@ -109,7 +111,7 @@ class SophiaG(RuleOptimizer):
                     h = self.state[p]["hessian"]
                     h.lerp_(real(p.grad.detach()).to(h.dtype).square(), 1 - group["betas"][1])
         # on the CPU, since the host reads it
-        self.set_whole("last_estimate", torch.tensor(float(self.whole_step), dtype=torch.float64))
+        self.set_whole("last_estimate", torch.tensor(float(self.whole_step), dtype=torch.float64, device="cpu"))
 
     @staticmethod
     def rule(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -11,13 +12,14 @@ from torch import Tensor, nn
 
 from optim_core.catalog import Need
 from optim_core.errors import ClosureError
-from optim_core.methods import Column, Formula
-from optim_core.optimizers import parameters
+from optim_core.methods import Column, Formula, full_tensor, hyper
+from optim_core.optimizers import Evaluations, GlobalStreams, combined, count_passes, parameters, put, taken
 from optim_core.rules import Value, sqrt, square, total, where
 from optim_core.wrapping import GRADIENTS_READY, GradientsReady, Wrapper
 from optim_core_sharpness.batch_norm import RunningStatistics
 from optim_core_sharpness.participants import Options, Participants, ParticipantSet
 
+Gradients: TypeAlias = list[Tensor | None]
 Expression: TypeAlias = Callable[..., Mapping[str, Value]]
 
 
@@ -26,7 +28,9 @@ class SharpnessAware(Wrapper):
 
     ``minimize(closure)`` and ``step(closure)`` evaluate twice. Where gradients accumulate, both evaluations go over all
     parts of the batch: the closure of ``minimize`` yields the loss of each part, divided by their number; the closure
-    of ``step`` calls backward on each. By hand::
+    of ``step`` calls backward on each. A closure that does not zero gradients (Lightning's, with
+    ``accumulate_grad_batches``) is noticed: only the last micro-batch is evaluated nearby then, and once more here, and
+    stands for the others. By hand::
 
         loss_function(...).backward()       # as often as gradients accumulate
         optimizer.first_step()              # to the worst point nearby; zeroes the gradients
@@ -47,6 +51,11 @@ class SharpnessAware(Wrapper):
     Given ``model=``, batch normalisation counts the first evaluation only: running statistics stand still during the
     second. ``create_optimizer(model, ..., wrappers=["sam"])`` passes the model. Without it both are counted.
 
+    Both evaluations see the same random numbers, such as dropout's masks, as in the authors' code, and torch's streams
+    go on as after one; ``same_draws=False`` gives each its own. By hand the second has its own, unless
+    ``with streams.again():`` is around it, where ``streams = optim_core.optimizers.GlobalStreams(model.parameters())``
+    was made before the first.
+
     Memory for the weights, and for the first gradients where both are mixed (GSAM, WSAM, LookSAM), is kept from step to
     step; checkpoints hold neither.
 
@@ -54,6 +63,8 @@ class SharpnessAware(Wrapper):
     than put the weights back, ``fall``. They take buffers by name: ``p``, ``g`` (the gradient at hand), ``kept`` (the
     weights before), and others of their own. The base steps with the ``g`` that they leave.
     """
+
+    same_draws: bool = hyper(True, "let both evaluations see the same random numbers, such as masks of dropout")
 
     model: nn.Module | None = None
     arguments: ClassVar[tuple[str, ...]] = ("model",)
@@ -79,11 +90,13 @@ class SharpnessAware(Wrapper):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._reset()
+        count_passes(parameters(self))
 
     def on_group(self, group: dict[str, Any]) -> None:
         """Check the group's own radius."""
         super().on_group(group)
         self.options_of(group)
+        count_passes(group["params"])
 
     # what subclasses say ------------------------------------------------------------------------------------
     #: The way to the worst point nearby, by the gradients ``g`` of the first evaluation.
@@ -124,20 +137,47 @@ class SharpnessAware(Wrapper):
     def collect(self, run: Callable[[], Any]) -> Any:
         """Leave the gradients at the worst point nearby; return the loss at the weights themselves."""
         self._check_at_home()
-        loss = super().collect(run)
+        streams = GlobalStreams(parameters(self)) if self.twice and self.options["same_draws"] else None
+        again = streams.again if streams else nullcontext
+        inner = super().collect
+        evaluations = Evaluations(self, lambda: inner(run), self.method.name)
+        loss = evaluations.first()
         try:
+            rest = self._all_but_one(evaluations, again) if self.twice and evaluations.passes != 1 else None
             self._rise()
             if self.twice:
-                super().collect(run)
+                with again():
+                    evaluations.alone()
+                if rest is not None:
+                    put(self, combined(rest, taken(self), evaluations.passes))
             self.fall_back()
         except BaseException:
             self.restore()
             raise
         return loss
 
+    def _all_but_one(self, evaluations: Evaluations, again: Callable[[], AbstractContextManager[None]]) -> Gradients:
+        r"""What the gradients that have accumulated are beyond those of the evaluation at hand.
+
+        With G those of n backward passes, g the last one's, and h that at the worst point nearby, the base steps with
+        G + n (h - g): exact if all micro-batches are the same, otherwise with the others' sharpness estimated. g takes
+        an evaluation more, here; what is returned is G - n g.
+        """
+        everything = taken(self)
+        self._statistics.stop()
+        with again():
+            evaluations.alone()
+        self._statistics.resume()
+        rest = combined(everything, taken(self), -evaluations.passes)
+        put(self, everything)
+        return rest
+
     @torch.no_grad()
     def first_step(self, *, zero_grad: bool = True) -> bool:
         """Move to the worst point nearby, by the gradients at hand.
+
+        Args:
+            zero_grad: zero the gradients after that.
 
         Returns:
             True if this step needs a second evaluation (most of LookSAM's do not).
@@ -154,8 +194,11 @@ class SharpnessAware(Wrapper):
         return self.twice
 
     @torch.no_grad()
-    def second_step(self) -> None:
+    def second_step(self, *, zero_grad: bool = False) -> None:
         """Return to the weights and let the base step with the gradients of the second evaluation.
+
+        Args:
+            zero_grad: zero the gradients after that.
 
         Raises:
             ClosureError: there was no first step.
@@ -163,6 +206,8 @@ class SharpnessAware(Wrapper):
         if not self._away:
             raise ClosureError(f"{self.method.name}.second_step() comes after first_step() and a second backward()")
         self.step()
+        if zero_grad:
+            self.zero_grad()
 
     def step(self, closure: Callable[[], Any] | GradientsReady | None = None) -> Any:
         """Evaluate twice and step; after :meth:`first_step`, without a closure, as :meth:`second_step`.
@@ -304,7 +349,7 @@ class SharpnessAware(Wrapper):
 
 def _are_finite(gradients: Sequence[Tensor]) -> bool:
     device = gradients[0].device if gradients else None
-    return not gradients or bool(torch.stack([g.isfinite().all().to(device) for g in gradients]).all())
+    return not gradients or bool(torch.stack([full_tensor(g.isfinite().all()).to(device) for g in gradients]).all())
 
 
 def worst(g: Value, rho: Value, perturb_eps: Value, scale: Value | None = None) -> Value:

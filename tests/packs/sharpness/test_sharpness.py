@@ -330,3 +330,35 @@ def test_running_statistics_count_the_first_evaluation_only(name: str, momentum:
         for (key, got), wanted in zip(model.named_buffers(), once.buffers(), strict=True):
             torch.testing.assert_close(got, wanted, msg=key)
     assert settings == [(m.momentum, m.track_running_stats) for m in model if hasattr(m, "momentum")]
+
+
+@each
+@pytest.mark.parametrize("same", [True, False])
+def test_both_evaluations_see_the_same_dropout(name: str, same: bool) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 64), nn.Dropout(0.5), nn.Linear(64, 1))
+    masks: list[Tensor] = []
+    model[1].register_forward_hook(lambda _, __, out: masks.append(out != 0))
+    wrappers = [(name, {"same_draws": same})]
+    optimizer: Any = optim_core.create_optimizer(model, "torch:sgd", lr=0.0, wrappers=wrappers)
+    torch.manual_seed(1)
+    x = torch.ones(8, 4)
+    model(x)
+    after_one = torch.get_rng_state()
+    torch.manual_seed(1)
+    optimizer.minimize(lambda: model(x).square().mean())
+    here, there = masks[-2:]
+    assert (torch.equal(masks[0], here), torch.equal(torch.get_rng_state(), after_one)) == (True, same)
+    assert float((here == there).float().mean()) > 0.9 if same else not torch.equal(here, there)
+
+
+@each
+def test_second_step_zeroes_gradients_if_asked(name: str) -> None:
+    params = parameters()
+    optimizer = wrapped(name, sgd(params))
+    for zero in (False, True):
+        loss(params, 0).backward()
+        optimizer.first_step(zero_grad=True)
+        loss(params, 0).backward()
+        optimizer.second_step(zero_grad=zero)
+        assert all((p.grad is None) is zero for p in params)

@@ -1,0 +1,54 @@
+"""One of several processes that train one model together, each on data, and from a seed, of its own.
+
+python -m support.rank_processes RANK PROCESSES FILE NAME...
+
+The first process writes JSON: by name, where the replicas on each rank have got to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+import optim_core
+
+
+def trained(name: str, rank: int, **attributes: Any) -> list[list[float]]:
+    """The weights of each rank after some steps."""
+    torch.manual_seed(rank)
+    model = nn.parallel.DistributedDataParallel(nn.Linear(3, 2, dtype=torch.float64))  # takes the first rank's weights
+    optimizer: Any = optim_core.get(name)(model.parameters())
+    for attribute, value in attributes.items():
+        setattr(optimizer, attribute, value)
+    x = torch.randn(4, 3, dtype=torch.float64) + rank
+    for _ in range(3):
+        optimizer.minimize(lambda: model(x).square().mean())
+    mine = model.module.weight.detach().flatten()
+    everybody_s = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
+    dist.all_gather(everybody_s, mine)
+    return [each.tolist() for each in everybody_s]
+
+
+def main() -> None:
+    """Take part."""
+    rank, processes, file, *names = sys.argv[1:]
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{file}", rank=int(rank), world_size=int(processes))
+    found = {name: trained(name, int(rank)) for name in names}
+    found["alig, by itself"] = trained("alig", int(rank), process_group=None)
+    if rank == "0":
+        sys.stdout.write(json.dumps(found) + "\n")
+    dist.barrier()
+    dist.destroy_process_group()
+    sys.stdout.flush()
+    os._exit(0)  # threads of torch.distributed outlive the group now and then
+
+
+if __name__ == "__main__":
+    main()

@@ -22,9 +22,11 @@ from optim_core.methods.declarations import Hyper, State, argument, hyper
 from optim_core.methods.method import Method
 from optim_core.methods.step import largest_lr
 from optim_core.methods.update import Update
-from optim_core.optimizers.closures import drop_graph, evaluate
+from optim_core.optimizers import hosts
+from optim_core.optimizers.closures import drop_graph, evaluate, that_evaluates
 from optim_core.optimizers.explanation import Explanation, decay_text, explanation_of
 from optim_core.optimizers.gradients import check_gradient, check_parameter
+from optim_core.optimizers.hosts import outside_graphs
 from optim_core.optimizers.stateful import StatefulOptimizer
 from optim_core.rules.options import GIVEN
 from optim_core.rules.transform import Keeper, Transform
@@ -129,7 +131,7 @@ class RuleOptimizer(_Declared):
             self._run_by(options.pop("engine", "auto"), options.pop("foreach", None))
             given = self.method.check_options(options)
             self.composition = Composition()
-            self._generators = {}
+            self.forget()
             groups = self.groups_of(params) if isinstance(params, nn.Module) else params
             super().__init__(groups, self.resolve(self.method.with_defaults(given), frozenset(given)))
 
@@ -250,8 +252,14 @@ class RuleOptimizer(_Declared):
         Raises:
             ClosureError: the closure returns no loss or several, or has called backward itself.
         """
-        loss: Tensor = self.collect(lambda: self.evaluate(closure))
-        self.step()
+        if hosts.behind(self) is not None:
+            return hosts.minimize(self, closure)  # type: ignore[no-any-return]
+        return self.collected(lambda: self.evaluate(closure), self.step)  # type: ignore[no-any-return]
+
+    def collected(self, run: Callable[[], Any], step: Callable[[], Any]) -> Any:
+        """Collect what the next step needs, then step by calling ``step()``: this optimizer's, or a host's."""
+        loss = self.collect(run)
+        step()
         return loss
 
     def collect(self, run: Callable[[], Any]) -> Any:
@@ -279,6 +287,7 @@ class RuleOptimizer(_Declared):
         """
         return not overflow
 
+    @outside_graphs
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters from their gradients.
@@ -296,7 +305,7 @@ class RuleOptimizer(_Declared):
         loss = None
         if closure is not None:
             with torch.enable_grad():
-                loss = self.collect(closure)
+                loss = self.collect(that_evaluates(self, closure) if self.needs_closure else closure)
         found_inf = getattr(self, "found_inf", None)  # GradScaler sets it, and grad_scale, for the time of the call
         if found_inf is None or not float(found_inf):
             self._update.step(self)
@@ -351,7 +360,7 @@ class RuleOptimizer(_Declared):
             for name, declared in self.hypers.items():
                 group[name] = declared.check(group.get(name, self.defaults.get(name)), self.method.name)
         self._run_by(engine, foreach)
-        super().forget()
+        self.forget()
 
 
 def _declare(cls: type[RuleOptimizer]) -> None:

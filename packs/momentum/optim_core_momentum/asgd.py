@@ -68,7 +68,10 @@ class ASGD(RuleOptimizer):
 
     needs = frozenset({"closure"})
 
-    _before: Mapping[Tensor, Tensor] | None = None
+    def forget(self) -> None:
+        """Drop what belongs to an evaluation."""
+        super().forget()
+        self._before: Mapping[Tensor, Tensor] | None = None
 
     def needs_in_force(self) -> frozenset[Need]:
         """No closure, if the gradient to compare with is that of the step before."""

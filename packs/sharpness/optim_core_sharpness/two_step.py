@@ -176,7 +176,7 @@ class SharpnessAware(Wrapper):
         Raises:
             ClosureError: a closure is needed and missing, or given where GradScaler drives.
         """
-        if closure is None and not self._away:
+        if closure is None and not (self._away or self._collected):
             raise ClosureError(
                 f"{self.method.name} evaluates the loss more than once a step: use optimizer.minimize(closure), "
                 "step(closure) with a closure that zeroes the gradients, evaluates (all parts of the batch, if "

@@ -126,7 +126,10 @@ class PlainSteps:
     def step(self, closure: GradientsReady, /) -> None:
         """Step with the gradients that are there, with transforms around it if there are any."""
         del closure
-        (self.around or self.optimizer).step()
+        if self.around is None:
+            self.optimizer.step()
+        else:
+            self.around.step(self.settings)
 
     @contextmanager
     def flushing(self) -> Iterator[bool]:
@@ -151,7 +154,7 @@ class PlainSteps:
 
     def add_transform(self, transform: Transform, *, excluded: Collection[Tensor], owner: str) -> None:
         """Put a transform around the step."""
-        self.around = self.around or Around(self.optimizer, self.settings)
+        self.around = self.around or Around(self.optimizer)
         self.around.add(transform, excluded, owner)
 
     def compose(self, transform: Transform, keeper: Keeper) -> bool:

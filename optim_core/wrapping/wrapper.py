@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -17,6 +17,7 @@ from optim_core.errors import ClosureError, InvalidOption
 from optim_core.methods.constructor import declare
 from optim_core.methods.declarations import Hyper, argument
 from optim_core.methods.method import Method
+from optim_core.methods.reuse import same_objects
 from optim_core.optimizers import hosts
 from optim_core.optimizers.closures import that_evaluates
 from optim_core.optimizers.explanation import Explanation, explain
@@ -65,6 +66,8 @@ class Wrapper(_Declared):
     if typing.TYPE_CHECKING:  # an attribute of the class would hide the base from what delegates to instances
         base: Optimizer = argument()
 
+    _present: list[Tensor]
+
     method: ClassVar[Method]
     hypers: ClassVar[Mapping[str, Hyper]]
     #: Arguments of the constructor that are not options, such as a model: they become attributes, belong to no
@@ -100,6 +103,7 @@ class Wrapper(_Declared):
             self.memory = {}
             self.counters = {}
             self.stepped = self._collected = False
+            self._present = []
             super().__init__(base, _steps_of(base))
             conflicts.check_inside(self)
             self.on_wrap()
@@ -170,6 +174,7 @@ class Wrapper(_Declared):
         So a step's hooks see the gradients, and see what they see without a wrapper.
         """
         self.stepped = False
+        self._look_for_others()
         with torch.enable_grad():
             loss = self.collect(run)
         self._collected = True
@@ -196,6 +201,7 @@ class Wrapper(_Declared):
         """
         loss = None
         self.stepped = False
+        self._look_for_others()
         if closure is not GRADIENTS_READY:
             found_inf: Tensor | None = getattr(self, "found_inf", None)  # GradScaler sets it for the time of the call
             self._check_closure(closure, scaled=found_inf is not None)
@@ -210,6 +216,21 @@ class Wrapper(_Declared):
             self.apply()
         self.stepped = True
         return loss
+
+    def _look_for_others(self) -> None:
+        """Keep nothing of parameters that have left their group since the last step."""
+        present = parameters(self)
+        if not same_objects(present, self._present):
+            self._present = present
+            self.on_exchange(set(present))
+
+    def on_exchange(self, present: Collection[Tensor]) -> None:
+        """Called before a step whose parameters are others than those of the last one.
+
+        Args:
+            present: all that there are now.
+        """
+        self.memory = {p: mine for p, mine in self.memory.items() if p in present}
 
     def _check_closure(self, closure: Callable[[], Any] | None, *, scaled: bool) -> None:
         if closure is not None and scaled:
@@ -256,6 +277,10 @@ class Wrapper(_Declared):
         inner = explain(self.base)
         mine = f"{self.method.name}({options})"
         return Explanation(tuple(replace(row, wrappers=(*row.wrappers, mine)) for row in inner))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._present = []
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {n: vars(self)[n] for n in self.arguments if n in vars(self)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -84,6 +84,13 @@ class SharpnessAware(Wrapper):
         """Check the group's own radius."""
         super().on_group(group)
         self.options_of(group)
+
+    def on_exchange(self, present: Collection[Tensor]) -> None:
+        """Let go of what is assembled for parameters that have left."""
+        super().on_exchange(present)
+        if not self._away:
+            self._participants = None
+            self._formulas.clear()
 
     # what subclasses say ------------------------------------------------------------------------------------
     #: The way to the worst point nearby, by the gradients ``g`` of the first evaluation.

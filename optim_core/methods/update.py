@@ -25,7 +25,7 @@ from optim_core.methods.reuse import AssembledPart, AssembledSet, AssembledStep,
 from optim_core.methods.stack import SpareMemory, Stack
 from optim_core.methods.step import Stepping, given_numbers, parameter_steps, present_states, rule_options
 from optim_core.rules.calls import call_segments
-from optim_core.rules.graph import Extent, Graph
+from optim_core.rules.graph import Extent, Graph, order
 from optim_core.rules.options import split
 from optim_core.rules.values import Level
 
@@ -88,6 +88,13 @@ class Update:
     def stacks(self, options: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
         """Whether the rule calls functions of stacks for a parameter of this shape."""
         return bool(self.method.trace(options, shape).trace.calls)
+
+    def is_elementwise(self, options: Mapping[str, Any]) -> bool:
+        """Whether the rule does the same to each element, wherever it stands and whatever the others are."""
+        graph = self.method.trace(options, (2, 3))
+        levels = {value.level for value in order(graph.outputs.values())}
+        fits = all(graph.trace.fits(shape) for shape in ((6,), (1, 2, 3)))
+        return fits and not graph.trace.calls and levels <= {Level.ELEMENT, Level.HOST}
 
     def forget(self) -> None:
         """Drop what has been assembled: the rule is composed with something else from now on."""

@@ -15,7 +15,7 @@ from optim_core.catalog.needs import Need
 from optim_core.engines.choice import NAMES, check_request
 from optim_core.engines.sharded import is_sharded
 from optim_core.engines.tensors import real
-from optim_core.errors import GraphMissing, OptimCoreError
+from optim_core.errors import GraphMissing, OptimCoreError, UnsupportedParameter
 from optim_core.methods.composition import Composition
 from optim_core.methods.constructor import bind, declare
 from optim_core.methods.declarations import Hyper, State, argument, hyper
@@ -176,6 +176,12 @@ class RuleOptimizer(_Declared):
         try:
             group = self.param_groups[-1]
             self.method.check_rounding(group, group["params"])
+            if any(getattr(p, "_fsdp_flattened", False) for p in group["params"]) and not self._is_elementwise(group):
+                raise UnsupportedParameter(
+                    f"{self.method.name} uses the shapes of parameters or sums over them, but those of FSDP1 "
+                    "(FullyShardedDataParallel) are flat pieces: shard with FSDP2 (fully_shard), "
+                    "or choose a method that works element by element, such as adamw"
+                )
             for p in group["params"]:
                 check_parameter(p, self.method.name, in_stacks=is_sharded(p) and self._stacks(p, group))
             self.on_group(group)
@@ -209,6 +215,13 @@ class RuleOptimizer(_Declared):
     def stacks(self) -> bool:
         """Return True if the rule calls functions of stacks for some parameter; sums over all do not go with them."""
         return any(self._stacks(p, group) for group in self.param_groups for p in group["params"])
+
+    def _is_elementwise(self, group: Mapping[str, Any]) -> bool:
+        sorts = any("groups_of" in vars(cls) for cls in type(self).__mro__ if cls is not RuleOptimizer)  # by shape
+        if self.method.rule is None or sorts:
+            return False
+        given = dict.fromkeys(GIVEN, 1.0) | {"largest_lr": largest_lr(self.param_groups)}
+        return self._update.is_elementwise({name: group[name] for name in self.hypers} | given)
 
     def _stacks(self, p: Tensor, group: Mapping[str, Any]) -> bool:
         given = dict.fromkeys(GIVEN, 1.0) | {"largest_lr": largest_lr(self.param_groups)}

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.optim.optimizer import Optimizer
 
-from optim_core.optimizers import closures
+from optim_core.optimizers import closures, hosts
 from optim_core.optimizers.gradients import parameters
 from optim_core.optimizers.needs import needs_of
 from optim_core.optimizers.optimizer import RuleOptimizer
@@ -15,7 +15,7 @@ from optim_core.wrapping.wrapper import Wrapper
 
 
 def minimize(optimizer: Optimizer, closure: Callable[[], Any]) -> Any:
-    """Take a step with any torch optimizer.
+    """Take a step with any torch optimizer, or with what Lightning or accelerate hand out in its place.
 
     Does what the optimizer needs: zero the gradients, call the closure (again where the method evaluates more than
     once), backward (with a graph where the method differentiates the gradients), update.
@@ -47,6 +47,8 @@ def minimize(optimizer: Optimizer, closure: Callable[[], Any]) -> Any:
         >>> float(minimize(optimizer, parts))
         0.5
     """
+    if hosts.behind(optimizer) is not None:
+        return hosts.minimize(optimizer, closure)
     if isinstance(optimizer, (RuleOptimizer, Wrapper)):
         return optimizer.minimize(closure)
 

@@ -2,13 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, MutableMapping
+import weakref
+from collections.abc import Callable, Collection, Mapping, MutableMapping
 from typing import Any
 
 from torch import Tensor
 
 from optim_core.methods.states import memory_dtype
 from optim_core.rules.transform import Attachment, Keeper, Transform, qualified, transforms_for
+
+
+class WeakKeeper:
+    """A keeper that goes when nobody else has it: it is a wrapper, which holds the optimizer that it keeps for.
+
+    Once it has gone, the transform is computed with the last numbers, and its results are let go.
+    """
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper: Callable[[], Keeper | None] = weakref.ref(keeper)
+        self._numbers = dict(keeper.numbers())
+
+    @property
+    def memory(self) -> MutableMapping[Any, dict[str, Any]]:
+        """The keeper's."""
+        keeper = self._keeper()
+        return {} if keeper is None else keeper.memory
+
+    def numbers(self) -> Mapping[str, float]:
+        """The keeper's."""
+        keeper = self._keeper()
+        if keeper is not None:
+            self._numbers = dict(keeper.numbers())
+        return self._numbers
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"keeper": self._keeper(), "numbers": self._numbers}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._keeper = (lambda: None) if state["keeper"] is None else weakref.ref(state["keeper"])
+        self._numbers = state["numbers"]
 
 
 class Composition:
@@ -28,7 +60,8 @@ class Composition:
         Raises:
             RuleError: the transform keeps tensors or takes numbers, and there is no keeper.
         """
-        self._attachments = (Attachment(transform, excluded, keeper), *self._attachments)
+        weak = None if keeper is None else WeakKeeper(keeper)
+        self._attachments = (Attachment(transform, excluded, weak), *self._attachments)
 
     @property
     def transforms(self) -> tuple[Transform, ...]:

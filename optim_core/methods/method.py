@@ -280,6 +280,9 @@ def _declarations(cls: type, inherited: Mapping[str, Hyper]) -> list[Hyper | Sta
     annotations = inspect.get_annotations(cls, eval_str=True)
     declarations = []
     for name, value in list(vars(cls).items()):
+        if value is REQUIRED:
+            delattr(cls, name)  # the constructor's argument; it would hide what a host's proxy delegates to instances
+            continue
         if not isinstance(value, (Hyper, State, Extra)):
             if name in inherited and not callable(value) and not isinstance(value, (property, classmethod)):
                 raise RuleError(

@@ -148,9 +148,13 @@ class Roster:
         taking_part = set(map(id, active))
         self.idle = [p for p in self._params if id(p) not in taking_part]
 
+    def is_of(self, groups: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether these are the groups, with the same parameters."""
+        return same_objects(groups, self._groups) and same_objects(_parameters(groups), self._params)
+
     def reason_to_reassemble(self, groups: Sequence[Mapping[str, Any]]) -> str | None:
         """Return what has changed about the parameters that take part, or None."""
-        if not (same_objects(groups, self._groups) and same_objects(_parameters(groups), self._params)):
+        if not self.is_of(groups):
             return "the optimizer has other groups or parameters"
         if any(p.grad is not None for p in self.idle):
             return "a parameter has a gradient that had none"
@@ -255,6 +259,10 @@ class AssembledStep:
     def is_possible(params: Iterable[Tensor]) -> bool:
         """Return whether the comparisons made here tell all that matters of such parameters."""
         return all(type(p) in (Tensor, torch.nn.Parameter) and not p.is_complex() for p in params)
+
+    def is_of(self, groups: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether an optimizer still has the groups and parameters of this step."""
+        return self._roster.is_of(groups)
 
     def numbers(self, options: OptionsOf) -> list[dict[str, float]] | None:
         """The host numbers of each part in the next step; None if the rule would take another branch."""

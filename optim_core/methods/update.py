@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import weakref
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from optim_core.methods.reuse import AssembledPart, AssembledSet, AssembledStep,
 from optim_core.methods.stack import SpareMemory, Stack
 from optim_core.methods.step import Stepping, given_numbers, parameter_steps, present_states, rule_options
 from optim_core.rules.calls import call_segments
-from optim_core.rules.graph import Access, Extent, Graph
+from optim_core.rules.graph import Access, Extent, Graph, order
 from optim_core.rules.options import split
 from optim_core.rules.values import Level
 
@@ -60,7 +61,8 @@ class Update:
         #: the last one used comes last: a rule may take several branches in turn
         self._assembled: list[AssembledStep] = []
         self._graphs = GraphCache(graph_fits)
-        self._engines: dict[int, str] = {}
+        #: by id, with the parameter itself, since another one may have its id later
+        self._engines: dict[int, tuple[weakref.ref[Tensor], str]] = {}
 
     @property
     def engine(self) -> str:
@@ -74,8 +76,9 @@ class Update:
 
     def engine_of(self, param: Tensor, p: Tensor) -> str:
         """The engine that has updated a parameter, and why; before its first step, as far as can be told."""
-        if id(param) in self._engines:
-            return self._engines[id(param)]
+        known, engine = self._engines.get(id(param), (None, ""))
+        if known is not None and known() is param:
+            return engine
         try:
             choice = choose(*self._request, {"p": p}, Access({"p": Extent(Level.ELEMENT)}), compute_dtype(p))
         except EngineUnavailable as error:
@@ -85,6 +88,13 @@ class Update:
     def stacks(self, options: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
         """Return whether the rule calls functions of stacks for a parameter of this shape."""
         return bool(self.method.trace(options, shape).trace.calls)
+
+    def is_elementwise(self, options: Mapping[str, Any]) -> bool:
+        """Whether the rule does the same to each element, wherever it stands and whatever the others are."""
+        graph = self.method.trace(options, (2, 3))
+        levels = {value.level for value in order(graph.outputs.values())}
+        fits = all(graph.trace.fits(shape) for shape in ((6,), (1, 2, 3)))
+        return fits and not graph.trace.calls and levels <= {Level.ELEMENT, Level.HOST}
 
     def forget(self) -> None:
         """Drop what has been assembled: the rule is composed with something else from now on."""
@@ -124,6 +134,7 @@ class Update:
 
     def _step_anew(self, optimizer: Stepping, given: dict[str, Any]) -> None:
         groups = optimizer.param_groups
+        self._let_go(groups)
         pairs = [(p, group) for group in groups for p in group["params"] if p.grad is not None]
         steps = list(parameter_steps(optimizer, pairs, given))
         parts = self._execute(steps, self._whole(optimizer))
@@ -133,6 +144,11 @@ class Update:
             roster = Roster(groups, [p for p, _ in pairs])
             self._assembled.append(AssembledStep(roster, parts, optimizer.state))
             del self._assembled[:-_LIMIT]
+
+    def _let_go(self, groups: Sequence[Mapping[str, Any]]) -> None:
+        """Drop what is about parameters that have left."""
+        self._assembled = [assembled for assembled in self._assembled if assembled.is_of(groups)]
+        self._engines = {key: known for key, known in self._engines.items() if known[0]() is not None}
 
     def _whole(self, optimizer: Stepping) -> dict[str, Tensor]:
         return {name: optimizer.whole[name] for name in self.method.whole_states}
@@ -200,7 +216,9 @@ class Update:
         """
         columns = {name: results.get(name) or _column(name, traced) for name in traced.graph.access.homes}
         for bucket, at in bucketed(traced.graph, traced.host, columns, self._request, elements):
-            self._engines |= dict.fromkeys((id(traced.members[i].param) for i in at), _described(bucket))
+            engine = _described(bucket)
+            members = (traced.members[i].param for i in at)
+            self._engines.update((id(param), (weakref.ref(param), engine)) for param in members)
             yield bucket, at
 
     def _part(self, traced: Traced, buckets: Sequence[tuple[Bucket, list[int]]]) -> AssembledPart:

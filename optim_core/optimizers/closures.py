@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -14,19 +16,66 @@ from optim_core.errors import ClosureError
 from optim_core.optimizers.gradients import parameters
 
 
+class Passes:
+    """How an evaluation begins, and how it calls backward; hosts have ways of their own."""
+
+    def begin(self, optimizer: Optimizer) -> None:
+        """Zero the gradients."""
+        optimizer.zero_grad()
+
+    def backward(self, loss: Tensor, **how: Any) -> None:
+        """Accumulate gradients; ``how`` as for ``Tensor.backward``."""
+        loss.backward(**how)  # type: ignore[no-untyped-call]
+
+
+_PLAIN = Passes()
+_passes: ContextVar[Passes] = ContextVar("passes", default=_PLAIN)
+
+
+@contextmanager
+def passes(way: Passes) -> Iterator[None]:
+    """For the time of a ``with``, have evaluations begin and call backward in a certain way."""
+    token = _passes.set(way)
+    try:
+        yield
+    finally:
+        _passes.reset(token)
+
+
 def call_closure(optimizer: Optimizer, closure: Callable[[], Any]) -> Any:
     """Zero the gradients and call the closure with gradients enabled.
 
     Raises:
         ClosureError: the closure has called backward itself.
     """
-    optimizer.zero_grad()
+    _passes.get().begin(optimizer)
+    before = _versions(optimizer)
     with torch.enable_grad():
         result = closure()
-    gradients = [p.grad for p in parameters(optimizer)]
-    if gradients.count(None) < len(gradients):  # compares by identity first
+    if _versions(optimizer) != before:
         raise ClosureError(_OWN_BACKWARD)
     return result
+
+
+def that_evaluates(optimizer: Optimizer, closure: Callable[[], Any]) -> Callable[[], Any]:
+    """A closure of ``step(closure)`` that is refused if it neither returns a loss nor touches the gradients.
+
+    Lightning passes such a one for its own ends when it optimises manually; whoever evaluates the loss more than once
+    would take it for an evaluation.
+    """
+
+    def run() -> Any:
+        before = _versions(optimizer)
+        loss = closure()
+        if loss is None and any(before) and _versions(optimizer) == before:
+            raise ClosureError(
+                f"{type(optimizer).__name__} evaluates the loss more than once a step, but the closure of "
+                "step(closure) does nothing: use optim_core.minimize(optimizer, closure), in Lightning's manual "
+                "optimisation with self.optimizers()"
+            )
+        return loss
+
+    return run
 
 
 _OWN_BACKWARD = (
@@ -60,13 +109,14 @@ def single_loss(loss: Any, optimizer: Optimizer) -> Tensor:
 
 def backward(loss: Tensor, *, create_graph: bool, retain_graph: bool | None = None) -> None:
     """Accumulate gradients; with a graph of their own where a second-order method needs it."""
+    how = {} if retain_graph is None else {"retain_graph": retain_graph}
     if not create_graph:
-        loss.backward(retain_graph=retain_graph)  # type: ignore[no-untyped-call]
+        _passes.get().backward(loss, **how)
         return
     with warnings.catch_warnings():
         # torch warns of the cycle between a parameter and its gradient's graph; drop_graph breaks it
         warnings.filterwarnings("ignore", message="Using backward\\(\\) with create_graph=True")
-        loss.backward(create_graph=True, retain_graph=retain_graph)  # type: ignore[no-untyped-call]
+        _passes.get().backward(loss, create_graph=True, **how)
 
 
 def drop_graph(tensors: Iterable[Tensor]) -> None:

@@ -35,7 +35,7 @@ def count_passes(params: Iterable[Tensor]) -> None:
     """Count, from now on, how many backward passes have added to each gradient of these parameters."""
     for p in params:
         if p.requires_grad and p.is_leaf and p not in _counted:
-            p.register_post_accumulate_grad_hook(_count)
+            p.register_post_accumulate_grad_hook(_count)  # type: ignore[no-untyped-call]
             _counted[p] = True
 
 

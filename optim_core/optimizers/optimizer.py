@@ -15,17 +15,19 @@ from optim_core.catalog.needs import Need
 from optim_core.engines.choice import NAMES, check_request
 from optim_core.engines.sharded import is_sharded
 from optim_core.engines.tensors import real
-from optim_core.errors import GraphMissing, OptimCoreError
+from optim_core.errors import GraphMissing, OptimCoreError, UnsupportedParameter
 from optim_core.methods.composition import Composition
 from optim_core.methods.constructor import bind, declare
 from optim_core.methods.declarations import Hyper, State, argument, dataclass_transform, hyper
 from optim_core.methods.method import Method
 from optim_core.methods.step import largest_lr
 from optim_core.methods.update import Update
-from optim_core.optimizers.closures import drop_graph, evaluate
+from optim_core.optimizers import hosts
+from optim_core.optimizers.closures import drop_graph, evaluate, that_evaluates
 from optim_core.optimizers.draws import Seeding
 from optim_core.optimizers.explanation import Explanation, decay_text, explanation_of
 from optim_core.optimizers.gradients import check_gradient, check_parameter
+from optim_core.optimizers.hosts import outside_graphs
 from optim_core.optimizers.stateful import StatefulOptimizer
 from optim_core.rules.options import GIVEN
 from optim_core.rules.transform import Keeper, Transform
@@ -130,8 +132,8 @@ class RuleOptimizer(_Declared):
             self._run_by(options.pop("engine", "auto"), options.pop("foreach", None))
             given = self.method.check_options(options)
             self.composition = Composition()
-            self._generators = {}
             self._seeding = Seeding.present()
+            self.forget()
             groups = self.groups_of(params) if isinstance(params, nn.Module) else params
             super().__init__(groups, self.resolve(self.method.with_defaults(given), frozenset(given)))
 
@@ -176,6 +178,12 @@ class RuleOptimizer(_Declared):
         try:
             group = self.param_groups[-1]
             self.method.check_rounding(group, group["params"])
+            if any(getattr(p, "_fsdp_flattened", False) for p in group["params"]) and not self._is_elementwise(group):
+                raise UnsupportedParameter(
+                    f"{self.method.name} uses the shapes of parameters or sums over them, but those of FSDP1 "
+                    "(FullyShardedDataParallel) are flat pieces: shard with FSDP2 (fully_shard), "
+                    "or choose a method that works element by element, such as adamw"
+                )
             for p in group["params"]:
                 check_parameter(p, self.method.name, in_stacks=is_sharded(p) and self._stacks(p, group))
             self.on_group(group)
@@ -209,6 +217,13 @@ class RuleOptimizer(_Declared):
     def stacks(self) -> bool:
         """Return True if the rule calls functions of stacks for some parameter; sums over all do not go with them."""
         return any(self._stacks(p, group) for group in self.param_groups for p in group["params"])
+
+    def _is_elementwise(self, group: Mapping[str, Any]) -> bool:
+        sorts = any("groups_of" in vars(cls) for cls in type(self).__mro__ if cls is not RuleOptimizer)  # by shape
+        if self.method.rule is None or sorts:
+            return False
+        given = dict.fromkeys(GIVEN, 1.0) | {"largest_lr": largest_lr(self.param_groups)}
+        return self._update.is_elementwise({name: group[name] for name in self.hypers} | given)
 
     def _stacks(self, p: Tensor, group: Mapping[str, Any]) -> bool:
         given = dict.fromkeys(GIVEN, 1.0) | {"largest_lr": largest_lr(self.param_groups)}
@@ -252,8 +267,14 @@ class RuleOptimizer(_Declared):
         Raises:
             ClosureError: the closure returns no loss or several, or has called backward itself.
         """
-        loss: Tensor = self.collect(lambda: self.evaluate(closure))
-        self.step()
+        if hosts.behind(self) is not None:
+            return hosts.minimize(self, closure)  # type: ignore[no-any-return]
+        return self.collected(lambda: self.evaluate(closure), self.step)  # type: ignore[no-any-return]
+
+    def collected(self, run: Callable[[], Any], step: Callable[[], Any]) -> Any:
+        """Collect what the next step needs, then step by calling ``step()``: this optimizer's, or a host's."""
+        loss = self.collect(run)
+        step()
         return loss
 
     def collect(self, run: Callable[[], Any]) -> Any:
@@ -289,6 +310,7 @@ class RuleOptimizer(_Declared):
         """
         del by
 
+    @outside_graphs
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters from their gradients.
@@ -306,7 +328,7 @@ class RuleOptimizer(_Declared):
         loss = None
         if closure is not None:
             with torch.enable_grad():
-                loss = self.collect(closure)
+                loss = self.collect(that_evaluates(self, closure) if self.needs_closure else closure)
         found_inf = getattr(self, "found_inf", None)  # GradScaler sets it, and grad_scale, for the time of the call
         if found_inf is None or not float(found_inf):
             self._update.step(self)
@@ -361,7 +383,7 @@ class RuleOptimizer(_Declared):
             for name, declared in self.hypers.items():
                 group[name] = declared.check(group.get(name, self.defaults.get(name)), self.method.name)
         self._run_by(engine, foreach)
-        super().forget()
+        self.forget()
 
 
 def _declare(cls: type[RuleOptimizer]) -> None:

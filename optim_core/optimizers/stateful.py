@@ -14,11 +14,12 @@ from optim_core.methods import states
 from optim_core.methods.method import Method
 from optim_core.optimizers import checkpoint, draws, ranks
 from optim_core.optimizers.gradients import parameters
+from optim_core.optimizers.hosts import Hosted
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-class StatefulOptimizer(Optimizer):
+class StatefulOptimizer(Hosted, Optimizer):
     """An optimizer that creates, measures, saves and restores the states that its method declares."""
 
     method: ClassVar[Method]
@@ -114,7 +115,11 @@ class StatefulOptimizer(Optimizer):
         self.forget()
 
     def forget(self) -> None:
-        """Drop what rests on states that no longer exist; called when others are loaded."""
+        """Begin without anything that is not saved; called by the constructor, and when other states are loaded.
+
+        What a method keeps from an evaluation to its step is set here: as an attribute of the class it would hide the
+        optimizer's own from a host's proxy.
+        """
         self._generators = {}
 
     def _save_generators(self) -> None:

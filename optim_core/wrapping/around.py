@@ -36,12 +36,10 @@ class Around:
 
     Args:
         optimizer: what steps.
-        settings_of: tells how its groups decay, and which of their options transforms see.
     """
 
-    def __init__(self, optimizer: Optimizer, settings_of: SettingsOf) -> None:
+    def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
-        self.settings_of = settings_of
         self.attachments: tuple[Attachment, ...] = ()
         self._owner = ""
         self._passes = GraphCache(Passes.fit)
@@ -57,13 +55,16 @@ class Around:
         self.attachments = (Attachment(transform, excluded), *self.attachments)
         self._owner = self._owner or owner
 
-    def step(self) -> None:
+    def step(self, settings_of: SettingsOf) -> None:
         """Step with transformed gradients.
+
+        Args:
+            settings_of: tells how groups decay, and which of their options transforms see.
 
         Raises:
             SparseGradient: before anything is changed.
         """
-        parts = self._parts()
+        parts = self._parts(settings_of)
         for part in parts:
             if "gradient" in part.passes.before.outputs:
                 part.transformed = [torch.empty_like(p) for p in part.params]
@@ -80,12 +81,14 @@ class Around:
                 part.set_gradients(part.gradients)
         run([part.after() for part in followed], {})
 
-    def _parts(self) -> Sequence[Part]:
+    def _parts(self, settings_of: SettingsOf) -> Sequence[Part]:
         """The parameters that have a gradient: those together that share graphs and numbers."""
         parts: dict[Hashable, Part] = {}
         state, rule = self.optimizer.state, self._rule
         for group in self.optimizer.param_groups:
-            settings, options = self._settings(group, rule)
+            settings, options = settings_of(group, self.transforms)
+            if rule is not None:
+                options = options | {name: group[name] for name in rule.options if group.get(name) is not None}
             present = [p for p in group["params"] if p.grad is not None]
             counts = rule is not None and rule.takes_step
             steps = [n + 1 for n in _steps_done(present, state)] if counts else [0] * len(present)
@@ -112,11 +115,6 @@ class Around:
     def _rule(self) -> TorchRule | None:
         """The optimizer's, if a transform acts on what it divides by."""
         return torch_rule_of(type(self.optimizer)) if any(map(acts_inside, self.transforms)) else None
-
-    def _settings(self, group: Mapping[str, Any], rule: TorchRule | None) -> tuple[CompositionSettings, dict[str, Any]]:
-        settings, options = self.settings_of(group, self.transforms)
-        names = () if rule is None else rule.options
-        return settings, options | {name: group[name] for name in names if group.get(name) is not None}
 
     def _passes_for(
         self,

@@ -68,5 +68,5 @@ class Saved(Shared):
                     checkpoint.check_shape(x, p, name, self.method.name)
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("base", "base_steps", "options", "memory", "counters", "stepped", "_set_up")
+        names = ("base", "base_steps", "options", "memory", "counters", "stepped", "_collected", "_set_up")
         return {name: self.__dict__[name] for name in names if name in self.__dict__}

@@ -14,12 +14,13 @@ from optim_core.catalog.needs import Need
 from optim_core.errors import OptimCoreError
 from optim_core.methods.formula import Formula, ParameterSet
 from optim_core.methods.method import Method
+from optim_core.optimizers.hosts import Hosted
 from optim_core.rules import Transform
 from optim_core.rules.transform import Keeper
 from optim_core.wrapping.steps import Steps
 
 
-class Shared(Optimizer):
+class Shared(Hosted, Optimizer):
     """An optimizer whose groups, state and defaults are those of another one, its base."""
 
     base: Optimizer

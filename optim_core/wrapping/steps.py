@@ -134,7 +134,10 @@ class PlainSteps:
     def step(self, closure: GradientsReady, /) -> None:
         """Step with the gradients that are there, with transforms around it if there are any."""
         del closure
-        (self.around or self.optimizer).step()
+        if self.around is None:
+            self.optimizer.step()
+        else:
+            self.around.step(self.settings)
         if self.needs_graph:
             closures.drop_graph(parameters(self.optimizer))
 
@@ -170,7 +173,7 @@ class PlainSteps:
                 f"{owner} cannot go around {type(self.optimizer).__name__}, which differentiates the gradients: what "
                 f"{owner} makes of them has no graph. Use a first-order method such as adamw"
             )
-        self.around = self.around or Around(self.optimizer, self.settings)
+        self.around = self.around or Around(self.optimizer)
         self.around.add(transform, excluded, owner)
 
     def compose(self, transform: Transform, keeper: Keeper) -> bool:

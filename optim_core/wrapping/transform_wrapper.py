@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -65,8 +66,17 @@ class TransformWrapper(Wrapper):
                 f"{self.method.name} goes by the learning rate, but {type(self.innermost).__name__} has lr=None: give "
                 "it a number"
             )
-        names = group.get("param_names", ())
-        self._excluded.update(p for p, name in zip(group["params"], names, strict=False) if self.excludes(name))
+        self._excluded.update(self._excluded_of(group))
+
+    def _excluded_of(self, group: dict[str, Any]) -> list[Tensor]:
+        pairs = zip(group["params"], group.get("param_names", ()), strict=False)
+        return [p for p, name in pairs if self.excludes(name)]
+
+    def on_exchange(self, present: Collection[Tensor]) -> None:
+        """Exclude those that bear the excluded names now."""
+        super().on_exchange(present)
+        self._excluded.clear()
+        self._excluded.update(p for group in self.param_groups for p in self._excluded_of(group))
 
     def compose(self, transform: Transform, keeper: Keeper) -> bool:
         """As the base does: a transform does not change the parameters after the rule."""

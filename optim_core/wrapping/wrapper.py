@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -16,8 +17,12 @@ from optim_core.errors import ClosureError, InvalidOption
 from optim_core.methods.constructor import declare
 from optim_core.methods.declarations import Hyper, argument, dataclass_transform
 from optim_core.methods.method import Method
+from optim_core.methods.reuse import same_objects
+from optim_core.optimizers import hosts
+from optim_core.optimizers.closures import that_evaluates
 from optim_core.optimizers.explanation import Explanation, explain
 from optim_core.optimizers.gradients import parameters
+from optim_core.optimizers.hosts import outside_graphs
 from optim_core.wrapping import conflicts
 from optim_core.wrapping.saved import Saved
 from optim_core.wrapping.steps import GRADIENTS_READY, GradientsReady, Steps, steps_of
@@ -58,19 +63,27 @@ class Wrapper(_Declared):
         WrapperConflict: the base cannot be wrapped, or has this wrapper already.
     """
 
-    base: Optimizer = argument()
+    if typing.TYPE_CHECKING:  # an attribute of the class would hide the base from what delegates to instances
+        base: Optimizer = argument()
+
+    _present: list[Tensor]
 
     method: ClassVar[Method]
     hypers: ClassVar[Mapping[str, Hyper]]
     #: Arguments of the constructor that are not options, such as a model: they become attributes, belong to no
-    #: checkpoint, and are required unless the class has an attribute of that name.
+    #: checkpoint, and are required unless the class gives that name a value.
     arguments: ClassVar[tuple[str, ...]] = ()
+    argument_defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         parameter = inspect.Parameter
+        own = {name: vars(cls)[name] for name in cls.arguments if name in vars(cls)}
+        for name in own:
+            delattr(cls, name)
+        cls.argument_defaults = {**cls.argument_defaults, **own}
         others = [
-            parameter(name, parameter.KEYWORD_ONLY, default=getattr(cls, name, parameter.empty))
+            parameter(name, parameter.KEYWORD_ONLY, default=cls.argument_defaults.get(name, parameter.empty))
             for name in cls.arguments
         ]
         declare(cls, parameter("base", parameter.POSITIONAL_OR_KEYWORD, annotation=Optimizer), others=others)
@@ -79,16 +92,18 @@ class Wrapper(_Declared):
 
         def __init__(self, base, **options):
             arguments = {name: options.pop(name) for name in self.arguments if name in options}
+            arguments = {**self.argument_defaults, **arguments}
             options = self.method.with_defaults(self.method.check_options(options))
             conflicts.check_base(base, self.method.name)
             for name in self.arguments:
-                if name not in arguments and not hasattr(type(self), name):
+                if name not in arguments:
                     raise InvalidOption(f"{self.method.name} needs {name}=...: see its documentation")
             vars(self).update(arguments)
             self.options = options
             self.memory = {}
             self.counters = {}
-            self.stepped = False
+            self.stepped = self._collected = False
+            self._present = []
             super().__init__(base, _steps_of(base))
             conflicts.check_inside(self)
             self.on_wrap()
@@ -149,9 +164,27 @@ class Wrapper(_Declared):
         Raises:
             ClosureError: the closure returns something else, or has called backward itself.
         """
-        # by way of step(), which hooks and schedulers watch
-        return self.step(lambda: self.evaluate(closure))
+        if hosts.behind(self) is not None:
+            return hosts.minimize(self, closure)
+        return self.collected(lambda: self.evaluate(closure), self.step)
 
+    def collected(self, run: Callable[[], Any], step: Callable[[], Any]) -> Any:
+        """Collect what the next step needs, then step by calling ``step()``: this optimizer's, or a host's.
+
+        So a step's hooks see the gradients, and see what they see without a wrapper.
+        """
+        self.stepped = False
+        self._look_for_others()
+        with torch.enable_grad():
+            loss = self.collect(run)
+        self._collected = True
+        try:
+            step()
+        finally:
+            self._collected = False
+        return loss
+
+    @outside_graphs
     def step(self, closure: Callable[[], Any] | GradientsReady | None = None) -> Any:
         """Update the parameters from their gradients.
 
@@ -168,12 +201,13 @@ class Wrapper(_Declared):
         """
         loss = None
         self.stepped = False
+        self._look_for_others()
         if closure is not GRADIENTS_READY:
             found_inf: Tensor | None = getattr(self, "found_inf", None)  # GradScaler sets it for the time of the call
             self._check_closure(closure, scaled=found_inf is not None)
             if closure is not None:
                 with torch.set_grad_enabled(True):
-                    loss = self.collect(closure)
+                    loss = self.collect(that_evaluates(self, closure) if self.needs_closure else closure)
             with torch.set_grad_enabled(False):
                 self._unscale(by_scaler=found_inf is not None)
                 if not self.prepare(None if found_inf is None else bool(found_inf)):
@@ -183,13 +217,28 @@ class Wrapper(_Declared):
         self.stepped = True
         return loss
 
+    def _look_for_others(self) -> None:
+        """Keep nothing of parameters that have left their group since the last step."""
+        present = parameters(self)
+        if not same_objects(present, self._present):
+            self._present = present
+            self.on_exchange(set(present))
+
+    def on_exchange(self, present: Collection[Tensor]) -> None:
+        """Called before a step whose parameters are others than those of the last one.
+
+        Args:
+            present: all that there are now.
+        """
+        self.memory = {p: mine for p, mine in self.memory.items() if p in present}
+
     def _check_closure(self, closure: Callable[[], Any] | None, *, scaled: bool) -> None:
         if closure is not None and scaled:
             raise ClosureError(
                 f"{self.method.name}: GradScaler takes no closures: call backward() on the scaled loss, then "
                 "scaler.step(optimizer)"
             )
-        if closure is None and self.needs_closure:
+        if closure is None and self.needs_closure and not self._collected:
             last = [wrapper for wrapper in (self, *self.inside) if wrapper.needs_closure][-1]
             evaluator = last.base if last.base_steps.needs_closure else last
             raise ClosureError(
@@ -229,6 +278,10 @@ class Wrapper(_Declared):
         inner = explain(self.base)
         mine = f"{self.method.name}({options})"
         return Explanation(tuple(replace(row, wrappers=(*row.wrappers, mine)) for row in inner))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._present = []
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {n: vars(self)[n] for n in self.arguments if n in vars(self)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -47,6 +48,11 @@ BROKEN = {
     "is killed": ("kill -9 $$", "was killed by signal 9"),
     "does nothing": ("exit 0", "exited with 0"),
     "hangs": ("sleep 60", "did not finish"),
+    "builds something else": (
+        'while [ "$1" != -o ]; do shift; done; echo "int x;" | gcc -x c -shared -fPIC -o "$2" -',
+        "cannot be loaded: .*undefined symbol: run",
+    ),
+    "prints what is no text": (r"printf '\377\376\n' >&2; exit 1", "exited with 1"),
     "writes nonsense": ('while [ "$1" != -o ]; do shift; done; echo nonsense > "$2"', "cannot be loaded"),
 }
 
@@ -73,7 +79,41 @@ def test_a_broken_compiler(
     assert [record.getMessage() for record in caplog.records] == [
         f"update rules run by the eager engine, which is slower: {native.ENGINE.failure}"
     ]
-    assert why in optimizer.explain().rows[0].engine
+    assert re.search(why, optimizer.explain().rows[0].engine)
+
+
+@pytest.mark.parametrize("command", ["gcc 'unterminated", "", " ", "/", "gcc\\"])
+def test_a_compiler_that_is_no_command(command: str, fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", command)
+    trained(optim_core.get("adamw"), parameters(torch.float32, (100, 100)), 1)
+    if command:
+        with pytest.raises(EngineUnavailable, match=r"CC=.* is not a (command|program)"):
+            trained(lambda ps: optim_core.get("lion")(ps, engine="native"), parameters(), 1)
+
+
+def test_a_slow_compiler_is_named(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    path = fake_compiler(tmp_path, 'sleep 0.5; exec gcc "$@"')
+    monkeypatch.setenv("CC", path)
+    monkeypatch.setattr(compiler, "QUIET", 0.1)
+    lion()
+    assert [record.getMessage() for record in caplog.records] == [f"still compiling an update rule, with {path}"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
+def test_a_forked_child_leaves_its_parents_folder_alone(tmp_path: Path) -> None:
+    program = (
+        "import os, sys, torch, optim_core\n"
+        "def go(name):\n"
+        "    p = torch.nn.Parameter(torch.ones(5000)); p.grad = torch.ones(5000)\n"
+        "    optim_core.get(name)([p], engine='native').step()\n"
+        "torch.set_num_threads(1); go('adamw')\n"
+        "if os.fork() == 0: sys.exit(0)\n"
+        "os.wait(); go('lion')\n"
+    )
+    (tmp_path / "file").touch()
+    environment = {**os.environ, "OPTIM_CORE_CACHE": str(tmp_path / "file" / "cache"), "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_no_compiler(fresh: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:

@@ -21,6 +21,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,6 +44,8 @@ FLAGS = (
 )
 #: Seconds after which a compiler that has not finished is killed; it usually takes less than one.
 PATIENCE = 60.0
+#: Seconds after which the log says that it is still at work.
+QUIET = 5.0
 
 
 class CompilerError(Exception):
@@ -70,7 +73,10 @@ def find() -> Compiler:
     """
     chosen = os.environ.get("CC")
     for candidate in [chosen] if chosen else ["cc", "gcc", "clang"]:
-        command = shlex.split(candidate)
+        try:
+            command = shlex.split(candidate)
+        except ValueError as error:  # a quotation that does not end
+            raise CompilerError(f"CC={candidate!r} is not a command: {error}") from error
         path = shutil.which(command[0]) if command else None
         if path is not None:
             return _compiler((path, *command[1:]))
@@ -93,7 +99,7 @@ def processor() -> str:
 
 
 def load(text: str) -> ctypes.CDLL:
-    """The library of a C text, from the cache or newly built.
+    """The library of a C text, which has a function ``run``, from the cache or newly built.
 
     Raises:
         CompilerError: there is no compiler, or it failed; with its first line of output.
@@ -105,7 +111,7 @@ def load(text: str) -> ctypes.CDLL:
         except CompilerError:
             # An older compiler, or one for a processor that it does not know, may still take the plain text.
             return _load(compiler, tuple(flag for flag in FLAGS if flag not in _DISPENSABLE), text)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a file name with a zero byte is a ValueError
         raise CompilerError(f"{compiler.command[0]}: {error}") from error
 
 
@@ -118,13 +124,19 @@ def _load(compiler: Compiler, flags: tuple[str, ...], text: str) -> ctypes.CDLL:
     if path in _loaded:
         return _loaded[path]
     if _is_sound(path):
-        with contextlib.suppress(OSError):  # say, a folder that forbids execution
-            return _loaded.setdefault(path, ctypes.CDLL(str(path)))
+        with contextlib.suppress(OSError, AttributeError):  # say, a folder that forbids execution
+            return _loaded.setdefault(path, _opened(path))
     built = _build(compiler, flags, text, path)
     try:
-        return _loaded.setdefault(path, ctypes.CDLL(str(built)))
-    except OSError as error:
+        return _loaded.setdefault(path, _opened(built))
+    except (OSError, AttributeError) as error:  # no library, or one of something else
         raise CompilerError(f"what {compiler.command[0]} built cannot be loaded: {error}") from error
+
+
+def _opened(path: Path) -> ctypes.CDLL:
+    library = ctypes.CDLL(str(path))
+    library.run  # noqa: B018 - looks it up
+    return library
 
 
 #: What this process has loaded, by its place in the cache.
@@ -162,6 +174,11 @@ def _compile(compiler: Compiler, flags: tuple[str, ...], source: Path, library: 
     libraries = [flag for flag in flags if flag.startswith("-l")]
     others = [flag for flag in flags if not flag.startswith("-l")]
     command = [*compiler.command, *others, "-o", str(library), str(source), *libraries, "-lm"]
+    slow = threading.Timer(
+        QUIET, logger.warning, ("still compiling an update rule, with %s", shlex.join(compiler.command))
+    )
+    slow.daemon = True
+    slow.start()
     try:
         done = subprocess.run(  # noqa: S603 - the user's own compiler
             command,
@@ -171,8 +188,10 @@ def _compile(compiler: Compiler, flags: tuple[str, ...], source: Path, library: 
             timeout=PATIENCE,
             env={**os.environ, "LC_ALL": "C"},
         )
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise CompilerError(f"{compiler.command[0]} did not finish: {error}") from error
+    finally:
+        slow.cancel()
     if done.returncode != 0 or not library.is_file():
         said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
         how = f"was killed by signal {-done.returncode}" if done.returncode < 0 else f"exited with {done.returncode}"
@@ -240,8 +259,13 @@ def _user_cache() -> Path:
 @cache
 def _private() -> Path:
     path = Path(tempfile.mkdtemp(prefix="optim-core-"))
-    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    atexit.register(_remove, path, os.getpid())
     return path
+
+
+def _remove(path: Path, owner: int) -> None:
+    if os.getpid() == owner:  # a forked child leaves its parent's alone
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @cache

@@ -67,7 +67,10 @@ class AliG(RuleOptimizer):
 
     needs = frozenset({"loss"})
 
-    _evaluated: Any = None
+    def forget(self) -> None:
+        """Drop what belongs to an evaluation."""
+        super().forget()
+        self._evaluated: Any = None
 
     @classmethod
     def resolve(cls, options: dict[str, Any], given: frozenset[str]) -> dict[str, Any]:

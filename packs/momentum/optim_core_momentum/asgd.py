@@ -68,7 +68,10 @@ class ASGD(RuleOptimizer):
 
     needs = frozenset({"closure"})
 
-    _before: Mapping[Tensor, Tensor] | None = None
+    def forget(self) -> None:
+        """Drop what belongs to an evaluation."""
+        super().forget()
+        self._before: Mapping[Tensor, Tensor] | None = None
 
     def on_group(self, group: dict[str, Any]) -> None:
         """Count what accumulates in gradients."""

@@ -22,7 +22,7 @@ class MultiTask(Wrapper):
     ``scaler.step(optimizer)`` and ``scaler.update()``. Subclasses define :meth:`merge`.
     """
 
-    _merged = False  # True once backward() has run since collect() began
+    _merged: bool  # True once backward() has run since collect() began
 
     needs = frozenset({"multi_loss"})
     refuses: ClassVar[Mapping[Need, str]] = {

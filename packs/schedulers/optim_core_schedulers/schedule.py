@@ -37,8 +37,9 @@ class Schedule(_Declared):
         InvalidOption: an option is missing, of the wrong type or out of range.
     """
 
-    optimizer: Optimizer = argument()
-    last_epoch: int = argument(default=-1, kw_only=True)
+    if typing.TYPE_CHECKING:  # attributes of the class would hide those of instances from what delegates to them
+        optimizer: Optimizer = argument()
+        last_epoch: int = argument(default=-1, kw_only=True)
 
     method: ClassVar[Method]
     hypers: ClassVar[Mapping[str, Hyper]]

@@ -64,8 +64,11 @@ class SophiaG(RuleOptimizer):
     hessian = state("average of g' squared")
     last_estimate = state("steps done at the last estimate", level="whole")
 
-    #: Whether the closure is being evaluated for an estimate.
-    sampling = False
+    def forget(self) -> None:
+        """Drop what belongs to an evaluation."""
+        super().forget()
+        #: whether the closure is being evaluated for an estimate
+        self.sampling = False
 
     @property
     def needs_sample(self) -> bool:

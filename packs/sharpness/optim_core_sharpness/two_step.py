@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, TypeAlias
 
@@ -97,6 +97,13 @@ class SharpnessAware(Wrapper):
         super().on_group(group)
         self.options_of(group)
         count_passes(group["params"])
+
+    def on_exchange(self, present: Collection[Tensor]) -> None:
+        """Let go of what is assembled for parameters that have left."""
+        super().on_exchange(present)
+        if not self._away:
+            self._participants = None
+            self._formulas.clear()
 
     # what subclasses say ------------------------------------------------------------------------------------
     #: The way to the worst point nearby, by the gradients ``g`` of the first evaluation.
@@ -221,7 +228,7 @@ class SharpnessAware(Wrapper):
         Raises:
             ClosureError: a closure is needed and missing, or given where GradScaler drives.
         """
-        if closure is None and not self._away:
+        if closure is None and not (self._away or self._collected):
             raise ClosureError(
                 f"{self.method.name} evaluates the loss more than once a step: use optimizer.minimize(closure), "
                 "step(closure) with a closure that zeroes the gradients, evaluates (all parts of the batch, if "

@@ -80,13 +80,19 @@ class Accumulate(Wrapper):
         "create_graph": f"differentiates the gradients, {_ONE_CALL}",
     }
 
-    _loss: Any = None
-    _flushing = False
-
     def on_wrap(self) -> None:
         """Begin a window."""
         super().on_wrap()
         self._begin()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._loss: Any = None
+        self._flushing = False
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._reset()
 
     def _begin(self) -> None:
         self.memory = {}

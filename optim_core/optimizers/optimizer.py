@@ -24,7 +24,6 @@ from optim_core.methods.step import largest_lr
 from optim_core.methods.update import Update
 from optim_core.optimizers import hosts
 from optim_core.optimizers.closures import drop_graph, evaluate, that_evaluates
-from optim_core.optimizers.draws import Seeding
 from optim_core.optimizers.explanation import Explanation, decay_text, explanation_of
 from optim_core.optimizers.gradients import check_gradient, check_parameter
 from optim_core.optimizers.hosts import outside_graphs
@@ -132,7 +131,6 @@ class RuleOptimizer(_Declared):
             self._run_by(options.pop("engine", "auto"), options.pop("foreach", None))
             given = self.method.check_options(options)
             self.composition = Composition()
-            self._seeding = Seeding.present()
             self.forget()
             groups = self.groups_of(params) if isinstance(params, nn.Module) else params
             super().__init__(groups, self.resolve(self.method.with_defaults(given), frozenset(given)))

@@ -24,11 +24,11 @@ class StatefulOptimizer(Hosted, Optimizer):
 
     method: ClassVar[Method]
     _generators: dict[str, torch.Generator]
-    _seeding: draws.Seeding | None = None
+    _seeding: draws.Seeding
     #: Which processes train together, so that they share draws and the mean of their losses: a process group of
     #: ``torch.distributed``, or None for this process by itself. By default those over whose mesh the parameters are
     #: sharded, or else all.
-    process_group: Any = ranks.DEFAULT
+    process_group: Any
 
     # states of the model as a whole -------------------------------------------------------------------------
     @property
@@ -64,8 +64,7 @@ class StatefulOptimizer(Hosted, Optimizer):
         return self._generators[device.type]
 
     def _fresh_seed(self) -> int:
-        seeding = self._seeding or draws.Seeding.present()  # a copy does not know when its original was made
-        return ranks.agreed(seeding.fresh_seed(self, self.method.name), self)
+        return ranks.agreed(self._seeding.fresh_seed(self, self.method.name), self)
 
     # states of parameters -----------------------------------------------------------------------------------
     def start_state(self, p: Tensor, group: Mapping[str, Any]) -> bool:
@@ -121,6 +120,7 @@ class StatefulOptimizer(Hosted, Optimizer):
         optimizer's own from a host's proxy.
         """
         self._generators = {}
+        self._seeding = draws.Seeding.present()
 
     def _save_generators(self) -> None:
         for kind, generator in self._generators.items():

@@ -78,7 +78,12 @@ class HessianDiagonal(RuleOptimizer):
 
     #: GradScaler leaves gradients as they are then, and tells by which factor they and their graphs are scaled.
     _step_supports_amp_scaling = True
-    _divided_by: Tensor | float | None = 1.0
+    _divided_by: Tensor | float | None
+
+    def forget(self) -> None:
+        """Begin with gradients that are not scaled."""
+        super().forget()
+        self._divided_by = 1.0
 
     def gradients_divided(self, by: Tensor | float | None) -> None:
         """Remember what the graphs of the gradients are still multiplied by."""

@@ -13,6 +13,7 @@ from optim_core.methods import states
 from optim_core.methods.composition import Composition
 from optim_core.methods.method import Method
 from optim_core.methods.parameter_step import ParameterStep
+from optim_core.rules.options import late_numbers
 
 
 class Stepping(Protocol):
@@ -80,6 +81,11 @@ def rule_options(
 ) -> dict[str, Any]:
     """The keyword arguments that a rule may take for a group: its options and the given numbers."""
     return {name: group[name] for name in method.hypers} | given | {"step": step, "first": float(first)}
+
+
+def late_options(method: Method, group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a rule can be called with for a group long after the start, for a look at the rule alone."""
+    return {name: group[name] for name in method.hypers} | late_numbers(largest_lr(groups))
 
 
 def present_states(method: Method, group: Mapping[str, Any]) -> tuple[bool, ...]:

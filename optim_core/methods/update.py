@@ -15,7 +15,7 @@ from torch import Tensor
 from optim_core.engines.bucket import Bucket
 from optim_core.engines.choice import Choice, choose
 from optim_core.engines.run import run
-from optim_core.engines.tensors import compute_dtype
+from optim_core.engines.tensors import compute_dtype, real
 from optim_core.errors import EngineUnavailable
 from optim_core.methods.bucketing import EngineRequest, bucketed
 from optim_core.methods.graph_cache import GraphCache, graph_fits
@@ -23,7 +23,14 @@ from optim_core.methods.method import Method
 from optim_core.methods.parameter_step import ParameterStep
 from optim_core.methods.reuse import AssembledPart, AssembledSet, AssembledStep, Column, Roster
 from optim_core.methods.stack import SpareMemory, Stack
-from optim_core.methods.step import Stepping, given_numbers, parameter_steps, present_states, rule_options
+from optim_core.methods.step import (
+    Stepping,
+    given_numbers,
+    late_options,
+    parameter_steps,
+    present_states,
+    rule_options,
+)
 from optim_core.rules.calls import call_segments
 from optim_core.rules.graph import Access, Extent, Graph, order
 from optim_core.rules.options import split
@@ -85,13 +92,16 @@ class Update:
             return str(error)
         return f"{_described(choice)} (before the first step)"
 
-    def stacks(self, options: Mapping[str, Any], shape: tuple[int, ...]) -> bool:
-        """Return whether the rule calls functions of stacks for a parameter of this shape."""
-        return bool(self.method.trace(options, shape).trace.calls)
+    def stacks(self, p: Tensor, group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> bool:
+        """Return whether the rule calls functions of stacks for a parameter of this group, one among others."""
+        options = late_options(self.method, group, groups)
+        return bool(self.method.trace(options, tuple(real(p).shape)).trace.calls)
 
-    def is_elementwise(self, options: Mapping[str, Any]) -> bool:
-        """Whether the rule does the same to each element, wherever it stands and whatever the others are."""
-        graph = self.method.trace(options, (2, 3))
+    def is_elementwise(self, group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> bool:
+        """Return whether the rule does the same to each element, wherever it stands and whatever the others are."""
+        if self.method.rule is None:
+            return False
+        graph = self.method.trace(late_options(self.method, group, groups), (2, 3))
         levels = {value.level for value in order(graph.outputs.values())}
         fits = all(graph.trace.fits(shape) for shape in ((6,), (1, 2, 3)))
         return fits and not graph.trace.calls and levels <= {Level.ELEMENT, Level.HOST}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from optim_core.errors import SparseGradient, UnsupportedParameter
+from optim_core.errors import GraphMissing, SparseGradient, UnsupportedParameter
 
 
 def parameters(optimizer: Optimizer) -> list[Tensor]:
@@ -31,6 +33,39 @@ def check_parameter(p: Tensor, owner: str, *, in_stacks: bool) -> None:
         raise UnsupportedParameter(
             f"{owner} works on whole matrices, and a parameter of shape {tuple(p.shape)} is sharded (a DTensor, as "
             "FSDP makes them): choose a method without them, such as adamw, or do not shard"
+        )
+
+
+def is_flattened(p: Tensor) -> bool:
+    """True if a parameter is a flat piece that FSDP1 has made of others."""
+    return bool(getattr(p, "_fsdp_flattened", False))
+
+
+def refuse_flattened(owner: str) -> None:
+    """Refuse flat pieces, for a method to which shapes matter.
+
+    Raises:
+        UnsupportedParameter: with the remedy.
+    """
+    raise UnsupportedParameter(
+        f"{owner} uses the shapes of parameters or sums over them, but those of FSDP1 (FullyShardedDataParallel) are "
+        "flat pieces: shard with FSDP2 (fully_shard), or choose a method that works element by element, such as adamw"
+    )
+
+
+def check_graph(params: Sequence[Tensor], owner: str) -> None:
+    """Refuse gradients without a graph, where a step differentiates them.
+
+    One alone may lack it: the loss may be linear in that parameter.
+
+    Raises:
+        GraphMissing: with the remedy.
+    """
+    if params and not any(p.grad is not None and p.grad.requires_grad for p in params):
+        raise GraphMissing(
+            f"{owner} differentiates the gradients in this step, but they carry no graph: call "
+            "loss.backward(create_graph=True) while optimizer.needs_graph is true, or optimizer.minimize(closure), "
+            "which does it where it is needed"
         )
 
 

@@ -15,20 +15,18 @@ from optim_core.catalog.needs import Need
 from optim_core.engines.choice import NAMES, check_request
 from optim_core.engines.sharded import is_sharded
 from optim_core.engines.tensors import real
-from optim_core.errors import GraphMissing, OptimCoreError, UnsupportedParameter
+from optim_core.errors import OptimCoreError
 from optim_core.methods.composition import Composition
 from optim_core.methods.constructor import bind, declare
 from optim_core.methods.declarations import Hyper, State, argument, dataclass_transform, hyper
 from optim_core.methods.method import Method
-from optim_core.methods.step import largest_lr
 from optim_core.methods.update import Update
 from optim_core.optimizers import hosts
 from optim_core.optimizers.closures import drop_graph, evaluate, that_evaluates
 from optim_core.optimizers.explanation import Explanation, decay_text, explanation_of
-from optim_core.optimizers.gradients import check_gradient, check_parameter
+from optim_core.optimizers.gradients import check_gradient, check_graph, check_parameter, is_flattened, refuse_flattened
 from optim_core.optimizers.hosts import outside_graphs
 from optim_core.optimizers.stateful import StatefulOptimizer
-from optim_core.rules.options import GIVEN
 from optim_core.rules.transform import Keeper, Transform
 
 Engine: typing.TypeAlias = Literal["auto", "eager", "native", "triton"]
@@ -176,14 +174,11 @@ class RuleOptimizer(_Declared):
         try:
             group = self.param_groups[-1]
             self.method.check_rounding(group, group["params"])
-            if any(getattr(p, "_fsdp_flattened", False) for p in group["params"]) and not self._is_elementwise(group):
-                raise UnsupportedParameter(
-                    f"{self.method.name} uses the shapes of parameters or sums over them, but those of FSDP1 "
-                    "(FullyShardedDataParallel) are flat pieces: shard with FSDP2 (fully_shard), "
-                    "or choose a method that works element by element, such as adamw"
-                )
+            if any(map(is_flattened, group["params"])) and not self._is_elementwise(group):
+                refuse_flattened(self.method.name)
             for p in group["params"]:
-                check_parameter(p, self.method.name, in_stacks=is_sharded(p) and self._stacks(p, group))
+                in_stacks = is_sharded(p) and self._update.stacks(p, group, self.param_groups)
+                check_parameter(p, self.method.name, in_stacks=in_stacks)
             self.on_group(group)
         except OptimCoreError:
             self.param_groups.pop()
@@ -214,18 +209,12 @@ class RuleOptimizer(_Declared):
 
     def stacks(self) -> bool:
         """Return True if the rule calls functions of stacks for some parameter; sums over all do not go with them."""
-        return any(self._stacks(p, group) for group in self.param_groups for p in group["params"])
+        groups = self.param_groups
+        return any(self._update.stacks(p, group, groups) for group in groups for p in group["params"])
 
     def _is_elementwise(self, group: Mapping[str, Any]) -> bool:
         sorts = any("groups_of" in vars(cls) for cls in type(self).__mro__ if cls is not RuleOptimizer)  # by shape
-        if self.method.rule is None or sorts:
-            return False
-        given = dict.fromkeys(GIVEN, 1.0) | {"largest_lr": largest_lr(self.param_groups)}
-        return self._update.is_elementwise({name: group[name] for name in self.hypers} | given)
-
-    def _stacks(self, p: Tensor, group: Mapping[str, Any]) -> bool:
-        given = dict.fromkeys(GIVEN, 1.0) | {"largest_lr": largest_lr(self.param_groups)}
-        return self._update.stacks({name: group[name] for name in self.hypers} | given, tuple(real(p).shape))
+        return not sorts and self._update.is_elementwise(group, self.param_groups)
 
     def extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
         """Compute the extra inputs of this step, for the parameters that have a gradient.
@@ -301,11 +290,7 @@ class RuleOptimizer(_Declared):
         return not overflow
 
     def gradients_divided(self, by: Tensor | float | None) -> None:
-        """Called by a wrapper that has unscaled the gradients of the step to come, whose graphs are still scaled.
-
-        Args:
-            by: the factor of a ``GradScaler``; None if it is unknown.
-        """
+        """Called by a wrapper that has unscaled gradients by a factor (None: unknown), but not their graphs."""
         del by
 
     @outside_graphs
@@ -334,10 +319,8 @@ class RuleOptimizer(_Declared):
 
     @property
     def _step_supports_amp_scaling(self) -> bool:
-        """Tells GradScaler that gradients may stay scaled: the rule divides, and a step with inf or nan is left out.
-
-        What a method derives from the gradients itself would be scaled, so one with extra inputs has them unscaled.
-        """
+        # GradScaler may leave gradients scaled: the rule divides, and a step with inf or nan is left out. What a method
+        # derives from the gradients itself would be scaled, so one with extra inputs has them unscaled.
         return not self.method.extras
 
     # what a step asks for (optim_core.methods.step.Stepping) ---------------------------------------------------
@@ -349,20 +332,12 @@ class RuleOptimizer(_Declared):
         """
         for p in params:
             check_gradient(p, self.method.name)
-        self._check_graph(params)
+        if self.needs_graph:
+            check_graph(params, self.method.name)
         extras = self.extras(params)
         if self.method.extras:
             drop_graph(params)
         return extras
-
-    def _check_graph(self, params: Sequence[Tensor]) -> None:
-        # one gradient alone may lack it: the loss may be linear in that parameter
-        if params and self.needs_graph and not any(p.grad is not None and p.grad.requires_grad for p in params):
-            raise GraphMissing(
-                f"{self.method.name} differentiates the gradients in this step, but they carry no graph: call "
-                "loss.backward(create_graph=True) while optimizer.needs_graph is true, or optimizer.minimize(closure), "
-                "which does it where it is needed"
-            )
 
     # saving -------------------------------------------------------------------------------------------------
     def forget(self) -> None:

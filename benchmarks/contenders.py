@@ -192,8 +192,15 @@ def _step(optimizer: Any, spec: Spec | None, params: list[Parameter]) -> Step:
     if "hessian" in inspect.signature(optimizer.step).parameters:
         return partial(optimizer.step, hessian=[torch.full_like(p, 0.5) for p in params])
     if "loss" in needs or "closure" in needs:
-        loss = torch.tensor(1.0)
-        return partial(optimizer.step, lambda: loss)
+        loss, memory = torch.tensor(1.0), [p.grad for p in params]
+
+        def evaluate() -> torch.Tensor:
+            for k, p in enumerate(params):  # new gradients, as backward() leaves them, in the memory of the old ones
+                g = memory[k] = memory[k] if p.grad is None else p.grad
+                p.grad = None if g is None else g.detach()
+            return loss
+
+        return partial(optimizer.step, evaluate)
     return optimizer.step  # type: ignore[no-any-return]
 
 

@@ -20,7 +20,7 @@ Example:
     >>> from optim_core.engines.text import program_text
     >>> from optim_core.rules import norm
     >>> from optim_core.rules.graph import Graph, Extent
-    >>> from optim_core.rules.values import Trace
+    >>> from optim_core.rules.trace import Trace
     >>> trace = Trace({"lr": 0.1})
     >>> p, g, lr = trace.input("p", Level.ELEMENT), trace.input("g", Level.ELEMENT), trace.input("lr", Level.HOST)
     >>> new = p - lr * (norm(p) / norm(g)) * g

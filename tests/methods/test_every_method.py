@@ -390,7 +390,10 @@ def test_grad_scaler(spec: OptimizerSpec, cls: Any) -> None:
     if {"closure", "loss"} & set(spec.needs):
         pytest.skip("GradScaler.step() takes no closure")
     plain, scaled = ([positive((3, 4)), positive((5,), 1)] for _ in range(2))
-    reference, optimizer = cls(plain), cls(scaled)
+    torch.manual_seed(0)
+    reference = cls(plain)
+    torch.manual_seed(0)  # the same draws
+    optimizer = cls(scaled)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**4, growth_interval=100)
     for _ in range(STEPS):
         reference.zero_grad()

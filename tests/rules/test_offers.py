@@ -32,7 +32,7 @@ from optim_core.rules.graph import Graph
 
 def plain(p: Value, g: Value, exp_avg_sq: Value, *, lr: Value, eps: Value, step: Value) -> tuple[Value, ...]:
     exp_avg_sq = lerp(square(g), exp_avg_sq, 0.9)
-    return p - lr / 2 * g / (sqrt(exp_avg_sq / (1 - 0.9**step)) + eps), exp_avg_sq
+    return p - lr / 2 * g / (sqrt(exp_avg_sq) / sqrt(1 - 0.9**step) + eps), exp_avg_sq
 
 
 def naming(p: Value, g: Value, exp_avg_sq: Value, *, lr: Value, eps: Value, step: Value) -> tuple[Value, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -188,6 +187,17 @@ def test_a_rule_that_does_not_fit_its_declarations() -> None:
     assert w.tolist() == [1.0, 1.0]
 
 
+class Keeping:
+    """A keeper by itself."""
+
+    def __init__(self, factor: float) -> None:
+        self.memory: dict[Any, dict[str, Any]] = {}
+        self.factor = factor
+
+    def numbers(self) -> Mapping[str, float]:
+        return {"factor": self.factor}
+
+
 @dataclass(frozen=True)
 class Multiple(Transform):
     keeps = ("multiple",)
@@ -207,7 +217,7 @@ def test_equal_transforms_have_tensors_numbers_and_exclusions_of_their_own() -> 
 
     params = [Parameter(torch.tensor([5.0])), Parameter(torch.tensor([7.0]))]
     optimizer = Descent(params)
-    keepers = [SimpleNamespace(memory={}, numbers=lambda x=x: {"factor": x}) for x in (2.0, 3.0)]
+    keepers = [Keeping(2.0), Keeping(3.0)]
     for keeper, excluded in zip(keepers, (set(), {params[1]}), strict=True):
         optimizer.add_transform(Multiple(), keeper, excluded=excluded)
     for _ in range(2):

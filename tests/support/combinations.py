@@ -18,6 +18,7 @@ from torch.nn import Parameter
 
 import optim_core
 from optim_core import schedules
+from optim_core.catalog.kinds import KINDS
 from optim_core.optimizers import closures
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.torch_names import _classes
@@ -72,7 +73,7 @@ def learns_alone(name: str) -> bool:
 def optimizers() -> tuple[str, ...]:
     """Names of all optimizers, and of those of torch that can do with this model (SparseAdam and LBFGS cannot)."""
     ours = [spec.name for spec in methods.optimizers()]
-    theirs = [f"torch:{name}" for name in _classes("optimizer")]
+    theirs = [f"torch:{name}" for name in _classes(KINDS["optimizer"])]
     return (*ours, *filter(learns_alone, theirs))
 
 

@@ -18,13 +18,13 @@ from torch.optim.optimizer import Optimizer
 from optim_core.engines.bucket import Bucket
 from optim_core.engines.run import run
 from optim_core.engines.tensors import compute_dtype, real
+from optim_core.methods.composition import Composition
 from optim_core.methods.graph_cache import GraphCache
 from optim_core.optimizers.gradients import check_dense
 from optim_core.rules import Level, Trace, Transform, Value
 from optim_core.rules.compose import CompositionSettings, decay, enter, offers_of, transform_update, update_of
 from optim_core.rules.graph import Extent, Graph
 from optim_core.rules.options import scalars, split
-from optim_core.rules.transform import Attachment, transforms_for
 from optim_core.wrapping.torch_rules import TorchRule, torch_rule_of
 
 #: From a group and transforms to the settings for the composition, and the options that the transforms see.
@@ -40,7 +40,7 @@ class Around:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
-        self.attachments: tuple[Attachment, ...] = ()
+        self.composition = Composition()
         self._owner = ""
         self._passes = GraphCache(Passes.fit)
 
@@ -52,7 +52,7 @@ class Around:
             excluded: parameters that it leaves alone; more may join later, together with their group.
             owner: the wrapper that it belongs to, for messages.
         """
-        self.attachments = (Attachment(transform, excluded), *self.attachments)
+        self.composition.add(transform, excluded=excluded)
         self._owner = self._owner or owner
 
     def step(self, settings_of: SettingsOf) -> None:
@@ -86,7 +86,7 @@ class Around:
         parts: dict[Hashable, Part] = {}
         state, rule = self.optimizer.state, self._rule
         for group in self.optimizer.param_groups:
-            settings, options = settings_of(group, self.transforms)
+            settings, options = settings_of(group, self.composition.transforms)
             if rule is not None:
                 options = options | {name: group[name] for name in rule.options if group.get(name) is not None}
             present = [p for p in group["params"] if p.grad is not None]
@@ -98,7 +98,7 @@ class Around:
                 check_dense(p, self._owner)
                 if p.numel():
                     host, fixed = splits[step]
-                    mine = replace(settings, transforms=transforms_for(self.attachments, p))
+                    mine = replace(settings, transforms=self.composition.acting_on(p))
                     passes = self._passes_for((mine, fixed), host, numbers[step], real(p).shape)
                     key = id(group), id(passes), step, p.dtype, p.grad.dtype, p.device
                     part = parts.setdefault(key, Part(passes, host, state, [], []))
@@ -107,14 +107,9 @@ class Around:
         return list(parts.values())
 
     @property
-    def transforms(self) -> tuple[Transform, ...]:
-        """The transforms, in the order in which a gradient passes."""
-        return tuple(attachment.transform for attachment in self.attachments)
-
-    @property
     def _rule(self) -> TorchRule | None:
         """The optimizer's, if a transform acts on what it divides by."""
-        return torch_rule_of(type(self.optimizer)) if any(map(acts_inside, self.transforms)) else None
+        return torch_rule_of(type(self.optimizer)) if any(map(acts_inside, self.composition.transforms)) else None
 
     def _passes_for(
         self,

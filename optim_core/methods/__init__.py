@@ -20,7 +20,7 @@ from optim_core.methods.declarations import (
 from optim_core.methods.formula import Formula, ParameterSet
 from optim_core.methods.method import Method
 from optim_core.methods.reuse import Column, Roster, same_objects
-from optim_core.methods.states import memory_dtype, store_whole
+from optim_core.methods.states import memory_dtype, store_whole, tensors_of
 
 __all__ = [
     "REQUIRED",
@@ -50,5 +50,6 @@ __all__ = [
     "same_objects",
     "state",
     "store_whole",
+    "tensors_of",
     "total_dtype",
 ]

@@ -15,18 +15,13 @@ from optim_core.rules.transform import Attachment, Keeper, Transform, qualified,
 class WeakKeeper:
     """A keeper that goes when nobody else has it: it is a wrapper, which holds the optimizer that it keeps for.
 
-    Once it has gone, the transform is computed with the last numbers, and its results are let go.
+    Once it has gone, the transform is computed with the last numbers.
     """
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper: Callable[[], Keeper | None] = weakref.ref(keeper)
+        self.kept = keeper.kept
         self._numbers = dict(keeper.numbers())
-
-    @property
-    def memory(self) -> MutableMapping[Any, dict[str, Any]]:
-        """The keeper's."""
-        keeper = self._keeper()
-        return {} if keeper is None else keeper.memory
 
     def numbers(self) -> Mapping[str, float]:
         """The keeper's."""
@@ -36,11 +31,11 @@ class WeakKeeper:
         return self._numbers
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"keeper": self._keeper(), "numbers": self._numbers}
+        return {"keeper": self._keeper(), "kept": self.kept, "numbers": self._numbers}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._keeper = (lambda: None) if state["keeper"] is None else weakref.ref(state["keeper"])
-        self._numbers = state["numbers"]
+        self.kept, self._numbers = state["kept"], state["numbers"]
 
 
 class Composition:
@@ -72,17 +67,17 @@ class Composition:
         """Those that act on a parameter, by position; the identity stands for one that leaves it alone."""
         return transforms_for(self._attachments, p)
 
-    def memories(self, p: Tensor) -> dict[int, MutableMapping[str, Any]]:
-        """The tensors kept for a parameter, by the transform's position; at first each is the parameter's value."""
-        memories: dict[int, MutableMapping[str, Any]] = {}
-        for position, attachment in enumerate(self._attachments):
-            keeps = attachment.transform.keeps
-            if keeps and attachment.keeper is not None and p not in attachment.excluded:
-                memories[position] = memory = attachment.keeper.memory.setdefault(p, {})
-                for name in keeps:
-                    if name not in memory:
-                        memory[name] = p.detach().to(memory_dtype(p), copy=True)
-        return memories
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """By position, what the names of what a transform keeps among the states of a parameter begin with."""
+        return tuple("" if a.keeper is None else a.keeper.kept for a in self._attachments)
+
+    def begin(self, states: MutableMapping[str, Any], p: Tensor) -> None:
+        """Create what transforms keep for a parameter among its states; at first each is the parameter's value."""
+        for kept, attachment in zip(self.kept, self._attachments, strict=True):
+            for name in attachment.transform.keeps if p not in attachment.excluded else ():
+                if kept + name not in states:
+                    states[kept + name] = p.detach().to(memory_dtype(p), copy=True)
 
     def numbers(self) -> dict[str, float]:
         """The numbers of this step that transforms take beside the method's options."""

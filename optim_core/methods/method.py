@@ -99,7 +99,7 @@ class Method:
             InvalidOption: an option is of the wrong type or out of range.
         """
         for name in group:
-            if name not in self.hypers and name not in _GROUP_ENTRIES and nearest(name, self.hypers):
+            if name not in {*self.hypers, *self.whole_states} | _GROUP_ENTRIES and nearest(name, self.hypers):
                 raise UnknownOption(f"in a parameter group: {self._unknown_option(name)}")
         return {name: hyper.check(group[name], self.name) for name, hyper in self.hypers.items() if name in group}
 
@@ -218,15 +218,10 @@ class Method:
         return Buffer(name, layout.level, written=True, every=layout.every, copies=layout.copies)
 
 
-#: What groups hold beside options: torch's own entries, its schedulers', and the factory's.
-_GROUP_ENTRIES = frozenset({"params", "param_names", "name", "why"}) | {
-    "initial_lr",
-    "max_lr",
-    "min_lr",
-    "swa_lr",
-    "base_momentum",
-    "max_momentum",
-}
+#: What groups hold of torch's schedulers and of the factory: it goes with the options.
+SET_UP = frozenset({"why", "name", "initial_lr", "max_lr", "min_lr", "swa_lr", "base_momentum", "max_momentum"})
+#: All that they hold beside options.
+_GROUP_ENTRIES = SET_UP | {"params", "param_names", "layers", "whole_step", "draw_seed", "draws"}
 #: What options are called in other libraries.
 _ELSEWHERE = {"learning_rate": "lr", "epsilon": "eps", "wd": "weight_decay", "weight_decay_rate": "weight_decay"}
 #: Names that mean something else already.

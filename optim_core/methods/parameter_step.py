@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, MutableMapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from optim_core.engines.tensors import real
+from optim_core.methods.states import key_of
 from optim_core.rules.graph import Place
 from optim_core.rules.transform import Transform
 
@@ -25,7 +26,7 @@ class ParameterStep:
         extras: its extra inputs by name.
         group: its parameter group.
         param: the parameter itself.
-        memories: the tensors that transforms keep for it, by the transform's position.
+        kept: the names of what each transform keeps among the states begin with this, by the transform's position.
         transforms: what is composed with the rule for it, by position.
     """
 
@@ -37,18 +38,19 @@ class ParameterStep:
     extras: Mapping[str, Tensor]
     group: dict[str, Any]
     param: Tensor
-    memories: Mapping[int, MutableMapping[str, Any]]
+    kept: Sequence[str]
     transforms: tuple[Transform, ...]
 
     @property
     def nbytes(self) -> int:
         """Bytes of the parameter and its states."""
-        lists = (x if isinstance(x, list) else [x] for x in self.states.values())
-        return self.p.nbytes + sum(x.nbytes for several in lists for x in several if isinstance(x, Tensor))
+        return self.p.nbytes + sum(x.nbytes for x in self.states.values() if isinstance(x, Tensor))
 
-    def holder(self, place: Place) -> MutableMapping[str, Any]:
-        """The dict that holds the tensor at a place, if it outlives the step."""
-        return self.states if place.transform is None else self.memories[place.transform]
+    def key(self, place: Place) -> str:
+        """The key, among the states, of the tensor at a place that outlives the step."""
+        return key_of(
+            place.name if place.transform is None else self.kept[place.transform] + place.name, place.position
+        )
 
     def tensor(self, place: Place) -> Tensor:
         """The tensor at a place, as real numbers."""
@@ -56,5 +58,4 @@ class ParameterStep:
             return self.p if place.name == "p" else self.g
         if place.transform is None and place.name in self.extras:
             return self.extras[place.name]
-        entry = self.holder(place)[place.name]
-        return real(entry if place.position is None else entry[place.position])
+        return real(self.states[self.key(place)])

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from optim_core.engines.bucket import Bucket
-from optim_core.rules.graph import Place
 from optim_core.rules.options import split
 
 _gradient = operator.attrgetter("grad")
@@ -186,8 +185,7 @@ class AssembledPart:
         group: their parameter group.
         params: the parameters.
         states: the state of each parameter, the optimizer's own dicts.
-        holders: by name of a buffer that stays from step to step, the dicts that hold it for each parameter, and the
-            place in them.
+        keys: by name of a buffer that stays from step to step, the key under which each state holds it.
         states_asked_for: the states that the options of a group ask for.
     """
 
@@ -195,7 +193,7 @@ class AssembledPart:
     group: dict[str, Any]
     params: Column
     states: Sequence[dict[str, Any]]
-    holders: Mapping[str, tuple[Sequence[Mapping[str, Any]], Place]]
+    keys: Mapping[str, str]
     states_asked_for: Callable[[Mapping[str, Any]], object]
 
     def __post_init__(self) -> None:
@@ -213,7 +211,7 @@ class AssembledPart:
         return Inputs(Column.of_gradients(self.params), self._kept())
 
     def _kept(self) -> dict[str, list[Tensor]]:
-        return {name: _fetched(*where) for name, where in self.holders.items()}
+        return {name: _fetched(self.states, key) for name, key in self.keys.items()}
 
     def reason_to_reassemble(self, inputs: Inputs) -> str | None:
         """Return what keeps the buckets from another step with these inputs, or None."""
@@ -296,11 +294,10 @@ class AssembledStep:
             part.finish()
 
 
-def _fetched(holders: Sequence[Mapping[str, Any]], place: Place) -> list[Tensor]:
-    key, at = place.name, place.position
+def _fetched(states: Sequence[Mapping[str, Any]], key: str) -> list[Tensor]:
     try:
-        return [holder[key] for holder in holders] if at is None else [holder[key][at] for holder in holders]
-    except (KeyError, IndexError):  # the user may take out of a state what they like
+        return [own[key] for own in states]
+    except KeyError:  # the user may take out of a state what they like
         return []
 
 

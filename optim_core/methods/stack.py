@@ -12,6 +12,7 @@ from torch import Tensor
 from optim_core.engines.tensors import compute_dtype
 from optim_core.errors import RuleError
 from optim_core.methods.parameter_step import ParameterStep
+from optim_core.methods.states import tensors_of
 from optim_core.rules.calls import CallSegment
 from optim_core.rules.graph import Graph
 from optim_core.rules.trace import Call, evaluate
@@ -106,12 +107,11 @@ class Stack:
                 target.copy_(new)
 
     def _columns(self, name: str) -> Iterable[Sequence[Tensor]]:
-        """The tensors of a state, one per parameter; several times, if the state is a list of tensors."""
-        states = [member.states[name] for member in self.members]
-        return zip(*states, strict=True) if self._is_list(name) else [states]
+        """The tensors of a state, one per parameter; several times, if the state is several tensors."""
+        return zip(*(tensors_of(member.states, name) for member in self.members), strict=True)
 
     def _is_list(self, name: str) -> bool:
-        return isinstance(self.members[0].states[name], list)
+        return name not in self.members[0].states
 
     def _tensor(self, x: Value | None, arguments: Mapping[Value, str]) -> Any:
         if x is None:

@@ -1,13 +1,16 @@
 """How states are stored: shape, type, first value, size, what a checkpoint restores, and what rounding needs.
 
 This is the only place that says it. Another way to store states (bfloat16, 8 bits) changes this module and how engines
-load and store. A state is a tensor or a list of tensors, in a dict per parameter; complex parameters count as pairs of
-real numbers.
+load and store. A state is a tensor in a dict per parameter, or several, under its name and their numbers: ``Q_0``,
+``Q_1``; so that any tool can carry it, the dict holds nothing but tensors and numbers. Complex parameters count as
+pairs of real numbers.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, SupportsFloat, TypeAlias
@@ -55,7 +58,7 @@ class StateLayout(NamedTuple):
     """The tensors of one state of one parameter, with a group's options in force.
 
     Attributes:
-        shapes: that of its tensor, or a list of them if the state is a list.
+        shapes: that of its tensor, or a list of them if the state is several tensors.
         level: the level on which it has numbers.
         every: n if it has a number per n elements of the flattened parameter.
         copies: how many tensors the rule takes as a list; None: a single one.
@@ -66,10 +69,29 @@ class StateLayout(NamedTuple):
     every: int = 1
     copies: int | None = None
 
-    @property
-    def each_shape(self) -> list[Shape]:
-        """The shape of each of its tensors."""
-        return self.shapes if isinstance(self.shapes, list) else [self.shapes]
+    def named(self, name: str) -> dict[str, Shape]:
+        """The name and shape of each of its tensors; ``name`` is the state's."""
+        if isinstance(self.shapes, list):
+            return {key_of(name, k): shape for k, shape in enumerate(self.shapes)}
+        return {name: self.shapes}
+
+
+def key_of(name: str, position: int | None) -> str:
+    """The key of a state's tensor in the dict of a parameter; its position counts if the state is several."""
+    return name if position is None else f"{name}_{position}"
+
+
+def tensors_of(states: Mapping[str, Any], name: str) -> list[Tensor]:
+    """The tensors of a state in the dict of a parameter: one, several, or none.
+
+    Example:
+        >>> tensors_of({"step": 1, "Q_0": torch.zeros(2), "Q_1": torch.ones(2)}, "Q")
+        [tensor([0., 0.]), tensor([1., 1.])]
+    """
+    if name in states:
+        return [states[name]]
+    keys = itertools.takewhile(states.__contains__, (key_of(name, k) for k in itertools.count()))
+    return [states[key] for key in keys]
 
 
 def layout_of(declared: State, shape: Shape, group: Group) -> StateLayout | None:
@@ -116,7 +138,7 @@ def dtype(declared: State | None, p: Tensor) -> torch.dtype:
 def nbytes(declared: State, p: Tensor, group: Group) -> int:
     """The bytes that a state takes for a parameter."""
     layout = layout_of(declared, tuple(real(p).shape), group) if may_have(declared, p) else None
-    return 0 if layout is None else sum(map(math.prod, layout.each_shape)) * dtype(declared, p).itemsize
+    return 0 if layout is None else sum(map(math.prod, layout.named("").values())) * dtype(declared, p).itemsize
 
 
 # states of a parameter ------------------------------------------------------------------------------------------
@@ -133,21 +155,29 @@ def begin(
         number: tells the parameter apart from the optimizer's others.
 
     Returns:
-        True if its states begin here: it had none of the method's own, and has not done a step without any.
+        True if its states begin here: it has done no step with states of the method's own, and nobody gave it any.
     """
-    had_some = bool(states) and any(name in states and name not in ROUNDING_STATES for name in declarations)
     like = real(p.detach())
-    shape = tuple(like.shape)
-    created = False
+    begun = created = False
     for name, declared in declarations.items():
-        layout = layout_of(declared, shape, group) if name not in states and may_have(declared, p) else None
-        if layout is not None:
-            start = number if name == "salt" else _start(declared, group)
-            tensors = [_first_tensor(like, one, start, layout.every, dtype(declared, p)) for one in layout.each_shape]
-            states[name] = tensors if isinstance(layout.shapes, list) else tensors[0]
-            created = True
-    steps = states.setdefault("step", 0)
-    return not had_some and (created or not steps)
+        if states.get("step") and (name in states or key_of(name, 0) in states):
+            begun |= name not in ROUNDING_STATES
+            continue
+        layout = layout_of(declared, tuple(like.shape), group) if may_have(declared, p) else None
+        if layout is None:
+            continue
+        named = layout.named(name)
+        begun |= name not in ROUNDING_STATES and any(key in states for key in named)
+        start = number if name == "salt" else _start(declared, group)
+        for key, shape in named.items():
+            if key not in states:
+                states[key] = _first_tensor(like, shape, start, layout.every, dtype(declared, p))
+                created = True
+            elif start == "p" and states.get("step") == 0:  # since they were created without a step, p may have changed
+                states[key].copy_(_first_tensor(like, shape, start, layout.every, dtype(declared, p)))
+    steps = states.setdefault("step", None if begun else 0)
+    states["step"] = steps or 0
+    return steps == 0 or (created and not begun)
 
 
 def _start(declared: State, group: Group) -> float | Literal["p"]:
@@ -186,36 +216,44 @@ def _tensor(value: Tensor | SupportsFloat) -> Tensor:
 def restore(saved: Mapping[str, Any], declarations: Mapping[str, State], p: Tensor) -> dict[str, Any]:
     """Return a parameter's saved states as they are stored for it, in memory of their own."""
 
-    def own(name: str, x: Any) -> Any:
-        if isinstance(x, list):
-            return [own(name, y) for y in x]
+    def own(key: str, x: Any) -> Any:
         if not isinstance(x, Tensor):
             return x
-        return x.to(device=p.device, dtype=dtype(declarations.get(name), p), copy=True)
+        name = key if key in declarations else re.sub(r"_\d+$", "", key)
+        # what a wrapper keeps has the type that it has
+        if name not in declarations:
+            return x.to(device=p.device, copy=True)
+        return real(x).to(device=p.device, dtype=dtype(declarations[name], p), copy=True)
 
-    return {name: own(name, x) for name, x in saved.items()} | {"step": int(saved.get("step", 0))}
+    return {key: int(x) if key == "step" else own(key, x) for key, x in saved.items()}
+
+
+def as_parameter(own: Mapping[str, Any], declarations: Mapping[str, State], p: Tensor) -> dict[str, Any]:
+    """A complex parameter's states as torch keeps them: complex where they have its shape."""
+
+    def shown(key: str, x: Any) -> Any:
+        like = key in declarations and isinstance(x, Tensor) and x.shape == real(p).shape
+        return torch.view_as_complex(x.contiguous()) if like and not x.is_complex() else x
+
+    return {key: shown(key, x) for key, x in own.items()}
 
 
 # states of the whole model --------------------------------------------------------------------------------------
-def begin_whole(declared: State, group: Group) -> Tensor:
+def begin_whole(declared: State, group: Group, device: torch.device) -> Tensor:
     """The first value of a state of the whole model.
 
     Args:
         declared: the state.
-        group: the first group, whose options and device count.
+        group: the first group, whose options count.
+        device: that of the parameters.
     """
     start = group[declared.start] if isinstance(declared.start, str) else declared.start
-    return store_whole(float(start), group["params"][0].device)
+    return store_whole(float(start), device)
 
 
 def store_whole(value: Tensor | SupportsFloat, device: torch.device) -> Tensor:
     """Return a single number as a state of the whole model is stored: 0-d, in the type of totals."""
     return _tensor(value).reshape(()).to(total_dtype(device)).to(device)
-
-
-def restore_whole(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the saved states of the whole model in memory of their own."""
-    return {name: x.clone() if isinstance(x, Tensor) else x for name, x in saved.items()}
 
 
 # what wrappers keep ---------------------------------------------------------------------------------------------

@@ -45,8 +45,8 @@ class Stepping(Protocol):
     def generator(self, device: torch.device) -> torch.Generator:
         """The source of random draws on a kind of device."""
 
-    def start_state(self, p: Tensor, group: Mapping[str, Any]) -> bool:
-        """Create the states that a parameter lacks; return True if it has none from before."""
+    def start_state(self, p: Tensor, group: Mapping[str, Any], number: int) -> bool:
+        """Create the states that the number-th parameter lacks; return True if it has none from before."""
 
     def checked_extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
         """Refuse gradients that the method cannot use; return the extra inputs by name, one tensor per parameter."""
@@ -93,35 +93,40 @@ def present_states(method: Method, group: Mapping[str, Any]) -> tuple[bool, ...]
     return tuple(declared.present(group) for declared in method.parameter_states.values())
 
 
-def start_whole(optimizer: Stepping) -> None:
-    """Create the states on level WHOLE that do not exist yet."""
+def settle_whole(optimizer: Stepping) -> None:
+    """Have the states on level WHOLE follow the parameters, which may have moved since they were created."""
+    groups = optimizer.param_groups
     for name, declared in optimizer.method.whole_states.items():
-        if name not in optimizer.whole:
-            optimizer.set_whole(name, states.begin_whole(declared, optimizer.param_groups[0]))
+        value, device = optimizer.whole[name], next(p.device for group in groups for p in group["params"])
+        if value.device.type == "meta":
+            optimizer.set_whole(name, states.begin_whole(declared, groups[0], device))
+        elif value.device != device:
+            optimizer.set_whole(name, states.store_whole(value, device))
 
 
 def parameter_steps(
-    optimizer: Stepping, pairs: Sequence[tuple[Tensor, dict[str, Any]]], given: dict[str, Any]
+    optimizer: Stepping, numbered: Mapping[int, tuple[Tensor, dict[str, Any]]], given: dict[str, Any]
 ) -> Iterator[ParameterStep]:
     """The parts of parameters in a step; creates the states that they lack.
 
     Args:
         optimizer: the optimizer.
-        pairs: its parameters that have a gradient, each with its group.
+        numbered: its parameters that have a gradient, each with its group, by its number among all.
         given: as :func:`given_numbers` returns them.
     """
-    params = [p for p, _ in pairs]
+    params = [p for p, _ in numbered.values()]
     extras = {
         name: dict(zip(map(id, params), tensors, strict=True))
         for name, tensors in optimizer.checked_extras(params).items()
     }
-    if optimizer.method.counts_whole_steps:
-        start_whole(optimizer)
+    if not optimizer.whole_step:
+        settle_whole(optimizer)
     options: dict[Any, dict[str, Any]] = {}
-    for param, group in pairs:
+    kept = optimizer.composition.kept
+    for number, (param, group) in numbered.items():
+        first = optimizer.start_state(param, group, number)
         if param.grad is None or not param.numel():
             continue
-        first = optimizer.start_state(param, group)
         own = optimizer.state[param]
         step = own["step"] + 1
         key = id(group), step, first
@@ -137,7 +142,7 @@ def parameter_steps(
             extras={name: _laid_out_like(real(x[id(param)].detach()), p) for name, x in extras.items()},
             group=group,
             param=param,
-            memories=optimizer.composition.memories(param),
+            kept=kept,
             transforms=optimizer.composition.acting_on(param),
         )
 

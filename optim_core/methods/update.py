@@ -120,7 +120,7 @@ class Update:
         if not self._step_as_before(optimizer, given):
             self._step_anew(optimizer, given)
         if self.method.counts_whole_steps:
-            optimizer.set_whole("step", optimizer.whole_step + 1)
+            optimizer.set_whole("whole_step", optimizer.whole_step + 1)
 
     def _step_as_before(self, optimizer: Stepping, given: dict[str, Any]) -> bool:
         """Step with what an earlier step has left assembled; return False if none of it serves."""
@@ -145,13 +145,14 @@ class Update:
     def _step_anew(self, optimizer: Stepping, given: dict[str, Any]) -> None:
         groups = optimizer.param_groups
         self._let_go(groups)
-        pairs = [(p, group) for group in groups for p in group["params"] if p.grad is not None]
-        steps = list(parameter_steps(optimizer, pairs, given))
+        pairs = [(p, group) for group in groups for p in group["params"]]
+        numbered = {number: pair for number, pair in enumerate(pairs) if pair[0].grad is not None}
+        steps = list(parameter_steps(optimizer, numbered, given))
         parts = self._execute(steps, self._whole(optimizer))
         for step in steps:
             step.states["step"] += 1
         if parts:
-            roster = Roster(groups, [p for p, _ in pairs])
+            roster = Roster(groups, [p for p, _ in numbered.values()])
             self._assembled.append(AssembledStep(roster, parts, optimizer.state))
             del self._assembled[:-_LIMIT]
 
@@ -234,14 +235,14 @@ class Update:
     def _part(self, traced: Traced, buckets: Sequence[tuple[Bucket, list[int]]]) -> AssembledPart:
         members = traced.members
         params = Column(step.param for step in members)
-        kept = {name: traced.graph.place(name) for name in traced.graph.buffers if name not in ("p", "g")}
+        kept = [name for name in traced.graph.buffers if name not in ("p", "g")]
         columns = {"p": params, "g": Column.of_gradients(params)}
         part = AssembledPart(
             assembled=AssembledSet(members[0].options, columns, buckets),
             group=members[0].group,
             params=params,
             states=[step.states for step in members],
-            holders={name: ([step.holder(place) for step in members], place) for name, place in kept.items()},
+            keys={name: members[0].key(traced.graph.place(name)) for name in kept},
             states_asked_for=functools.partial(present_states, self.method),
         )
         part.assembled.release()

@@ -42,6 +42,7 @@ class HessianDiagonal(RuleOptimizer):
     hessian_diag = extra("estimate of the Hessian's diagonal; None between two estimates")
 
     needs = frozenset({"create_graph"})
+    random = True
 
     @property
     def needs_graph(self) -> bool:

@@ -22,6 +22,7 @@ from optim_core.methods.declarations import Hyper, State, argument, dataclass_tr
 from optim_core.methods.method import Method
 from optim_core.methods.update import Update
 from optim_core.optimizers import hosts
+from optim_core.optimizers.beginning import or_begins
 from optim_core.optimizers.closures import drop_graph, evaluate, that_evaluates
 from optim_core.optimizers.explanation import Explanation, decay_text, explanation_of
 from optim_core.optimizers.gradients import check_gradient, check_graph, check_parameter, is_flattened, refuse_flattened
@@ -117,9 +118,13 @@ class RuleOptimizer(_Declared):
     states: ClassVar[Mapping[str, State]]
     #: What the method needs beside gradients, keys of :data:`optim_core.catalog.NEEDS`; its spec says the same.
     needs: ClassVar[frozenset[Need]] = frozenset()
+    #: Raised by the authors when what is saved changes its meaning; older versions refuse it.
+    version: ClassVar[int] = 1
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        if "step" in vars(cls):
+            cls.step = or_begins(cls.step)  # type: ignore[method-assign]
         _declare(cls)
 
     if not typing.TYPE_CHECKING:  # type checkers derive the constructor from the declarations
@@ -176,13 +181,25 @@ class RuleOptimizer(_Declared):
             self.method.check_rounding(group, group["params"])
             if any(map(is_flattened, group["params"])) and not self._is_elementwise(group):
                 refuse_flattened(self.method.name)
+            group["layers"] = (
+                self.param_groups[0]["layers"] if self.param_groups[1:] else [(self.method.name, self.version)]
+            )
+            self._join_whole(group)
             for p in group["params"]:
                 in_stacks = is_sharded(p) and self._update.stacks(p, group, self.param_groups)
                 check_parameter(p, self.method.name, in_stacks=in_stacks)
             self.on_group(group)
+            self._complete(group)
         except OptimCoreError:
             self.param_groups.pop()
             raise
+
+    def _complete(self, group: dict[str, Any]) -> None:
+        """Where :meth:`on_group` has given a parameter some of its states, create the others."""
+        before = sum(len(g["params"]) for g in self.param_groups[:-1])
+        for number, p in enumerate(group["params"], start=before):
+            if self.state.get(p):
+                self.start_state(p, group, number)
 
     def on_group(self, group: dict[str, Any]) -> None:
         """Called for each new group, while its parameters have their first values."""
@@ -293,6 +310,7 @@ class RuleOptimizer(_Declared):
         """Called by a wrapper that has unscaled gradients by a factor (None: unknown), but not their graphs."""
         del by
 
+    @or_begins
     @outside_graphs
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -300,7 +318,8 @@ class RuleOptimizer(_Declared):
 
         Args:
             closure: if given, called first, with gradients enabled: it zeroes the gradients, evaluates, and calls
-                backward, as for every torch optimizer.
+                backward, as for every torch optimizer. A first step without one, with lr 0 and zero gradients, creates
+                all states and moves nothing, as tools for checkpoints have it.
 
         Returns:
             What the closure returned, or None.
@@ -338,6 +357,12 @@ class RuleOptimizer(_Declared):
         if self.method.extras:
             drop_graph(params)
         return extras
+
+    def start_state(self, p: Tensor, group: Mapping[str, Any], number: int) -> bool:
+        """Create the states that the number-th parameter lacks, the method's and what transforms keep."""
+        first = super().start_state(p, group, number)
+        self.composition.begin(self.state[p], p)
+        return first
 
     # saving -------------------------------------------------------------------------------------------------
     def forget(self) -> None:

@@ -37,7 +37,7 @@ class Place(NamedTuple):
 
     Attributes:
         name: of the state, of the extra input, or of what a transform keeps; or ``p``, ``g``.
-        position: in a list of states; None where there is no list.
+        position: among the tensors of a state that is several; None where it is one.
         transform: the position of the transform that keeps it; None for what is the method's own.
     """
 

@@ -7,7 +7,7 @@ two of them may be equal, or of classes of one name.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -94,8 +94,8 @@ class Keeper(Protocol):
     """A wrapper that keeps tensors for its transform, and has numbers for it."""
 
     @property
-    def memory(self) -> MutableMapping[Any, dict[str, Any]]:
-        """The tensors by parameter and name."""
+    def kept(self) -> str:
+        """What the names of the tensors begin with among the states of a parameter."""
 
     def numbers(self) -> Mapping[str, float]:
         """The numbers of this step by name, as :attr:`Transform.numbers` lists them."""

@@ -10,8 +10,8 @@ from optim_core.catalog.needs import Need
 from optim_core.errors import WrapperConflict
 from optim_core.optimizers.needs import needs_of
 from optim_core.optimizers.optimizer import RuleOptimizer
+from optim_core.wrapping.bases import steps_of
 from optim_core.wrapping.shared import Shared
-from optim_core.wrapping.steps import steps_of
 
 #: Needs that one wrapper of a chain can have, and why not two.
 _ONCE: Mapping[Need, str] = {
@@ -55,7 +55,7 @@ def check_inside(wrapper: Shared) -> None:
         if type(other) is type(wrapper):
             raise WrapperConflict(
                 f"{name} is there already, around {type(wrapper.innermost).__name__}: "
-                f"{' + '.join(wrapper.layers[:-1])}; leave the second one out"
+                f"{' + '.join(inner.method.name for inner in reversed(wrapper.inside))}; leave the second one out"
             )
         for need, reason in _ONCE.items():
             if need in wrapper.needs & other.needs:

@@ -25,14 +25,16 @@ class Shared(Hosted, Optimizer):
 
     base: Optimizer
     options: dict[str, Any]
-    memory: dict[Tensor, dict[str, Tensor]]
-    counters: dict[str, int]
     stepped: bool
     #: The base as this wrapper drives it.
     base_steps: Steps
+    #: The name by which saved states know this wrapper: its class's, and a number if one inside has the same.
+    label: str
     _set_up: bool
 
     method: ClassVar[Method]
+    #: Raised by the authors when what is saved changes its meaning; older versions refuse it.
+    version: ClassVar[int] = 1
     #: The needs of a step of this wrapper, as in its spec; some of them only one wrapper of a chain can have.
     needs: ClassVar[frozenset[Need]] = frozenset()
     #: Needs that nothing inside may have, each with the text after "which" in the refusal: the reason and a remedy.
@@ -44,6 +46,8 @@ class Shared(Hosted, Optimizer):
         self.base = base
         self.base_steps = base_steps
         self._set_up = False
+        namesakes = sum(wrapper.method.name == self.method.name for wrapper in self.inside)
+        self.label = f"{self.method.name}{namesakes + 1}" if namesakes else self.method.name
         super().__init__(base.param_groups, base.defaults)
         self._set_up = True
 
@@ -86,9 +90,9 @@ class Shared(Hosted, Optimizer):
         return (self, *self.inside)[-1].base
 
     @property
-    def layers(self) -> tuple[str, ...]:
-        """The names of the wrappers around the innermost optimizer, from the inside to this one."""
-        return tuple(wrapper.method.name for wrapper in reversed((self, *self.inside)))
+    def kept(self) -> str:
+        """What the names of all that this wrapper keeps begin with."""
+        return f"{self.label}_"
 
     def needs_in_force(self) -> frozenset[Need]:
         """The needs of a step of this wrapper and of all inside it, with the options in force."""
@@ -119,10 +123,18 @@ class Shared(Hosted, Optimizer):
             try:
                 self.base.add_param_group(param_group)
                 for group in self.param_groups[before:]:
+                    self.join_whole(group)
                     self.on_group(group)
             except OptimCoreError:
                 del self.param_groups[before:]
                 raise
+
+    def join_whole(self, group: dict[str, Any]) -> None:
+        """Give a new group what wrappers keep of the model as a whole; see :mod:`optim_core.wrapping.memory`."""
+        first = self.param_groups[0]
+        for wrapper in (self, *self.inside):
+            group |= {name: x for name, x in first.items() if name.startswith(wrapper.kept)}
+        group["layers"] = first["layers"]
 
     def train(self) -> None:
         """Have the parameters hold the base's training point, where it has one of its own (schedule-free methods)."""

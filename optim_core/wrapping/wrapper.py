@@ -19,13 +19,16 @@ from optim_core.methods.declarations import Hyper, argument, dataclass_transform
 from optim_core.methods.method import Method
 from optim_core.methods.reuse import same_objects
 from optim_core.optimizers import hosts
+from optim_core.optimizers.beginning import or_begins
 from optim_core.optimizers.closures import that_evaluates
 from optim_core.optimizers.explanation import Explanation, explain
 from optim_core.optimizers.gradients import parameters
 from optim_core.optimizers.hosts import outside_graphs
+from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.wrapping import conflicts
+from optim_core.wrapping.bases import steps_of
 from optim_core.wrapping.saved import Saved
-from optim_core.wrapping.steps import GRADIENTS_READY, GradientsReady, Steps, steps_of
+from optim_core.wrapping.steps import GRADIENTS_READY, GradientsReady, Steps
 
 
 @dataclass_transform(field_specifiers=(argument,))
@@ -44,8 +47,9 @@ class Wrapper(_Declared):
     * :meth:`prepare` to decide whether there is a step, before anything of it is done,
     * :meth:`apply` to act around the base's step (Lookahead),
 
-    each calling the inherited one for what lies inside. What they keep between steps goes into ``memory`` (a dict
-    for each parameter, of tensors of its shape or single numbers) and ``counters``, and so into checkpoints.
+    each calling the inherited one for what lies inside. What they keep between steps goes into ``memory[p]`` (tensors
+    of the parameter's shape, or single numbers, by name) and ``counters``, and so into checkpoints; :attr:`keeps` lists
+    what each parameter has from its first step, and :meth:`begin` creates it.
 
     What it does not go with is declared: :attr:`needs` and :attr:`refuses`.
 
@@ -77,6 +81,8 @@ class Wrapper(_Declared):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        if "step" in vars(cls):
+            cls.step = or_begins(cls.step)  # type: ignore[method-assign]
         parameter = inspect.Parameter
         own = {name: vars(cls)[name] for name in cls.arguments if name in vars(cls)}
         for name in own:
@@ -100,13 +106,20 @@ class Wrapper(_Declared):
                     raise InvalidOption(f"{self.method.name} needs {name}=...: see its documentation")
             vars(self).update(arguments)
             self.options = options
-            self.memory = {}
-            self.counters = {}
             self.stepped = self._collected = False
             self._present = []
             super().__init__(base, _steps_of(base))
             conflicts.check_inside(self)
+            self._join_layers()
             self.on_wrap()
+
+    def _join_layers(self) -> None:
+        """Have groups tell what they are of."""
+        inner = self.innermost
+        version = inner.version if isinstance(inner, RuleOptimizer) else 0
+        wrappers = [(wrapper.label, wrapper.version) for wrapper in reversed((self, *self.inside))]
+        for group in self.param_groups:
+            group["layers"] = [(type(inner).__name__, version), *wrappers]
 
     @classmethod
     def arguments_of(cls, model: nn.Module) -> dict[str, Any]:
@@ -184,6 +197,7 @@ class Wrapper(_Declared):
             self._collected = False
         return loss
 
+    @or_begins
     @outside_graphs
     def step(self, closure: Callable[[], Any] | GradientsReady | None = None) -> Any:
         """Update the parameters from their gradients.
@@ -230,7 +244,7 @@ class Wrapper(_Declared):
         Args:
             present: all that there are now.
         """
-        self.memory = {p: mine for p, mine in self.memory.items() if p in present}
+        self.base_steps.on_exchange(present)
 
     def _check_closure(self, closure: Callable[[], Any] | None, *, scaled: bool) -> None:
         if closure is not None and scaled:

@@ -14,6 +14,7 @@ from torch.nn import Parameter
 from optim_core import RuleOptimizer, hyper, state
 from optim_core.errors import RuleError
 from optim_core.methods.declarations import decoupled, extra, l2
+from optim_core.methods.states import tensors_of
 from optim_core.rules.graph import Extent, Graph
 from optim_core.rules.stacked import stacked
 from optim_core.rules.trace import Trace
@@ -92,7 +93,7 @@ def test_level_and_number_of_a_state_may_follow_from_options(scale: str, shape: 
     for _ in range(4):
         optimizer.minimize(lambda: torch.sum(w * g))
     assert w.mean().item() == -moved
-    assert len(optimizer.state[w]["waiting"]) == 3
+    assert len(tensors_of(optimizer.state[w], "waiting")) == 3
     assert optimizer.state[w]["largest"].shape == shape
     assert optimizer.state_bytes() == 3 * w.nbytes + optimizer.state[w]["largest"].nbytes
 
@@ -190,8 +191,8 @@ def test_a_rule_that_does_not_fit_its_declarations() -> None:
 class Keeping:
     """A keeper by itself."""
 
-    def __init__(self, factor: float) -> None:
-        self.memory: dict[Any, dict[str, Any]] = {}
+    def __init__(self, kept: str, factor: float) -> None:
+        self.kept = kept
         self.factor = factor
 
     def numbers(self) -> Mapping[str, float]:
@@ -217,13 +218,13 @@ def test_equal_transforms_have_tensors_numbers_and_exclusions_of_their_own() -> 
 
     params = [Parameter(torch.tensor([5.0])), Parameter(torch.tensor([7.0]))]
     optimizer = Descent(params)
-    keepers = [Keeping(2.0), Keeping(3.0)]
+    keepers = [Keeping("a_", 2.0), Keeping("b_", 3.0)]
     for keeper, excluded in zip(keepers, (set(), {params[1]}), strict=True):
         optimizer.add_transform(Multiple(), keeper, excluded=excluded)
     for _ in range(2):
         optimizer.minimize(lambda: params[0].sum() + params[1].sum())
-    kept = [{p: tensors["multiple"].item() for p, tensors in keeper.memory.items()} for keeper in keepers]
-    assert kept == [{params[0]: 6.0, params[1]: 10.0}, {params[0]: 9.0}]
+    kept = [{name: x.item() for name, x in optimizer.state[p].items() if name != "step"} for p in params]
+    assert kept == [{"a_multiple": 6.0, "b_multiple": 9.0}, {"a_multiple": 10.0}]
     with pytest.raises(RuleError, match="Multiple needs a keeper for multiple, factor"):
         optimizer.add_transform(Multiple())
 

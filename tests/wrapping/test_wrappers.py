@@ -257,7 +257,7 @@ def test_a_checkpoint_of_other_wrappers_is_refused_unchanged() -> None:
     params = parameters()
     plain = torch.optim.SGD(params, lr=0.1, momentum=0.9)
     lookahead = optim_core.get_wrapper("lookahead")(torch.optim.SGD(params, lr=0.5, momentum=0.9))
-    with pytest.raises(CheckpointMismatch, match="saved with the wrappers none"):
+    with pytest.raises(CheckpointMismatch, match="lacks Lookahead_steps: was it saved without Lookahead"):
         lookahead.load_state_dict(plain.state_dict())
     assert lookahead.param_groups[0]["lr"] == 0.5
 

@@ -41,7 +41,7 @@ class PCGrad(MultiTask):
     def on_wrap(self) -> None:
         """Count steps, for the seed of each."""
         super().on_wrap()
-        self.counters.setdefault("steps", 0)
+        self.counters["steps"] = 0
 
     def merge(self, losses: Sequence[Tensor], scale: Tensor | None) -> None:
         """Project, and add up; a common factor of all gradients passes through."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from optim_core.errors import ClosureError, InvalidOption, OptimCoreError, WrapperConflict
-from optim_core.methods import hyper
+from optim_core.methods import hyper, memory_dtype
 from optim_core.optimizers import backward, check_dense, parameters
 from optim_core_multitask.rotations import Rotations, rotated
 from optim_core_multitask.task_gradients import direction, unscaled
@@ -50,6 +50,8 @@ class RotateOnly(MultiTask):
 
     rotations: Rotations
     arguments: ClassVar[tuple[str, ...]] = ("rotations",)
+    #: The numbers of each task that are compared with their initial value.
+    initials: ClassVar[tuple[str, ...]] = ("loss",)
 
     lr_rotation: float | None = hyper(None, "lr of the rotations; None: a tenth of the first group's", ge=0)
     burn_in_period: int = hyper(20, "step, from 0, at which initial values are measured again", ge=0)
@@ -68,13 +70,14 @@ class RotateOnly(MultiTask):
             InvalidOption: ``rotations`` is something else.
             WrapperConflict: the base refuses a group for them.
         """
-        super().on_wrap()
         if not isinstance(self.rotations, Rotations):
             raise InvalidOption(
                 f"{self.method.name}: rotations={type(self.rotations).__name__} should be the model's "
                 "optim_core_multitask.rotations.Rotations"
             )
+        super().on_wrap()
         self.counters["steps"] = 0
+        self.counters.update({f"{name}_of_step": -1 for name in self.initials})
         own: dict[Tensor, str] = {p: f"rotations.{name}" for name, p in self.rotations.named_parameters()}
         groups = [group for group in self.param_groups if group["params"] and all(p in own for p in group["params"])]
         if not groups:
@@ -110,6 +113,13 @@ class RotateOnly(MultiTask):
                 f"{self.method.name} cannot give the rotations a group of their own, with lr={options['lr']:g}: "
                 f"{refusal}. lr_rotation sets their lr"
             ) from refusal
+
+    def start_memory(self, params: Sequence[Tensor]) -> None:
+        """Initial numbers to come."""
+        super().start_memory(params)
+        for p in self.rotations.generators:
+            for name in self.initials if any(p is q for q in params) else ():
+                self.memory[p].setdefault(name, torch.zeros((), dtype=memory_dtype(p), device=p.device))
 
     # a step -------------------------------------------------------------------------------------------------
     def merge(self, losses: Sequence[Tensor], scale: Tensor | None) -> None:
@@ -189,9 +199,9 @@ class RotateOnly(MultiTask):
             name: its name in ``memory``.
             now: what it is at present.
         """
-        step, since = self.counters["steps"], self.counters.get(f"{name}_of_step")
+        step, since = self.counters["steps"], self.counters[f"{name}_of_step"]
         anew = (
-            since is None
+            since < 0
             # a step may have a second evaluation (SAM), which is at other weights
             or (step == self.options["burn_in_period"] and since != step)
             # one that GradScaler has left out may have begun with inf or nan
@@ -200,7 +210,7 @@ class RotateOnly(MultiTask):
         if anew:
             self.counters[f"{name}_of_step"] = step
             for p, value in zip(self.rotations.generators, now, strict=True):
-                self.memory.setdefault(p, {})[name] = value.clone()
+                self.memory[p][name] = value.clone()
         return self._stacked(name)
 
     def _stacked(self, name: str) -> Tensor:

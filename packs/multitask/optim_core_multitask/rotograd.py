@@ -35,6 +35,8 @@ class RotoGrad(RotateOnly):
     https://arxiv.org/abs/2103.02631, Algorithm 1.
     """
 
+    initials = ("loss", "norm")
+
     def shared(self, gradients: Tensor, progress: Tensor) -> Tensor:
         """The sum of gradients of one norm."""
         del progress

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from optim_core import hyper, state
-from optim_core.methods import compute_dtype, extra, real
+from optim_core.methods import compute_dtype, extra, real, tensors_of
 from optim_core.optimizers import RuleOptimizer
 from optim_core.rules import Value, lerp, mean, minimum, sqrt, square, stacked
 from optim_core_second_order.axes import along, unfolded
@@ -90,6 +90,8 @@ class Kron(RuleOptimizer):
     waited = state("steps since Q was renewed", level="whole")
     V = extra("noise; None in a step that does not renew Q")
 
+    random = True
+
     def update_probability(self, step: int) -> float:
         """Renewals of Q a step, after ``step`` steps."""
         fixed = self.param_groups[0]["preconditioner_update_probability"]
@@ -113,7 +115,7 @@ class Kron(RuleOptimizer):
         coin = torch.rand((), generator=self.generator(cpu), device=cpu, dtype=torch.float32)
         if coin < self.param_groups[0]["balance_probability"]:
             for p in params:
-                _balance(self.state[p].get("Q", []))
+                _balance(tensors_of(self.state[p], "Q"))
         return {"V": [self.draw(p) for p in params]}
 
     @staticmethod

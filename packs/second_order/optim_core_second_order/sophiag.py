@@ -64,6 +64,8 @@ class SophiaG(RuleOptimizer):
     hessian = state("average of g' squared")
     last_estimate = state("steps done at the last estimate", level="whole")
 
+    random = True
+
     def forget(self) -> None:
         """Drop what belongs to an evaluation."""
         super().forget()
@@ -106,13 +108,13 @@ class SophiaG(RuleOptimizer):
     @torch.no_grad()
     def update_hessian(self) -> None:
         """Take the gradients at hand, of a loss on drawn labels, into h; nothing else changes."""
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None and p.numel():
-                    check_dense(p, "SophiaG")
-                    self.start_state(p, group)
-                    h = self.state[p]["hessian"]
-                    h.lerp_(real(p.grad.detach()).to(h.dtype).square(), 1 - group["betas"][1])
+        pairs = [(p, group) for group in self.param_groups for p in group["params"]]
+        for number, (p, group) in enumerate(pairs):
+            if p.grad is not None and p.numel():
+                check_dense(p, "SophiaG")
+                self.start_state(p, group, number)
+                h = self.state[p]["hessian"]
+                h.lerp_(real(p.grad.detach()).to(h.dtype).square(), 1 - group["betas"][1])
         # on the CPU, since the host reads it
         self.set_whole("last_estimate", torch.tensor(float(self.whole_step), dtype=torch.float64, device="cpu"))
 

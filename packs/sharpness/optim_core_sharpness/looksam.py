@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -49,6 +49,14 @@ class LookSAM(SharpnessAware):
     layerwise: bool = hyper(False, "each tensor by itself, the excursion relative to its norm")
     perturb_eps: float = hyper(1e-12, "added to the norm", ge=0)
 
+    keeps = ("g_v",)
+
+    def start_memory(self, params: Sequence[Tensor]) -> None:
+        """g_v, of zeros."""
+        super().start_memory(params)
+        for p in params:
+            self._g_v(p)
+
     def on_wrap(self) -> None:
         """Count the steps since the last excursion."""
         super().on_wrap()
@@ -70,10 +78,10 @@ class LookSAM(SharpnessAware):
         return Column(map(torch.empty_like, members.columns["g"])) if name == "g_s" else super().buffer(name, members)
 
     def _g_v(self, p: Tensor) -> Tensor:
-        memory = self.memory.setdefault(p, {})
+        memory = self.memory[p]
         if "g_v" not in memory:
             memory["g_v"] = torch.zeros_like(p, dtype=memory_dtype(p))
-        return memory["g_v"]
+        return memory["g_v"]  # type: ignore[no-any-return]
 
     def fall_back(self) -> None:
         """Without an excursion the gradient of the only evaluation counts, whatever came after it."""

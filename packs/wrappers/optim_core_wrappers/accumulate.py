@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Real
@@ -46,8 +46,8 @@ class Accumulate(Wrapper):
       is left out, does not count, and the window goes on.
     * Methods that use the loss (ALI-G) get its mean or sum over the window, if every micro-batch came with a closure.
       Sophia-G's estimate is of the first micro-batch of a window: ``bs`` counts the labels of that one.
-    * Memory: one tensor per parameter, float32 for parameters of lower precision, from the first micro-batch of a
-      window to its step. It is part of the state dict, so that training resumes in mid-window.
+    * Memory: one tensor per parameter, float32 for parameters of lower precision. It is part of the state dict, so that
+      training resumes in mid-window.
 
     Methods that evaluate a step's loss more than once or differentiate its gradients (SAM inside this wrapper, ASGD,
     AdaHessian) have to see all micro-batches in one call. They do without this wrapper: let the closure of ``minimize``
@@ -75,6 +75,7 @@ class Accumulate(Wrapper):
     reduction: str = hyper("mean", "how their gradients are merged", choices=("mean", "sum"))
 
     accumulates: ClassVar[bool] = True
+    keeps = ("sum", "taken")
     refuses: ClassVar[Mapping[Need, str]] = {
         "closure": f"evaluates the loss more than once a step, {_ONE_CALL}",
         "create_graph": f"differentiates the gradients, {_ONE_CALL}",
@@ -83,7 +84,7 @@ class Accumulate(Wrapper):
     def on_wrap(self) -> None:
         """Begin a window."""
         super().on_wrap()
-        self._begin()
+        self._open()
         self._reset()
 
     def _reset(self) -> None:
@@ -94,9 +95,20 @@ class Accumulate(Wrapper):
         super().__setstate__(state)
         self._reset()
 
-    def _begin(self) -> None:
-        self.memory = {}
-        self.counters = {"taken": 0, "losses": 0}
+    def _open(self) -> None:
+        self.counters.update(taken=0, losses=0)
+        for p in parameters(self):
+            if "taken" in self.memory[p]:
+                self.memory[p]["taken"] = 0
+
+    def start_memory(self, params: Sequence[Tensor]) -> None:
+        """Empty sums."""
+        super().start_memory(params)
+        for p in params:
+            if "sum" not in self.memory[p]:
+                self.memory[p].update(sum=torch.zeros_like(p, dtype=memory_dtype(p)), taken=0)
+            if p is parameters(self)[0]:
+                self.memory[p].setdefault("loss", store_whole(0.0, p.device))
 
     @contextmanager
     def flushing(self) -> Iterator[bool]:
@@ -134,12 +146,18 @@ class Accumulate(Wrapper):
     def _take(self, params: list[Tensor]) -> None:
         sums, more = [], []
         for p in params:
-            mine = self.memory.setdefault(p, {})
-            if p.grad is not None and "sum" in mine:
+            mine = self.memory[p]
+            taken = mine.get("taken", 0)
+            if p.grad is None:
+                continue
+            if taken:
                 sums.append(mine["sum"])
                 more.append(p.grad)
-            elif p.grad is not None:
+            elif "sum" in mine:
+                mine["sum"].copy_(p.grad)
+            else:
                 mine["sum"] = p.grad.to(memory_dtype(p), copy=True)
+            mine["taken"] = taken + 1
         if sums:
             torch._foreach_add_(sums, more)
 
@@ -148,8 +166,8 @@ class Accumulate(Wrapper):
             return
         first = parameters(self)[0]
         value = store_whole(loss, first.device)
-        mine = self.memory.setdefault(first, {})
-        mine["loss"] = mine["loss"] + value if "loss" in mine else value
+        mine = self.memory[first]
+        mine["loss"] = mine["loss"] + value if self.counters["losses"] else value
         self.counters["losses"] += 1
 
     # stepping -----------------------------------------------------------------------------------------------
@@ -157,7 +175,7 @@ class Accumulate(Wrapper):
         """Step the base with the gradients of the window, which stays as it is if that fails."""
         number = self.counters["taken"] if self.options["reduction"] == "mean" else 1
         own = [(p, p.grad) for p in parameters(self)]
-        window = {p: mine["sum"] for p, mine in self.memory.items() if "sum" in mine}
+        window = {p: self.memory[p]["sum"] for p, _ in own if self.memory[p].get("taken")}
         sums = list(window.values())
         if sums:
             torch._foreach_div_(sums, number)
@@ -173,7 +191,7 @@ class Accumulate(Wrapper):
         finally:
             for p, g in own:
                 p.grad = g
-        self._begin()
+        self._open()
 
     def _hand_on_loss(self, number: int) -> None:
         """Give a method that uses the loss that of the window; None if a micro-batch came without one."""

@@ -71,10 +71,19 @@ class EMA(Wrapper):
     warmup_gamma: float = hyper(1.0, "scale of the warm-up, in steps", gt=0)
     warmup_power: float = hyper(2 / 3, "exponent of the warm-up", gt=0)
 
+    keeps = ("ema",)
+
+    def start_memory(self, params: Sequence[Tensor]) -> None:
+        """The average, which begins anew with the first step."""
+        super().start_memory(params)
+        for p in params:
+            if "ema" not in self.memory[p]:
+                self._follow(p, 0.0)
+
     def on_wrap(self) -> None:
         """Compose with the rule, if nothing between changes the weights after it."""
         super().on_wrap()
-        self.counters |= {"steps": 0, "averaged": 0}
+        self.counters.update(steps=0, averaged=0)
         self._composed = self.base_steps.compose(Average(), self)
 
     def numbers(self) -> Mapping[str, float]:
@@ -104,7 +113,7 @@ class EMA(Wrapper):
                 self._follow(p, decay)
 
     def _follow(self, p: Tensor, decay: float) -> None:
-        memory = self.memory.setdefault(p, {})
+        memory = self.memory[p]
         now = p.detach().to(memory_dtype(p))
         if "ema" in memory:
             memory["ema"].lerp_(now, 1 - decay)
@@ -137,7 +146,10 @@ class EMA(Wrapper):
     def _exchange(self, averaged: int) -> None:
         if self.counters["averaged"] == averaged:
             return
-        for p, memory in self.memory.items():
+        for p in parameters(self):
+            memory = self.memory[p]
+            if "ema" not in memory:
+                continue
             if averaged:
                 memory["weights"] = p.detach().clone()
                 p.copy_(memory["ema"])

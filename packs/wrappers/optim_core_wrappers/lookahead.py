@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping, Sequence
+
 import torch
 from torch import Tensor
 
 from optim_core.errors import WrapperConflict
-from optim_core.methods import hyper
+from optim_core.methods import hyper, tensors_of
 from optim_core.optimizers import RuleOptimizer, parameters
 from optim_core.wrapping import Wrapper
 
@@ -39,6 +41,8 @@ class Lookahead(Wrapper):
         choices=("none", "reset", "pullback"),
     )
 
+    keeps = ("slow",)
+
     def on_wrap(self) -> None:
         """Refuse to change a momentum that the base does not keep.
 
@@ -57,27 +61,36 @@ class Lookahead(Wrapper):
                 "does not keep: leave it at 'none'"
             )
 
+    def start_memory(self, params: Sequence[Tensor]) -> None:
+        """The slow weights."""
+        super().start_memory(params)
+        for p in params:
+            if "slow" not in self.memory[p]:
+                self.memory[p]["slow"] = p.detach().clone()
+
     def apply(self) -> None:
         """A step of the base, and a synchronisation after every k."""
-        for p in parameters(self):
-            if p not in self.memory:
-                self.memory[p] = {"slow": p.detach().clone()}
+        if not self.counters["steps"]:  # the weights may have been loaded since the memory was created
+            for p in parameters(self):
+                self.memory[p].pop("slow", None)
+        self.start_memory(parameters(self))
         super().apply()
-        self.counters["steps"] = (self.counters["steps"] + 1) % self.options["k"]
-        if self.counters["steps"] == 0:
+        self.counters["steps"] += 1
+        if self.counters["steps"] % self.options["k"] == 0:
             for p in parameters(self):
                 self._pull(p, self.memory[p], "slow")
                 self._treat_momentum(p)
 
-    def _pull(self, fast: Tensor, memory: dict[str, Tensor], name: str) -> None:
+    def _pull(self, fast: Tensor, memory: MutableMapping[str, Tensor], name: str) -> None:
         memory[name].lerp_(fast.detach().to(memory[name].dtype), self.options["alpha"])
         fast.copy_(memory[name])
 
     def _treat_momentum(self, p: Tensor) -> None:
-        momentum = self.state[p].get("momentum_buffer") if p in self.state else None
-        if momentum is None or self.options["pullback_momentum"] == "none":
+        if self.options["pullback_momentum"] == "none":
             return
-        for i, buffer in enumerate(momentum if isinstance(momentum, list) else [momentum]):
+        for i, buffer in enumerate(tensors_of(self.state.get(p, {}), "momentum_buffer")):
+            if buffer is None:  # torch's SGD before its first step with this parameter
+                continue
             if self.options["pullback_momentum"] == "reset":
                 buffer.zero_()
             else:

@@ -1,0 +1,223 @@
+"""How optimizers that are not wrappers do what a wrapper asks of its base."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer
+
+from optim_core.catalog.needs import Need
+from optim_core.errors import WrapperConflict
+from optim_core.methods.formula import Formula, ParameterSet
+from optim_core.optimizers import closures
+from optim_core.optimizers.checkpoint import LoadResult, Options
+from optim_core.optimizers.gradients import parameters
+from optim_core.optimizers.matching import Rename
+from optim_core.optimizers.needs import declared_needs, has_modes, needs_of
+from optim_core.optimizers.optimizer import RuleOptimizer
+from optim_core.rules import Transform
+from optim_core.rules.compose import CompositionSettings
+from optim_core.rules.transform import Keeper
+from optim_core.wrapping.around import Around, acts_inside, sums
+from optim_core.wrapping.base_state import BaseState
+from optim_core.wrapping.steps import GradientsReady
+
+
+class PlainSteps(BaseState):
+    """The steps of an optimizer that knows nothing of this library: torch's, or anybody's.
+
+    Args:
+        optimizer: the optimizer.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        super().__init__(optimizer)
+        self.around: Around | None = None
+
+    def needs_in_force(self) -> frozenset[Need]:
+        """The needs of a step, with the options in force."""
+        return needs_of(self.optimizer)
+
+    @property
+    def needs_graph(self) -> bool:
+        """True if a spec says so of the class."""
+        return "create_graph" in declared_needs(type(self.optimizer))
+
+    @property
+    def needs_closure(self) -> bool:
+        """False; what cannot step without a closure is refused."""
+        return False
+
+    def collect(self, run: Callable[[], Any]) -> Any:
+        """Call ``run`` once."""
+        return run()
+
+    def evaluate(self, closure: Callable[[], Any]) -> Any:
+        """Zero gradients, evaluate the closure once, and leave gradients at the present weights."""
+        return closures.evaluate(self.optimizer, closure, create_graph=self.needs_graph)
+
+    def prepare(self, overflow: bool | None) -> bool:
+        """Return False after an overflow."""
+        return not overflow
+
+    def gradients_divided(self, by: Tensor | float | None) -> None:
+        """No matter: nothing differentiates them."""
+
+    def step(self, closure: GradientsReady, /) -> None:
+        """Step with the gradients that are there, with transforms around it if there are any."""
+        del closure
+        if self.around is None:
+            self.optimizer.step()
+        else:
+            self.around.step(self.settings)
+        if self.needs_graph:
+            closures.drop_graph(parameters(self.optimizer))
+        self.hand_over()
+
+    @contextmanager
+    def flushing(self) -> Iterator[bool]:
+        """No gradients wait here."""
+        yield False
+
+    def train(self) -> None:
+        """Call the optimizer's own ``train``, if it has one (schedule-free methods)."""
+        self._turn("train")
+
+    def eval(self) -> None:
+        """Call the optimizer's own ``eval``, if it has one (schedule-free methods)."""
+        self._turn("eval")
+
+    def _turn(self, mode: str) -> None:
+        if has_modes(self.optimizer):
+            getattr(self.optimizer, mode)()
+
+    def begin(self) -> None:
+        """Have the optimizer create its states by a step with lr 0 and zero gradients, as tools for checkpoints do."""
+        self.optimizer.step()
+        self.hand_over()
+
+    def calculate(self, formula: Formula, shares: Sequence[ParameterSet]) -> None:
+        """Run a formula with the engine of its own choice."""
+        formula(shares)
+
+    def add_transform(self, transform: Transform, *, excluded: Collection[Tensor], owner: str) -> None:
+        """Put a transform around the step.
+
+        Raises:
+            WrapperConflict: it changes gradients whose graph the step differentiates.
+        """
+        if self.needs_graph and (transform.overrides("gradient") or transform.overrides("parameter")):
+            raise WrapperConflict(
+                f"{owner} cannot go around {type(self.optimizer).__name__}, which differentiates the gradients: what "
+                f"{owner} makes of them has no graph. Use a first-order method such as adamw"
+            )
+        self.around = self.around or Around(self.optimizer)
+        self.around.add(transform, excluded, owner)
+
+    def compose(self, transform: Transform, keeper: Keeper) -> bool:
+        """Return False: there is no rule."""
+        del transform, keeper
+        return False
+
+    def settings(
+        self, group: Mapping[str, Any], transforms: tuple[Transform, ...]
+    ) -> tuple[CompositionSettings, dict[str, Any]]:
+        """The settings of a group for the composition, and the options that transforms see."""
+        decays = group.get("decoupled_weight_decay", isinstance(self.optimizer, torch.optim.AdamW))
+        settings = CompositionSettings(
+            "decoupled" if decays else None,
+            fixed_decay=False,
+            maximize=bool(group.get("maximize", False)),
+            transforms=transforms,
+        )
+        return settings, {name: group[name] for name in ("lr", "weight_decay") if group.get(name) is not None}
+
+
+class RuleSteps(PlainSteps):
+    """The steps of a RuleOptimizer, which has most of them itself."""
+
+    optimizer: RuleOptimizer
+
+    @property
+    def needs_graph(self) -> bool:
+        """As the optimizer says."""
+        return self.optimizer.needs_graph
+
+    @property
+    def needs_closure(self) -> bool:
+        """As the optimizer says."""
+        return self.optimizer.needs_closure
+
+    def collect(self, run: Callable[[], Any]) -> Any:
+        """The method's own, which may evaluate at several points."""
+        return self.optimizer.collect(run)
+
+    def evaluate(self, closure: Callable[[], Any]) -> Any:
+        """The method's own, with a graph where it needs one."""
+        return self.optimizer.evaluate(closure)
+
+    def prepare(self, overflow: bool | None) -> bool:
+        """The method's own."""
+        return self.optimizer.prepare(overflow)
+
+    def gradients_divided(self, by: Tensor | float | None) -> None:
+        """The method's own."""
+        self.optimizer.gradients_divided(by)
+
+    def calculate(self, formula: Formula, shares: Sequence[ParameterSet]) -> None:
+        """Run a formula with the engine that the optimizer asks for."""
+        formula(shares, engine=self.optimizer.engine, foreach=self.optimizer.foreach)
+
+    def add_transform(self, transform: Transform, *, excluded: Collection[Tensor], owner: str) -> None:
+        """Compose a transform with the rule.
+
+        One that sums over all parameters does not go with functions of stacks, which see some of them at a time: it
+        works around the step, and so do those that come before it. What acts on names in the rule cannot.
+        """
+        composes = acts_inside(transform) or not (self.around or (self._sums(transform) and self.optimizer.stacks()))
+        if composes:
+            self.optimizer.add_transform(transform, excluded=excluded)
+        else:
+            super().add_transform(transform, excluded=excluded, owner=owner)
+
+    def _sums(self, transform: Transform) -> bool:
+        return sums(*self.settings(self.optimizer.param_groups[0], (transform,)))
+
+    def compose(self, transform: Transform, keeper: Keeper) -> bool:
+        """Compose a transform that keeps tensors with the rule, if there is one."""
+        if self.optimizer.method.rule is None:
+            return False
+        self.optimizer.add_transform(transform, keeper)
+        return True
+
+    def settings(
+        self, group: Mapping[str, Any], transforms: tuple[Transform, ...]
+    ) -> tuple[CompositionSettings, dict[str, Any]]:
+        """The settings of a group for the composition, and the options that transforms see."""
+        optimizer = self.optimizer
+        return optimizer.method.composition_settings(group, transforms), {
+            name: group[name] for name in optimizer.hypers
+        }
+
+    # state --------------------------------------------------------------------------------------------------
+    def begin(self) -> None:
+        """The optimizer creates its states without a step."""
+        self.optimizer.begin()
+        self.hand_over()
+
+    def load_state_dict(
+        self, state_dict: dict[str, Any], strict: bool = True, /, *, rename: Rename | None, options: Options | None
+    ) -> LoadResult:
+        """Take over a state; the optimizer matches it itself."""
+        result = self.optimizer.load_state_dict(state_dict, strict, rename=rename, options=options)
+        self.waiting = {}
+        return result
+
+
+def steps_of(optimizer: Optimizer) -> PlainSteps:
+    """The steps of an optimizer that is not a wrapper."""
+    return RuleSteps(optimizer) if isinstance(optimizer, RuleOptimizer) else PlainSteps(optimizer)

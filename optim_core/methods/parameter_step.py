@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from optim_core.engines.tensors import real
+from optim_core.engines.tensors import as_pairs, shape_of
 from optim_core.rules.graph import Place
 from optim_core.rules.transform import Transform
 
@@ -18,7 +18,7 @@ class ParameterStep:
     """A parameter's part in a step.
 
     Attributes:
-        p, g: parameter and gradient; real views of them if they are complex.
+        p, g: parameter and gradient; views of them as pairs of real numbers if they are complex.
         options: the options of its group and the numbers given by the core, by name.
         options_key: equal for parameters with equal options.
         states: the parameter's states by name, on the levels below WHOLE.
@@ -41,6 +41,11 @@ class ParameterStep:
     transforms: tuple[Transform, ...]
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """The parameter's shape, which is not that of the pairs of a complex one."""
+        return shape_of(self.param)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the parameter and its states."""
         lists = (x if isinstance(x, list) else [x] for x in self.states.values())
@@ -57,4 +62,4 @@ class ParameterStep:
         if place.transform is None and place.name in self.extras:
             return self.extras[place.name]
         entry = self.holder(place)[place.name]
-        return real(entry if place.position is None else entry[place.position])
+        return as_pairs(entry if place.position is None else entry[place.position], self.param)

@@ -105,7 +105,8 @@ class Update:
 
     def is_elementwise(self, group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> bool:
         """Return whether the rule does the same to each element, wherever it stands and whatever the others are."""
-        if self.method.rule is None:
+        by_shape = any(declared.shape is not None for declared in self.method.states.values())
+        if self.method.rule is None or by_shape:
             return False
         graph = self.method.trace(late_options(self.method, group, groups), (2, 3))
         levels = {value.level for value in order(graph.outputs.values())}

@@ -144,6 +144,28 @@ def test_one_without_imaginary_parts_goes_the_way_of_a_real_one(spec: OptimizerS
 
 
 @each_method
+def test_element_by_element_pairs_are_two_real_numbers(spec: OptimizerSpec) -> None:
+    """As torch treats them, too."""
+    cls: Any = optim_core.get(spec.name)
+    any_of_it = cls([Parameter(torch.ones(2))])
+    if not any_of_it._is_elementwise(any_of_it.param_groups[0]):
+        pytest.skip("it asks for more than the element")
+    complex_ = [Parameter(torch.complex(values(shape), values(shape, 2))) for shape in SHAPES]
+    real = [Parameter(torch.view_as_real(p.detach()).clone()) for p in complex_]
+    optimizers = [cls(params) for params in (complex_, real)]
+    if is_random(optimizers[0]):
+        pytest.skip("it draws at random")
+    for _ in range(4):
+        for optimizer, params in zip(optimizers, (complex_, real), strict=True):
+            views = [torch.view_as_real(p) if p.is_complex() else p for p in params]
+            optimizer.minimize(loss_of(views))
+    if is_random(optimizers[0]):
+        pytest.skip("it draws at random")
+    for p, q in zip(complex_, real, strict=True):
+        torch.testing.assert_close(torch.view_as_real(p.detach()), q.detach(), rtol=1e-12, atol=0, equal_nan=True)
+
+
+@each_method
 def test_what_does_not_hold_for_complex_parameters_is_refused(spec: OptimizerSpec) -> None:
     cls: Any = optim_core.get(spec.name)
     fine = taken(cls)

@@ -18,7 +18,7 @@ import io
 import sys
 import types
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,8 @@ class Row:
         """Where our method is; create_optimizer is the core's."""
         if self.created:
             return "create_optimizer"
-        return registry().entry(self.method, None if self.here is not None else "optimizer").pack.name
+        kind = "optimizer" if self.cls and self.here is None else None
+        return registry().entry(self.method, kind).pack.name
 
     def build(self, params: Any, **more: Any) -> Any:
         """Their optimizer."""
@@ -175,32 +176,57 @@ def wrapped_path(row: Row) -> Iterator[list[Parameter]]:
     """The weights after each step of a foreign wrapper around torch's SGD, or of what their create_optimizer makes."""
     params = problems[row.problem].parameters()
     their = getattr(importlib.import_module(PROGRAMS[row.program]), row.cls)
-    around = row.around or {}
-    if row.created:
-        optimizer = their(torch.nn.ParameterList(params), row.created, **row.theirs)
-    elif "base_optimizer" in inspect.signature(their).parameters:
-        optimizer = their(params, base_optimizer=torch.optim.SGD, **around, **row.theirs)
-    elif inspect.isclass(their):
-        optimizer = their(torch.optim.SGD(params, **around), **row.theirs)
-    else:  # a function of the gradients
-        optimizer = torch.optim.SGD(params, **around)
+    optimizer = wrapped(row, their, params)
     for t in range(STEPS):
 
-        def evaluate(t: int = t) -> Tensor:
+        def evaluate(t: int = t) -> Any:
             optimizer.zero_grad()
-            loss = problems[row.problem].loss(params, t)
+            with torch.enable_grad():
+                loss = problems[row.problem].loss(params, t)
             loss.backward()
-            return loss.detach()
+            return (None, loss.detach()) if "rho_scheduler" in takes(their) else loss.detach()
 
+        if hasattr(optimizer, "pc_backward"):
+            optimizer.pc_backward(problems[row.problem].loss(params, t))
+            optimizer.step()
+            yield params
+            continue
         evaluate()
-        if row.created or "base_optimizer" not in inspect.signature(their).parameters:
+        if not row.created and "base_optimizer" in takes(their):
+            optimizer.step(evaluate)
+        else:
             if not row.created and not inspect.isclass(their):
                 for p in params:
-                    their(p.grad, **row.theirs)
+                    new = their(*([p] if "p" in takes(their) else []), p.grad, **row.theirs)
+                    p.grad = p.grad if new is None else new.detach()
             optimizer.step()
-        else:
-            optimizer.step(evaluate)
         yield params
+
+
+def takes(their: Any) -> Collection[str]:
+    """The names of its arguments."""
+    return inspect.signature(their).parameters
+
+
+def wrapped(row: Row, their: Any, params: Sequence[Parameter]) -> Any:
+    """Their wrapper around SGD, however it is built; around a function of gradients SGD alone."""
+    around, model = row.around or {}, torch.nn.ParameterList(params)
+    if row.created:
+        return their(model, row.created, **row.theirs)
+    sgd = torch.optim.SGD(params, **around)
+    if not inspect.isclass(their):
+        return sgd
+    needed = {"model": model} if "model" in takes(their) else {}
+    if "rho_scheduler" in takes(their):
+        constant = torch.optim.lr_scheduler.ConstantLR(sgd, factor=1.0)
+        schedule = importlib.import_module(PROGRAMS[row.program]).ProportionScheduler
+        radius = {name: row.theirs[name] for name in ("min_value", "max_value") if name in row.theirs}
+        others = {name: value for name, value in row.theirs.items() if name not in radius}
+        needed |= {"rho_scheduler": schedule(constant, max_lr=1.0, **radius)}
+        return their(params=params, base_optimizer=sgd, **needed, **others)
+    if "base_optimizer" in takes(their):
+        return their(params=params, base_optimizer=torch.optim.SGD, **needed, **around, **row.theirs)
+    return their(sgd, **row.theirs)
 
 
 def wrapped_path_of_ours(row: Row) -> Iterator[list[Parameter]]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from support import ROOT
+from support.wrappers import base_only_specs, required_options
 from torch import nn
 
 import optim_core
@@ -19,7 +20,7 @@ from optim_core.catalog.registry import registry
 from optim_core.cli.app import app
 from optim_core.compare import plan
 from optim_core.compare.contender import parse
-from optim_core.errors import OptimCoreError, UnknownOption
+from optim_core.errors import NotOffered, OptimCoreError, UnknownOption
 
 CALL = re.compile(r"optim_core\.\w+\(")
 LIST = re.compile(r"wrappers=(\[[^]]*\])")
@@ -139,12 +140,6 @@ def test_options_of_other_libraries(option: str) -> None:
     assert carry_out(text) or "leave it out: the engine fuses" in text
 
 
-def test_sam_as_its_authors_build_it() -> None:
-    weights = model().parameters()
-    text = message(lambda: optim_core.get_wrapper("sam")(weights, base_optimizer=torch.optim.SGD, lr=0.1))
-    assert carry_out(text) == 1
-
-
 # remedies -------------------------------------------------------------------------------------------------------
 def test_flags_for_wrappers() -> None:
     for spec in optim_core.find(kind="wrapper"):
@@ -205,3 +200,48 @@ def test_every_install_command_names_an_extra() -> None:
 )
 def test_remedies(call: Callable[[], Any]) -> None:
     assert carry_out(message(call)) == 1
+
+
+# wrappers that build what they go around, as elsewhere ----------------------------------------------------------
+HABITS: dict[str, Callable[..., Any]] = {
+    "a class": lambda cls, params, **own: cls(params, torch.optim.SGD, lr=0.1, momentum=0.9, **own),
+    "a class of ours": lambda cls, params, **own: cls(params, optim_core.get("adam"), lr=0.1, **own),
+    "a class by name": lambda cls, params, **own: cls(params, base_optimizer=torch.optim.SGD, lr=0.1, **own),
+    "a class alone": lambda cls, params, **own: cls(torch.optim.SGD, lr=0.1, **own),
+    "an optimizer behind its parameters": lambda cls, params, **own: cls(
+        params, torch.optim.SGD(params, lr=0.1), **own
+    ),
+}
+
+
+@pytest.mark.parametrize("habit", HABITS.values(), ids=HABITS)
+@pytest.mark.parametrize("name", [spec.name for spec in base_only_specs()])
+def test_wrappers_take_an_optimizer(name: str, habit: Callable[..., Any]) -> None:
+    cls, params = optim_core.get_wrapper(name), list(model().named_parameters())
+    text = message(lambda: habit(cls, params, **required_options(cls)))
+    optimizer = torch.optim.SGD(params, lr=0.1)
+    scope = {cls.__name__: cls, "torch": torch, "Adam": optim_core.get("adam"), "params": params}
+    try:
+        built: Any = eval(text[text.rindex(f"{cls.__name__}(") :], scope | {"optimizer": optimizer})  # noqa: S307
+    except NotOffered:  # SGD has no denominator
+        return
+    assert type(built) is cls
+    assert built.param_groups[0]["lr"] == 0.1
+
+
+def test_options_of_the_wrapper_stay_with_it() -> None:
+    cls: Any = optim_core.get_wrapper("sam")
+    text = message(lambda: cls(list(model().parameters()), torch.optim.SGD, rho=0.2, lr=0.1))
+    assert text.endswith("SAM(torch.optim.SGD(params, lr=0.1), rho=0.2)")
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in base_only_specs()])
+def test_options_of_wrappers_go_by_name(name: str) -> None:
+    cls: Any = optim_core.get_wrapper(name)
+    base = torch.optim.Adam(model().named_parameters(), lr=0.1)
+    defaults = [declared.default for declared in cls.hypers.values()]
+    text = message(lambda: cls(base, *(defaults[:1] or [1])))
+    assert text.startswith(f"{cls.__name__} takes options by name: ")
+    if defaults and defaults[0] is not None:
+        call = text[text.index(f"{cls.__name__}(") : text.index(", if those are meant")]
+        assert type(eval(call, {cls.__name__: cls, "optimizer": base})) is cls  # noqa: S307

@@ -1,7 +1,7 @@
 """A method's declarations and one step of it."""
 
 from optim_core.engines.sharded import full_tensor, is_sharded, placed_like
-from optim_core.engines.tensors import compute_dtype, real, total_dtype
+from optim_core.engines.tensors import as_pairs, compute_dtype, real, total_dtype
 from optim_core.methods.composition import Composition
 from optim_core.methods.constructor import bind, declare
 from optim_core.methods.declarations import (
@@ -34,6 +34,7 @@ __all__ = [
     "Roster",
     "State",
     "argument",
+    "as_pairs",
     "bind",
     "compute_dtype",
     "dataclass_transform",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from optim_core.engines.bucket import Bucket
 from optim_core.engines.run import run
-from optim_core.engines.tensors import real
+from optim_core.engines.tensors import as_pairs, shape_of
 from optim_core.errors import RuleError
 from optim_core.methods.bucketing import EngineRequest, bucketed
 from optim_core.methods.graph_cache import GraphCache, graph_fits
@@ -126,15 +126,17 @@ class Formula:
         self, options: Mapping[str, Any], columns: Mapping[str, Sequence[Tensor]], elements: int
     ) -> Iterator[tuple[Bucket, list[int]]]:
         host, decisive = split(options)
-        if any(map(Tensor.is_complex, columns["p"])):
-            columns = {name: [real(x.detach()) for x in tensors] for name, tensors in columns.items()}
         positions: dict[Graph, list[int]] = defaultdict(list)
-        for i, p in enumerate(columns["p"]):
+        params = columns["p"]
+        for i, p in enumerate(params):
             if p.numel():
-                graph = self._graphs.get(
-                    decisive, host, p.shape, functools.partial(self._trace, options, host, p.shape)
-                )
+                shape = shape_of(p)
+                graph = self._graphs.get(decisive, host, shape, functools.partial(self._trace, options, host, shape))
                 positions[graph].append(i)
+        if any(map(Tensor.is_complex, params)):
+            columns = {
+                n: [as_pairs(x.detach(), p) for x, p in zip(xs, params, strict=True)] for n, xs in columns.items()
+            }
         for graph, at in positions.items():
             buffers = {name: [tensors[i] for i in at] for name, tensors in columns.items()}
             for bucket, places in bucketed(graph, host, buffers, self._request, elements):

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optim_core.errors import InvalidOption, RuleError, UnknownOption
+from optim_core.errors import InvalidOption, RuleError, UnknownOption, UnsupportedParameter
 from optim_core.habits import option_hint
 from optim_core.methods.declarations import REQUIRED, Extra, Group, Hyper, State, named
 from optim_core.methods.states import ROUNDING_STATES, layout_of
@@ -139,17 +139,21 @@ class Method:
 
         Raises:
             RuleError: the rule does not make sense, such as one that decays p where the core does so, too.
+            UnsupportedParameter: the parameter is complex, and the rule does what is for real ones.
         """
         self._check_decay()
         trace = Trace(split(options)[0], shape)
-        return compose(
-            typing.cast("Callable[..., Any]", self.rule),
-            trace,
-            self.buffers(options, tuple(shape), extras),
-            scalars(options, trace),
-            self.keywords,
-            self.composition_settings(options, transforms, rounds=rounds),
-        )
+        try:
+            return compose(
+                typing.cast("Callable[..., Any]", self.rule),
+                trace,
+                self.buffers(options, tuple(shape), extras),
+                scalars(options, trace),
+                self.keywords,
+                self.composition_settings(options, transforms, rounds=rounds),
+            )
+        except UnsupportedParameter as error:
+            raise UnsupportedParameter(f"{self.name}: {error}") from None
 
     def _check_decay(self) -> None:
         weight_decay = self.hypers.get("weight_decay")

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from optim_core.engines.tensors import real
+from optim_core.engines.tensors import as_pairs, shape_of
 from optim_core.methods.states import key_of
 from optim_core.rules.graph import Place
 from optim_core.rules.transform import Transform
@@ -19,7 +19,7 @@ class ParameterStep:
     """A parameter's part in a step.
 
     Attributes:
-        p, g: parameter and gradient; real views of them if they are complex.
+        p, g: parameter and gradient; views of them as pairs of real numbers if they are complex.
         options: the options of its group and the numbers given by the core, by name.
         options_key: equal for parameters with equal options.
         states: the parameter's states by name, on the levels below WHOLE.
@@ -42,6 +42,11 @@ class ParameterStep:
     transforms: tuple[Transform, ...]
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """The parameter's shape, which is not that of the pairs of a complex one."""
+        return shape_of(self.param)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the parameter and its states."""
         return self.p.nbytes + sum(x.nbytes for x in self.states.values() if isinstance(x, Tensor))
@@ -58,4 +63,4 @@ class ParameterStep:
             return self.p if place.name == "p" else self.g
         if place.transform is None and place.name in self.extras:
             return self.extras[place.name]
-        return real(self.states[self.key(place)])
+        return as_pairs(self.states[self.key(place)], self.param)

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from optim_core.engines.sharded import first_of, is_sharded, placed_like
-from optim_core.engines.tensors import compute_dtype, real, total_dtype
+from optim_core.engines.tensors import compute_dtype, real, shape_of, total_dtype
 from optim_core.methods.declarations import Group, State
-from optim_core.rules.values import Level
+from optim_core.rules.values import Level, numbers_each
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -95,22 +95,27 @@ def tensors_of(states: Mapping[str, Any], name: str) -> list[Tensor]:
 
 
 def layout_of(declared: State, shape: Shape, group: Group) -> StateLayout | None:
-    """The layout of a state of a parameter of this shape (of real numbers); None if it does not have the state."""
+    """The layout of a state of a parameter of this shape; None if it does not have the state.
+
+    That of a complex parameter has the dimension of its pairs, besides.
+    """
     if not declared.present(group):
         return None
     every = 1 if declared.every is None else int(group[declared.every])
     copies = None if declared.copies is None else _count(group[declared.copies])
+    numbers = (*shape, 2) if numbers_each(shape) > 1 else shape
     if declared.shape is not None:
         own: Shape | list[Shape] | None = declared.shape(shape, group)
         level = Level.ELEMENT if own == shape else Level.OWN
+        own = numbers if level is Level.ELEMENT else own
         return None if own is None else StateLayout(own, level, every, copies)
     level = declared.level_in(group)
     if level is Level.ROW:
-        one: Shape = (*shape[:1], *(1 for _ in shape[1:]))
+        one: Shape = (*shape[:1], *(1 for _ in numbers[len(shape[:1]) :]))
     elif level >= Level.TENSOR:
         one = ()
     else:
-        one = shape if every == 1 else (-(-math.prod(shape) // every),)
+        one = numbers if every == 1 else (-(-math.prod(numbers) // every),)
     return StateLayout(one if copies is None else [one] * copies, level, every, copies)
 
 
@@ -137,7 +142,7 @@ def dtype(declared: State | None, p: Tensor) -> torch.dtype:
 
 def nbytes(declared: State, p: Tensor, group: Group) -> int:
     """The bytes that a state takes for a parameter."""
-    layout = layout_of(declared, tuple(real(p).shape), group) if may_have(declared, p) else None
+    layout = layout_of(declared, shape_of(p), group) if may_have(declared, p) else None
     return 0 if layout is None else sum(map(math.prod, layout.named("").values())) * dtype(declared, p).itemsize
 
 
@@ -163,7 +168,7 @@ def begin(
         if states.get("step") and (name in states or key_of(name, 0) in states):
             begun |= name not in ROUNDING_STATES
             continue
-        layout = layout_of(declared, tuple(like.shape), group) if may_have(declared, p) else None
+        layout = layout_of(declared, shape_of(p), group) if may_have(declared, p) else None
         if layout is None:
             continue
         named = layout.named(name)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from optim_core.engines.tensors import real
+from optim_core.engines.tensors import as_pairs
 from optim_core.methods import states
 from optim_core.methods.composition import Composition
 from optim_core.methods.method import Method
@@ -132,14 +132,14 @@ def parameter_steps(
         key = id(group), step, first
         if key not in options:
             options[key] = rule_options(optimizer.method, group, step, given, first=first)
-        p = real(param.detach())
+        p = as_pairs(param.detach(), param)
         yield ParameterStep(
             p=p,
-            g=real(param.grad.detach()),
+            g=as_pairs(param.grad.detach(), param),
             options=options[key],
             options_key=key,
             states=own,
-            extras={name: _laid_out_like(real(x[id(param)].detach()), p) for name, x in extras.items()},
+            extras={name: _laid_out_like(as_pairs(x[id(param)].detach(), param), p) for name, x in extras.items()},
             group=group,
             param=param,
             kept=kept,

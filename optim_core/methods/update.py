@@ -15,7 +15,7 @@ from torch import Tensor
 from optim_core.engines.bucket import Bucket
 from optim_core.engines.choice import Choice, choose
 from optim_core.engines.run import run
-from optim_core.engines.tensors import compute_dtype, real
+from optim_core.engines.tensors import compute_dtype, shape_of
 from optim_core.errors import EngineUnavailable
 from optim_core.methods.bucketing import EngineRequest, bucketed
 from optim_core.methods.graph_cache import GraphCache, graph_fits
@@ -93,13 +93,20 @@ class Update:
         return f"{_described(choice)} (before the first step)"
 
     def stacks(self, p: Tensor, group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> bool:
-        """Return whether the rule calls functions of stacks for a parameter of this group, one among others."""
+        """Return whether the rule calls functions of stacks for a parameter of this group, one among others.
+
+        Raises:
+            UnsupportedParameter: the parameter is complex, and the rule does what is for real ones.
+        """
+        if self.method.rule is None:
+            return False
         options = late_options(self.method, group, groups)
-        return bool(self.method.trace(options, tuple(real(p).shape)).trace.calls)
+        return bool(self.method.trace(options, shape_of(p)).trace.calls)
 
     def is_elementwise(self, group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> bool:
         """Return whether the rule does the same to each element, wherever it stands and whatever the others are."""
-        if self.method.rule is None:
+        by_shape = any(declared.shape is not None for declared in self.method.states.values())
+        if self.method.rule is None or by_shape:
             return False
         graph = self.method.trace(late_options(self.method, group, groups), (2, 3))
         levels = {value.level for value in order(graph.outputs.values())}
@@ -194,7 +201,7 @@ class Update:
         forms = functools.cache(lambda key, shape: self.method.shaped_state_levels(options[key], shape))
         for alike in _grouped(
             steps,
-            lambda s: (s.options_key, s.transforms, s.p.dtype, s.p.device, forms(s.options_key, tuple(s.p.shape))),
+            lambda s: (s.options_key, s.transforms, s.p.dtype, s.p.device, forms(s.options_key, s.shape)),
         ):
             yield from self._traced(alike)
 
@@ -204,16 +211,16 @@ class Update:
         host, decisive = split(first.options)
         extras, rounds = frozenset(first.extras), first.p.dtype is torch.bfloat16
         settings = self.method.composition_settings(first.options, first.transforms, rounds=rounds)
-        buffers = self.method.buffers(first.options, tuple(first.p.shape), extras)
+        buffers = self.method.buffers(first.options, first.shape, extras)
         left = list(alike)
         while left:
-            shape = left[0].p.shape
+            shape = left[0].shape
             trace = functools.partial(
                 self.method.trace, first.options, shape, first.transforms, extras=extras, rounds=rounds
             )
             graph = self._graphs.get((decisive, settings, tuple(buffers)), host, shape, trace)
-            yield Traced(graph, host, [step for step in left if graph.trace.fits(step.p.shape)])
-            left = [step for step in left if not graph.trace.fits(step.p.shape)]
+            yield Traced(graph, host, [step for step in left if graph.trace.fits(step.shape)])
+            left = [step for step in left if not graph.trace.fits(step.shape)]
 
     def _buckets(
         self, traced: Traced, elements: int, results: Mapping[str, Sequence[Tensor]] = {}

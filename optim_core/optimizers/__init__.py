@@ -8,6 +8,7 @@ from optim_core.optimizers.explanation import Explanation, Row, explain
 from optim_core.optimizers.gradients import check_dense, check_gradient, parameters
 from optim_core.optimizers.needs import has_modes, needs_of
 from optim_core.optimizers.optimizer import RuleOptimizer
+from optim_core.optimizers.ranks import count as count_ranks
 from optim_core.optimizers.ranks import mean as mean_over_ranks
 from optim_core.optimizers.schedule_free import ScheduleFree
 
@@ -25,6 +26,7 @@ __all__ = [
     "check_gradient",
     "combined",
     "count_passes",
+    "count_ranks",
     "explain",
     "has_modes",
     "hashed_seed",

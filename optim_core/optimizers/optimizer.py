@@ -81,8 +81,8 @@ class RuleOptimizer(_Declared):
 
     Raises:
         UnknownOption, InvalidOption: an option is misspelt, of the wrong type or out of range.
-        UnsupportedParameter: a parameter is neither floating-point nor complex, or is sharded (DTensor) where the
-            method works on whole matrices.
+        UnsupportedParameter: a parameter is neither floating-point nor complex; or is sharded (DTensor) or complex
+            where the method works on whole matrices; or complex where it takes means away.
 
     Example:
         >>> import torch
@@ -186,7 +186,7 @@ class RuleOptimizer(_Declared):
             )
             self._join_whole(group)
             for p in group["params"]:
-                in_stacks = is_sharded(p) and self._update.stacks(p, group, self.param_groups)
+                in_stacks = (is_sharded(p) or p.is_complex()) and self._update.stacks(p, group, self.param_groups)
                 check_parameter(p, self.method.name, in_stacks=in_stacks)
             self.on_group(group)
             self._complete(group)

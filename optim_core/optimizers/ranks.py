@@ -8,6 +8,7 @@ torch.distributed is used only if somebody has imported it: it is slow to import
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -38,6 +39,12 @@ def process_groups(optimizer: Optimizer) -> list[Any]:
         sharded: Any = next((p for p in parameters(optimizer) if is_sharded(p)), None)
         groups = [dist.group.WORLD] if sharded is None else sharded.device_mesh.get_all_groups()
     return [group for group in groups if dist.get_world_size(group) > 1]
+
+
+def count(optimizer: Optimizer) -> int:
+    """How many processes train together; 1 if this one trains by itself."""
+    dist: Any = sys.modules.get("torch.distributed")
+    return math.prod(dist.get_world_size(group) for group in process_groups(optimizer))
 
 
 def mean(x: Tensor, optimizer: Optimizer) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from optim_core.engines.tensors import real
+from optim_core.engines.tensors import real, shape_of
 from optim_core.errors import CheckpointMismatch
 from optim_core.methods.method import Method
 from optim_core.methods.states import ROUNDING_STATES, Shape, key_of, layout_of, may_have
@@ -70,6 +70,6 @@ def _shapes(method: Method, p: Tensor, group: Mapping[str, Any]) -> dict[str, Sh
     """The shape of each state of a parameter, with a group's options in force."""
     shapes: dict[str, Shape] = {}
     for name, declared in method.parameter_states.items():
-        layout = layout_of(declared, tuple(real(p).shape), group) if may_have(declared, p) else None
+        layout = layout_of(declared, shape_of(p), group) if may_have(declared, p) else None
         shapes |= {} if layout is None else layout.named(name)
     return shapes

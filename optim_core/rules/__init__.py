@@ -25,11 +25,12 @@ from optim_core.rules.projection import tangential
 from optim_core.rules.stacked import stacked
 from optim_core.rules.trace import Trace
 from optim_core.rules.transform import Transform
-from optim_core.rules.values import Level, Operand, Value
+from optim_core.rules.values import ComplexShape, Level, Operand, Value
 from optim_core.rules.vocabulary import (
     Over,
     amax,
     bfloat16,
+    centred,
     clamp,
     dot,
     exp,
@@ -53,6 +54,7 @@ from optim_core.rules.vocabulary import (
 
 __all__ = [
     "GIVEN",
+    "ComplexShape",
     "Denominator",
     "Level",
     "Offers",
@@ -63,6 +65,7 @@ __all__ = [
     "Value",
     "amax",
     "bfloat16",
+    "centred",
     "clamp",
     "denominator",
     "dot",

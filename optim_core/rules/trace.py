@@ -23,10 +23,10 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optim_core.errors import RuleError
+from optim_core.errors import RuleError, UnsupportedParameter
 from optim_core.rules.arithmetic import HOST_OPERATIONS, LOGICAL
 from optim_core.rules.offers import Offers
-from optim_core.rules.values import Level, Value
+from optim_core.rules.values import Level, Value, numbers_each
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Trace:
 
     Args:
         host: the numbers that HOST inputs have in this call; they decide branches and are otherwise symbolic.
-        shape: shape of the parameter at hand.
+        shape: shape of the parameter at hand; a :class:`~optim_core.rules.ComplexShape` if it is complex.
 
     Attributes:
         guards: the decisions taken.
@@ -122,11 +122,31 @@ class Trace:
         if level is Level.ROW and every != 1:
             raise RuleError("sampled values have no rows")
         if level is not Level.WHOLE:
-            return self._emit(op, args, level, 1)
+            return self._per_element(self._emit(op, args, level, 1), operands)
         # Two equal totals are two: they may be equal for some of the parameters that they sum over only.
         key = ("total", len(self.totals))
         self.totals.append(self._once(key, lambda: Value(self, op, args, level=level)))
         return self.totals[-1]
+
+    def _per_element(self, reduced: Value, operands: Sequence[Value]) -> Value:
+        """A count of numbers, or a mean over them, as one of elements; but a mean of conditions is a share."""
+        (x, *_) = operands
+        counts = reduced.op == "size" or (reduced.op == "mean" and not x.is_mask)
+        if not counts or x.level is not Level.ELEMENT or x.every > 1 or self.shape_fact(numbers_each) == 1:
+            return reduced
+        return self.apply("mul", reduced, 2.0 if reduced.op == "mean" else 0.5)
+
+    def refuse_complex(self, what: str) -> None:
+        """Refuse a complex parameter.
+
+        Raises:
+            UnsupportedParameter: it is one; ``what`` says what is for real ones.
+        """
+        if self.shape_fact(numbers_each) > 1:
+            raise UnsupportedParameter(
+                f"{what} is for real parameters, and one of shape {tuple(self._shape)} is complex: keep complex ones "
+                "in an optimizer of their own, such as adamw"
+            )
 
     def sample(self, x: Value, every: int) -> Value:
         """Elements 0, every, 2*every, ... of the flattened tensor."""
@@ -139,8 +159,14 @@ class Trace:
     def call(
         self, function: Callable[..., Any], levels: Sequence[Level], tensors: Sequence[Any], numbers: Mapping[str, Any]
     ) -> tuple[Value, ...]:
-        """The results, on ``levels``, of a function that runs on stacks as it is written."""
+        """The results, on ``levels``, of a function that runs on stacks as it is written.
+
+        Raises:
+            RuleError: it cannot be called with these arguments.
+            UnsupportedParameter: the parameter is complex.
+        """
         name = getattr(function, "__qualname__", str(function))
+        self.refuse_complex("what it does with whole matrices")
         arguments = tuple(x if x is None else self.number(self._lift(name, x)) for x in tensors)
         for x in arguments:
             if x is not None and x.level > Level.ELEMENT:

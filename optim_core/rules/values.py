@@ -55,7 +55,18 @@ class _Trace(Protocol):
         self, function: Callable[..., Any], levels: Sequence[Level], tensors: Sequence[Any], numbers: Mapping[str, Any]
     ) -> tuple[Value, ...]: ...
     def shape_fact(self, fact: Callable[[Sequence[int]], int]) -> int: ...
+    def refuse_complex(self, what: str) -> None: ...
     def decide(self, value: Value, use: str, kind: Callable[[float], float]) -> float: ...
+
+
+class ComplexShape(tuple[int, ...]):
+    """The shape of a complex parameter. Its buffers hold pairs of real numbers, in one dimension more.
+
+    Dimensions, rows and elements are those of the parameter; what is computed element by element is computed for the
+    real and the imaginary part each.
+    """
+
+    __slots__ = ()
 
 
 class Value:
@@ -204,6 +215,16 @@ class Value:
 
 def _row_size(shape: Sequence[int]) -> int:
     return min(2, math.prod(shape[1:]))
+
+
+def numbers_each(shape: Sequence[int]) -> int:
+    """How many real numbers an element of a parameter has: 2 if it is complex.
+
+    Example:
+        >>> numbers_each(ComplexShape((3,))), numbers_each((3,))
+        (2, 1)
+    """
+    return 2 if isinstance(shape, ComplexShape) else 1
 
 
 #: What words take.

@@ -124,8 +124,22 @@ def dot(a: Value, b: Value, over: Over = "tensor") -> Value:
 
 
 def mean(x: Value, over: Over = "tensor") -> Value:
-    """Arithmetic mean."""
+    """Arithmetic mean: the sum by the number of elements, which for a complex parameter are complex numbers.
+
+    So ``mean(square(x))`` is the mean of ``|x|^2``. The mean of a condition is the share of numbers that fulfil it, of
+    real and imaginary parts apart. What takes a mean away says :func:`centred`.
+    """
     return _reduce("mean", over, x)
+
+
+def centred(x: Value, over: Over = "tensor") -> Value:
+    """x without its mean.
+
+    Raises:
+        UnsupportedParameter: the parameter is complex: real and imaginary parts have means of their own.
+    """
+    x.trace.refuse_complex("what takes means away")
+    return x - mean(x, over)
 
 
 def amax(x: Value, over: Over = "tensor") -> Value:
@@ -134,7 +148,7 @@ def amax(x: Value, over: Over = "tensor") -> Value:
 
 
 def size(x: Value, over: Over = "tensor") -> Value:
-    """The number of elements."""
+    """The number of elements; a complex number is one."""
     return _reduce("size", over, x)
 
 

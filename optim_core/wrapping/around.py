@@ -17,7 +17,7 @@ from torch.optim.optimizer import Optimizer
 
 from optim_core.engines.bucket import Bucket
 from optim_core.engines.run import run
-from optim_core.engines.tensors import compute_dtype, real
+from optim_core.engines.tensors import as_pairs, compute_dtype, shape_of
 from optim_core.methods.composition import Composition
 from optim_core.methods.graph_cache import GraphCache
 from optim_core.optimizers.gradients import check_dense
@@ -99,7 +99,7 @@ class Around:
                 if p.numel():
                     host, fixed = splits[step]
                     mine = replace(settings, transforms=self.composition.acting_on(p))
-                    passes = self._passes_for((mine, fixed), host, numbers[step], real(p).shape)
+                    passes = self._passes_for((mine, fixed), host, numbers[step], shape_of(p))
                     key = id(group), id(passes), step, p.dtype, p.grad.dtype, p.device
                     part = parts.setdefault(key, Part(passes, host, state, [], []))
                     part.params.append(p)
@@ -116,7 +116,7 @@ class Around:
         key: tuple[CompositionSettings, Hashable],
         host: Mapping[str, float],
         options: Mapping[str, Any],
-        shape: torch.Size,
+        shape: Sequence[int],
     ) -> Passes:
         return self._passes.get(key, host, shape, functools.partial(self._make_passes, key[0], host, options, shape))
 
@@ -248,7 +248,11 @@ class Part:
             p.grad = g
 
     def _bucket(self, graph: Graph, **buffers: Sequence[Tensor]) -> Bucket:
-        views = {name: [real(x.detach()) for x in tensors] for name, tensors in {"p": self.params, **buffers}.items()}
+        views = {
+            name: [as_pairs(x.detach(), p) for x, p in zip(tensors, self.params, strict=True)]
+            for name, tensors in {"p": self.params, **buffers}.items()
+            if tensors
+        }
         return Bucket(graph, self.host, views, compute_dtype(views["p"][0]))
 
 

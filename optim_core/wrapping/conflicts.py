@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from torch.optim.optimizer import Optimizer
 
 from optim_core.catalog.needs import Need
-from optim_core.errors import WrapperConflict
+from optim_core.errors import UnknownOption, WrapperConflict
+from optim_core.methods.method import Method
 from optim_core.optimizers.needs import needs_of
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.wrapping.bases import steps_of
@@ -21,6 +23,53 @@ _ONCE: Mapping[Need, str] = {
 
 #: What a plain optimizer can only be given in its own ``step(closure)``.
 _IN_ITS_STEP: frozenset[Need] = frozenset({"closure", "loss", "multi_loss"})
+
+
+def check_order(
+    base: object, others: Sequence[object], options: Mapping[str, Any], method: Method, arguments: Collection[str]
+) -> None:
+    """Refuse the arguments that wrappers of other libraries take: parameters, a class, and options of both.
+
+    Args:
+        base: what was given first.
+        others: what else was given by position.
+        options: what was given by name.
+        method: the wrapper's.
+        arguments: the names of those of its arguments that are not options.
+
+    Raises:
+        WrapperConflict: the base is to be built here.
+        UnknownOption: an option has no name.
+    """
+    kinds = [x for x in (base, *others, *options.values()) if isinstance(x, type) and issubclass(x, Optimizer)]
+    mine = {name: value for name, value in options.items() if name in method.hypers or name in arguments}
+    if kinds:
+        theirs = {name: x for name, x in options.items() if name not in mine and x is not kinds[0]}
+        built = f"{_written(kinds[0])}({_call('params', theirs)})"
+        raise WrapperConflict(
+            f"{method.name} goes around an optimizer, not around a class: build that first, with its own options: "
+            f"{method.name}({_call(built, mine)})"
+        )
+    if others and isinstance(others[0], Optimizer):
+        raise WrapperConflict(
+            f"{method.name} takes the parameters from the optimizer that it goes around: "
+            f"{method.name}({_call('optimizer', mine)})"
+        )
+    if others:
+        named = dict(zip(method.hypers, others, strict=False)) | mine
+        raise UnknownOption(
+            f"{method.name} takes options by name: {method.name}({_call('optimizer', named)}), if those are meant; it "
+            f"has {', '.join(method.hypers) or 'none'}"
+        )
+
+
+def _call(first: str, options: Mapping[str, Any]) -> str:
+    """Arguments as they are written."""
+    return ", ".join([first, *(f"{name}={value!r}" for name, value in options.items())])
+
+
+def _written(cls: type) -> str:
+    return f"torch.optim.{cls.__name__}" if cls.__module__.startswith("torch.optim.") else cls.__name__
 
 
 def check_base(base: object, owner: str) -> None:

@@ -63,8 +63,8 @@ class Wrapper(_Declared):
         base: any torch optimizer, or another wrapper.
 
     Raises:
-        UnknownOption, InvalidOption: an option is misspelt, of the wrong type or out of range.
-        WrapperConflict: the base cannot be wrapped, or has this wrapper already.
+        UnknownOption, InvalidOption: an option is misspelt, of the wrong type or out of range, or has no name.
+        WrapperConflict: the base cannot be wrapped, is a class, or has this wrapper already.
     """
 
     if typing.TYPE_CHECKING:  # an attribute of the class would hide the base from what delegates to instances
@@ -96,7 +96,8 @@ class Wrapper(_Declared):
 
     if not typing.TYPE_CHECKING:  # type checkers derive the constructor from the declarations
 
-        def __init__(self, base, **options):
+        def __init__(self, base, *others, **options):
+            conflicts.check_order(base, others, options, self.method, self.arguments)
             arguments = {name: options.pop(name) for name in self.arguments if name in options}
             arguments = {**self.argument_defaults, **arguments}
             options = self.method.with_defaults(self.method.check_options(options))

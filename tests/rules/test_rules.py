@@ -108,6 +108,7 @@ def test_a_graph_lists_calls_of_functions_of_stacks() -> None:
     u, Q = whiten(g, trace.input("Q", Level.OWN))
     graph = Graph({"p": p - trace.input("lr", Level.HOST) * u}, {}, trace, {"p": Extent(Level.ELEMENT)}, {"Q": Q})
     assert str(graph).splitlines() == [
+        "SHAPE    numbers_each(shape) == 1",
         "CALL     call0.0, call0.1 = whiten(g, Q)",
         "ELEMENT  v6 = mul(lr, call0.0)",
         "ELEMENT  v7 = sub(p, v6)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from optim_core import RuleOptimizer, decoupled, hyper, state
-from optim_core.rules import Value, lerp, mean, root, second_moment, sqrt, square
+from optim_core.rules import Value, centred, lerp, root, second_moment, sqrt, square
 from optim_core_adaptive.rectification import rectification, warn_if_never_rectified
 
 
@@ -83,7 +83,7 @@ class Ranger(RuleOptimizer):
         """The update above."""
         beta1, beta2 = betas
         if use_gc and p.ndim > (3 if gc_conv_only else 1) and p.row_size > 1:
-            g = g - mean(g, over="row")
+            g = centred(g, over="row")
         exp_avg = lerp(g, exp_avg, beta1)
         exp_avg_sq = lerp(square(g), exp_avg_sq, beta2)
         lr = lr / (1 - beta1**step)

@@ -7,7 +7,21 @@ from typing import Any
 
 from optim_core import RuleOptimizer, hyper, state
 from optim_core.errors import InvalidOption
-from optim_core.rules import Value, lerp, maximum, mean, minimum, norm, root, size, softplus, sqrt, square, total, where
+from optim_core.rules import (
+    Value,
+    centred,
+    lerp,
+    maximum,
+    minimum,
+    norm,
+    root,
+    size,
+    softplus,
+    sqrt,
+    square,
+    total,
+    where,
+)
 
 
 class Ranger21(RuleOptimizer):
@@ -177,8 +191,8 @@ def _unit_norm(x: Value) -> Value:
 def _corrected(g: Value, centre: bool, normalise: bool) -> Value:
     """g, centred and divided by its standard deviation, each if wanted."""
     if centre:
-        g = g - mean(g, over="row")
+        g = centred(g, over="row")
     if normalise:
-        deviation = norm(g - mean(g)) / sqrt(size(g) - 1)
+        deviation = norm(centred(g)) / sqrt(size(g) - 1)
         g = g / where(size(g) > 2, deviation + 1e-8, 1.0)
     return g

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from optim_core.methods import compute_dtype, full_tensor, hyper, real, total_dtype
 from optim_core.optimizers import backward, check_dense, hashed_seed, parameters
+from optim_core_multitask.over_ranks import averaged
 from optim_core_multitask.tasks import MultiTask
 
 
@@ -49,7 +50,7 @@ class PCGrad(MultiTask):
         params = [p for p in parameters(self) if p.requires_grad]
         gradients = [self._gradient(loss, params, last=i == len(losses) - 1) for i, loss in enumerate(losses)]
         with torch.no_grad():
-            self._merge(params, gradients)
+            self._merge(params, averaged(params, gradients, self))
 
     def _gradient(self, loss: Tensor, params: Sequence[Tensor], *, last: bool) -> list[Tensor | None]:
         self.zero_grad()

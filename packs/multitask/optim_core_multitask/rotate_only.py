@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from optim_core.errors import ClosureError, InvalidOption, OptimCoreError, WrapperConflict
 from optim_core.methods import hyper, memory_dtype
-from optim_core.optimizers import backward, check_dense, parameters
+from optim_core.optimizers import backward, check_dense, count_ranks, mean_over_ranks, parameters
+from optim_core_multitask.over_ranks import average_in_place
 from optim_core_multitask.rotations import Rotations, rotated
 from optim_core_multitask.task_gradients import direction, unscaled
 from optim_core_multitask.tasks import MultiTask
@@ -138,7 +139,7 @@ class RotateOnly(MultiTask):
                 f"rotations(z) has returned, in training mode, for this step; there are {len(losses)} losses, and "
                 f"{'no' if last is None else 'one'} pass through the rotations"
             )
-        values = torch.stack([loss.detach().reshape(()) for loss in losses])
+        values = mean_over_ranks(torch.stack([loss.detach().reshape(()) for loss in losses]), self)
         initial = self.initial("loss", values)
         self._through_the_heads(losses, initial, scale)
         h, q = [x.grad for x in last.copies], [x.grad for x in last.rotated]
@@ -146,7 +147,7 @@ class RotateOnly(MultiTask):
         if len(pairs) < len(h):
             raise ClosureError(f"{self.method.name}: a task's loss does not depend on what rotations(z) gave it")
         gradients = torch.stack([unscaled(a, scale) for a, _ in pairs])
-        self._turn_towards(direction(gradients), [unscaled(b, scale) for _, b in pairs])
+        self._turn_towards(direction(gradients, self), [unscaled(b, scale) for _, b in pairs])
         shared = self.shared(gradients, values / initial)
         if scale is not None:
             shared = (shared * scale.to(shared.device)).to(last.z.dtype)
@@ -155,6 +156,7 @@ class RotateOnly(MultiTask):
                     p.grad.mul_(scale.to(p.device))
         if last.z.requires_grad:
             last.z.backward(shared)  # type: ignore[no-untyped-call]
+        average_in_place([p for p in parameters(self) if p.requires_grad], self)
 
     def _through_the_heads(self, losses: Sequence[Tensor], initial: Tensor, scale: Tensor | None) -> None:
         self.zero_grad()
@@ -190,7 +192,7 @@ class RotateOnly(MultiTask):
             generators = list(self.rotations.generators)
             gradients = torch.autograd.grad(torch.stack(distances).sum(), generators)
         for p, g in zip(generators, gradients, strict=True):
-            p.grad = g
+            p.grad = g / count_ranks(self)  # by the mean of all ranks' losses, the gradients are that much smaller
 
     def initial(self, name: str, now: Tensor) -> Tensor:
         """A number of each task as it was at the first step, or at the end of the burn-in: [tasks].

@@ -40,7 +40,7 @@ class RotoGrad(RotateOnly):
     def shared(self, gradients: Tensor, progress: Tensor) -> Tensor:
         """The sum of gradients of one norm."""
         del progress
-        sizes = norms(gradients).clamp(min=TINY)
+        sizes = norms(gradients, self).clamp(min=TINY)
         ratios = sizes / self.initial("norm", sizes)
         common = (ratios / ratios.sum() * sizes).sum()
         return weighted(common / sizes, gradients)

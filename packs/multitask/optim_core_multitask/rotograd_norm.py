@@ -63,8 +63,8 @@ class RotoGradNorm(RotateOnly):
             shares = u.exp() + TINY
             weights = len(u) * shares / shares.sum()
             fixed = weights.detach()
-            mean = weighted(fixed, gradients).norm() / len(u)
+            (mean,) = norms(weighted(fixed, gradients).unsqueeze(0), self) / len(u)
             wanted = mean * (progress / progress.mean()) ** self.options["alpha"]
-            distance = (norms(gradients) * weights - wanted).abs().sum()
+            distance = (norms(gradients, self) * weights - wanted).abs().sum()
             (u.grad,) = torch.autograd.grad(distance, u)
         return weighted(fixed, gradients)

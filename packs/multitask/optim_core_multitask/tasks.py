@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -13,6 +14,27 @@ from optim_core.errors import ClosureError
 from optim_core.optimizers import call_closure
 from optim_core.wrapping import Wrapper
 
+#: How DistributedDataParallel says that it has seen another number of backward passes than the one it waits for.
+_MISCOUNTED = ("mark a variable ready only once", "finished reduction in the prior iteration")
+
+
+@contextmanager
+def _explained(owner: str) -> Iterator[None]:
+    """Say what is to be done where DistributedDataParallel fails.
+
+    Raises:
+        ClosureError: with the remedy.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(words in str(error) for words in _MISCOUNTED):
+            raise
+        raise ClosureError(
+            f"{owner} goes back through the model once for each task, which DistributedDataParallel takes for an "
+            "error; gradients are averaged here: `with model.no_sync(): optimizer.minimize(closure)`"
+        ) from error
+
 
 class MultiTask(Wrapper):
     """Base of the wrappers that make one gradient of several losses; ``minimize(closure)`` takes a list of them.
@@ -20,6 +42,12 @@ class MultiTask(Wrapper):
     By hand: ``optimizer.backward(losses)``, then ``optimizer.step()``. It replaces the gradients that are there, so
     nothing accumulates over several calls. With ``torch.amp.GradScaler``: ``optimizer.backward(losses, scaler)``, then
     ``scaler.step(optimizer)`` and ``scaler.update()``. Subclasses define :meth:`merge`.
+
+    On several ranks gradients are averaged here, task by task, and what is decided follows from the losses of all, so
+    that replicas stay the same. DistributedDataParallel has to leave that to it::
+
+        with model.no_sync():
+            optimizer.minimize(closure)
     """
 
     _merged: bool  # True once backward() has run since collect() began
@@ -43,7 +71,8 @@ class MultiTask(Wrapper):
             scaler: scales the gradients; ``scaler.step(optimizer)`` comes next then.
 
         Raises:
-            ClosureError: there are fewer than two, or one is not a 0-d tensor with a graph.
+            ClosureError: there are fewer than two, one is not a 0-d tensor with a graph, or they come from a model in
+                DistributedDataParallel that was not told to leave gradients alone.
             SparseGradient: with the remedy.
         """
         name = self.method.name
@@ -55,7 +84,9 @@ class MultiTask(Wrapper):
         for i, loss in enumerate(losses):
             if not (isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad):
                 raise ClosureError(f"{name}: loss {i} is not a 0-d tensor with a graph")
-        self.merge(losses, None if scaler is None else scaler.scale(torch.ones((), device=losses[0].device)))
+        scale = None if scaler is None else scaler.scale(torch.ones((), device=losses[0].device))
+        with _explained(name):
+            self.merge(losses, scale)
         self._merged = True
 
     def evaluate(self, closure: Callable[[], Any]) -> list[Tensor]:
@@ -64,7 +95,8 @@ class MultiTask(Wrapper):
         Raises:
             ClosureError: the closure returned something other than several 0-d losses.
         """
-        losses = call_closure(self, closure)
+        with _explained(self.method.name):
+            losses = call_closure(self, closure)
         self.backward(losses)
         return [loss.detach() for loss in losses]
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, lerp, mean, norm, root, square, where
+from optim_core.methods import as_pairs
+from optim_core.rules import Value, centred, lerp, norm, root, square, where
 
 #: ParameterSet of a neuron's norm below which what is left without the mean is rounding.
 _ROUNDING = 1e-6
@@ -54,8 +55,8 @@ class Nero(RuleOptimizer):
     def on_group(self, group: dict[str, Any]) -> None:
         """Project the weights and take their scale."""
         for p in group["params"]:
-            x = torch.view_as_real(p) if p.is_complex() else p
-            if group["constraints"] and x.ndim > 1 and x[:1].numel() > 1:
+            x = as_pairs(p, p)
+            if group["constraints"] and p.ndim > 1 and p[:1].numel() > 1:
                 x.copy_(_projected(x))
             scale = _neurons(x).norm(dim=1).mean() if x.numel() else torch.zeros((), device=x.device)
             self.set_state(p, scale=torch.where(scale == 0, 0.01, scale))
@@ -76,9 +77,9 @@ class Nero(RuleOptimizer):
         exp_avg_sq = lerp(square(norm(g, over="row")), exp_avg_sq, beta)
         p_new = p - lr * scale * where(exp_avg_sq > 0, g / root(exp_avg_sq, None, 1 - beta**step), 0.0)
         if constraints and lr and p.ndim > 1 and p.row_size > 1:
-            centred = p_new - mean(p_new, over="row")
-            size = norm(centred, over="row")
-            p_new = where(size > _ROUNDING * norm(p_new, over="row"), centred / size, p_new)
+            without_mean = centred(p_new, over="row")
+            size = norm(without_mean, over="row")
+            p_new = where(size > _ROUNDING * norm(p_new, over="row"), without_mean / size, p_new)
         return p_new, exp_avg_sq, scale
 
 

@@ -54,7 +54,6 @@ class AGC(TransformWrapper):
     https://arxiv.org/abs/2102.06171, equation 3.
     """
 
-    real_only: ClassVar[bool] = True
     exclude: Sequence[str] = ()
     arguments: ClassVar[tuple[str, ...]] = ("exclude",)
 

@@ -22,8 +22,8 @@ class Agreement(Transform):
     def update(self, u: Value, g: Value, p: Value) -> Value:
         """u mask / max(mean(mask), mask_floor)."""
         del p
-        mask = where(u * g > 0, 1.0, 0.0)
-        return u * (mask / maximum(mean(mask), self.mask_floor))
+        agrees = u * g > 0
+        return u * (where(agrees, 1.0, 0.0) / maximum(mean(agrees), self.mask_floor))
 
 
 @dataclass(frozen=True)

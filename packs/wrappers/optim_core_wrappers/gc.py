@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from optim_core.methods import hyper
-from optim_core.rules import Transform, Value, mean
+from optim_core.rules import Transform, Value, centred
 from optim_core.wrapping import TransformWrapper
 
 
@@ -31,7 +31,7 @@ class Centralise(Transform):
     def _phi(self, x: Value, p: Value) -> Value:
         if p.ndim <= (3 if self.conv_only else 1) or p.row_size == 1:
             return x
-        return x - mean(x, over="row")
+        return centred(x, over="row")
 
 
 class GradientCentralization(TransformWrapper):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from optim_core.methods import hyper
-from optim_core.rules import Over, Transform, Value, maximum, mean, norm, size, sqrt, where
+from optim_core.rules import Over, Transform, Value, centred, maximum, norm, size, sqrt, where
 from optim_core.wrapping import TransformWrapper
 from optim_core_wrappers.gc import Centralise
 
@@ -26,7 +26,7 @@ class Normalise(Transform):
         by_rows = self.use_channels and p.ndim > 1 and p.row_size > 1
         over: Over = "row" if by_rows else "tensor"
         n = size(g, over)
-        s = norm(g - mean(g, over), over) / sqrt(maximum(n - 1, 1))
+        s = norm(centred(g, over), over) / sqrt(maximum(n - 1, 1))
         return where(n > (1 if by_rows else 2), g / (s + self.eps), g)
 
 

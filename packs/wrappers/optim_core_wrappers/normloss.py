@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from optim_core.methods import hyper
 from optim_core.rules import Transform, Value, norm
@@ -53,8 +53,6 @@ class NormLoss(TransformWrapper):
     https://arxiv.org/abs/2103.06583; decoupled as in Wright and Demeure, Ranger21, 2021,
     https://arxiv.org/abs/2106.13731.
     """
-
-    real_only: ClassVar[bool] = True
 
     factor: float = hyper(1e-4, "weight of the norm loss", ge=0, search=(1e-5, 1e-2))
     eps: float = hyper(1e-8, "added to the norm", gt=0)

@@ -124,9 +124,9 @@ def parameter_steps(
     options: dict[Any, dict[str, Any]] = {}
     kept = optimizer.composition.kept
     for number, (param, group) in numbered.items():
-        first = optimizer.start_state(param, group, number)
         if param.grad is None or not param.numel():
             continue
+        first = optimizer.start_state(param, group, number)
         own = optimizer.state[param]
         step = own["step"] + 1
         key = id(group), step, first

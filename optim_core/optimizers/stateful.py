@@ -85,7 +85,7 @@ class StatefulOptimizer(Hosted, Optimizer):
         """Create all states of the parameters that have a gradient, without a step."""
         pairs = [(p, group) for group in self.param_groups for p in group["params"]]
         for number, (p, group) in enumerate(pairs):
-            if p.grad is not None:
+            if p.grad is not None and p.numel():
                 self.start_state(p, group, number)
 
     def start_state(self, p: Tensor, group: Mapping[str, Any], number: int) -> bool:

@@ -107,9 +107,11 @@ class Saved(Shared):
         """What a saved state lacks of this wrapper."""
         first = state_dict["param_groups"][0] if state_dict["param_groups"] else {}
         yield from (self.kept + name for name in self.counters if self.kept + name not in first)
+        wrappers = tuple(wrapper.kept for wrapper in (self, *self.inside))
         for key, entry in state_dict["state"].items():
-            if any(x is not None and not isinstance(x, dict) for x in entry.values()):
-                yield from (f"{key}.{self.kept}{name}" for name in self.keeps if self.kept + name not in entry)
+            present = [name for name, x in entry.items() if x is not None and not isinstance(x, dict)]
+            if any(not name.startswith(wrappers) for name in present):  # the base has begun
+                yield from (f"{key}.{self.kept}{name}" for name in self.keeps if self.kept + name not in present)
 
     def __getstate__(self) -> dict[str, Any]:
         names = ("base", "base_steps", "label", "options", "stepped", "_collected", "_set_up")

@@ -129,6 +129,10 @@ class ClosureError(OptimCoreError, RuntimeError):
     """A closure is missing, or does not do what it should."""
 
 
+class ConcurrentStep(OptimCoreError, RuntimeError):
+    """Two threads step with one optimizer at once."""
+
+
 class EngineUnavailable(OptimCoreError, RuntimeError):
     """The requested engine cannot run an update."""
 

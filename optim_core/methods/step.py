@@ -12,6 +12,7 @@ from optim_core.engines.tensors import real
 from optim_core.methods import states
 from optim_core.methods.composition import Composition
 from optim_core.methods.method import Method
+from optim_core.methods.moved import follow
 from optim_core.methods.parameter_step import ParameterStep
 from optim_core.rules.options import late_numbers
 
@@ -117,12 +118,16 @@ def parameter_steps(
     }
     if optimizer.method.counts_whole_steps:
         start_whole(optimizer)
+    for group in optimizer.param_groups:  # model.half() may have come after the constructor
+        optimizer.method.check_rounding(group, group["params"])
     options: dict[Any, dict[str, Any]] = {}
     for param, group in pairs:
         if param.grad is None or not param.numel():
             continue
         first = optimizer.start_state(param, group)
         own = optimizer.state[param]
+        if not first:
+            follow(own, optimizer.method.parameter_states, param, group, optimizer.method.name)
         step = own["step"] + 1
         key = id(group), step, first
         if key not in options:

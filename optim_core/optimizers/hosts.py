@@ -15,6 +15,7 @@ from torch.optim.optimizer import Optimizer
 from optim_core.errors import ClosureError
 from optim_core.optimizers import closures
 from optim_core.optimizers.needs import needs_of
+from optim_core.optimizers.threads import in_one_thread
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -29,6 +30,13 @@ class Hosted:
     Such a proxy runs the optimizer's methods with itself as ``self``. What they keep belongs to the optimizer: on the
     proxy it would hide the optimizer's own from then on.
     """
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Keep a step of its own out of graphs, and in one thread."""
+        super().__init_subclass__(**keywords)
+        step = vars(cls).get("step")
+        if step is not None:
+            cls.step = outside_graphs(in_one_thread(step))  # type: ignore[attr-defined]
 
     def __setattr__(self, name: str, value: Any) -> None:
         own = vars(self)

@@ -18,10 +18,10 @@ from optim_core.optimizers import checkpoint, closures
 from optim_core.optimizers.gradients import parameters
 from optim_core.optimizers.needs import declared_needs, has_modes, needs_of
 from optim_core.optimizers.optimizer import RuleOptimizer
-from optim_core.rules import Transform
+from optim_core.rules import Level, Transform
 from optim_core.rules.compose import CompositionSettings
 from optim_core.rules.transform import Keeper
-from optim_core.wrapping.around import Around, acts_inside, sums
+from optim_core.wrapping.around import Around, acts_inside, reach_around, sums
 
 
 class GradientsReady(enum.Enum):
@@ -86,6 +86,9 @@ class Steps(Protocol):
 
     def compose(self, transform: Transform, keeper: Keeper) -> bool:
         """Compose a transform that keeps tensors with the rule; False if something here acts after the rule."""
+
+    def reach(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
+        """How far what becomes of an element depends on others, with these transforms acting on each step."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state."""
@@ -181,6 +184,10 @@ class PlainSteps:
         del transform, keeper
         return False
 
+    def reach(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
+        """That of the transforms; what the optimizer itself does is its own affair."""
+        return reach_around(self.optimizer, *self.settings(group, transforms))
+
     def settings(
         self, group: Mapping[str, Any], transforms: tuple[Transform, ...]
     ) -> tuple[CompositionSettings, dict[str, Any]]:
@@ -256,6 +263,10 @@ class RuleSteps(PlainSteps):
             return False
         self.optimizer.add_transform(transform, keeper)
         return True
+
+    def reach(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
+        """That of the rule with the transforms composed."""
+        return self.optimizer.reach(group, *transforms)
 
     def settings(
         self, group: Mapping[str, Any], transforms: tuple[Transform, ...]

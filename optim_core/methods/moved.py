@@ -1,8 +1,8 @@
 """Parameters that have been given another type, device or memory since their states began.
 
-``model.half()``, ``model.to(...)`` and ``p.data = ...`` leave the parameter the same object. What is kept for it follows
-to its device and to the type in which it would begin now; another shape is refused, since nothing says which element is
-which.
+``model.half()``, ``model.to(...)`` and ``p.data = ...`` leave the parameter the same object. What is kept for it
+follows, to its device and to the type in which it would begin now. Another shape is refused, since nothing says which
+element is which.
 """
 
 from __future__ import annotations

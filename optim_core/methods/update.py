@@ -34,7 +34,7 @@ from optim_core.methods.step import (
 from optim_core.rules.calls import call_segments
 from optim_core.rules.graph import Access, Extent, Graph, reach
 from optim_core.rules.options import split
-from optim_core.rules.transform import Transform
+from optim_core.rules.transform import Transform, qualified
 from optim_core.rules.values import Level
 
 logger = logging.getLogger("optim_core")
@@ -104,7 +104,9 @@ class Update:
         """How far what becomes of an element depends on others, as :func:`optim_core.rules.graph.reach` has it."""
         if self.method.rule is None or self.method.extras:  # a method computes extras as it likes
             return Level.WHOLE
-        graph = self.method.trace(late_options(self.method, group, groups), (2, 3), transforms)
+        options = late_options(self.method, group, groups)
+        options |= {qualified(i, name): 0.5 for i, transform in enumerate(transforms) for name in transform.numbers}
+        graph = self.method.trace(options, (2, 3), transforms)
         kept = [declared for declared in self.method.parameter_states.values() if declared.present(group)]
         shaped = any(declared.shape or declared.every for declared in kept)
         return max(reach(graph), Level.TENSOR if shaped else Level.ELEMENT)

@@ -132,12 +132,13 @@ def test_another_shape(kind: Kind) -> None:
         p.data = p.data.reshape(-1, 1)
         p.grad = None
     before = small.copies(params)
+    refusal = ""
     try:
         train(kind, optimizer, range(2, 3))
     except OptimCoreError as error:
-        assert re.search(
-            r"does not fit its parameter of shape .* any more: .* Build the optimizer after that", str(error)
-        )
+        refusal = str(error)
+    if refusal:
+        assert re.search(r"does not fit its parameter of shape .* any more: .* Build the optimizer after that", refusal)
         assert small.equal(params, before)
         for p in params:  # the second remedy
             optimizer.state.pop(p, None)

@@ -8,7 +8,7 @@ HOST is a key of HOSTS. The first process writes JSON: by name, what comes of ea
 from __future__ import annotations
 
 import copy
-import datetime
+import datetime as dt
 import json
 import os
 import sys
@@ -29,7 +29,7 @@ from support.kinds import Kind, all_kinds
 PROCESSES = 2
 STEPS = 4
 #: One that waits for the other in vain, since the other was refused, says so.
-TIMEOUT = datetime.timedelta(seconds=20)
+TIMEOUT = dt.timedelta(seconds=20)
 X = torch.linspace(-1, 1, 24, dtype=torch.float64).reshape(8, 3)
 
 #: From a kind and a model to the model as the host has it, and its optimizer.

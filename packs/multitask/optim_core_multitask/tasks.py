@@ -114,8 +114,9 @@ class MultiTask(Wrapper):
     @contextmanager
     def flushing(self) -> Iterator[bool]:
         """As the base's; what waits there is merged already."""
-        with super().flushing() as self._flushing:
+        with super().flushing() as waiting:
+            self._flushing = waiting
             try:
-                yield self._flushing
+                yield waiting
             finally:
                 self._flushing = False

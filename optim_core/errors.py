@@ -9,6 +9,7 @@ __all__ = [
     "AmbiguousName",
     "CheckpointMismatch",
     "ClosureError",
+    "ConcurrentStep",
     "EngineUnavailable",
     "GraphMissing",
     "InvalidOption",

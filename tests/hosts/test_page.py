@@ -11,7 +11,9 @@ HOSTS = ("torch", "lightning", "accelerate", "transformers")
 
 
 def test_versions() -> None:
-    pinned = dict(re.findall(r"^(\w+)==(\S+)$", (PAGE.parents[1] / "tests" / "constraints.txt").read_text(), re.MULTILINE))
+    pinned = dict(
+        re.findall(r"^(\w+)==(\S+)$", (PAGE.parents[1] / "tests" / "constraints.txt").read_text(), re.MULTILINE)
+    )
     assert [host for host in HOSTS if f"{host} {pinned[host]}" not in " ".join(TEXT.split())] == []
 
 

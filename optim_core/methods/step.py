@@ -118,8 +118,6 @@ def parameter_steps(
     }
     if optimizer.method.counts_whole_steps:
         start_whole(optimizer)
-    for group in optimizer.param_groups:  # model.half() may have come after the constructor
-        optimizer.method.check_rounding(group, group["params"])
     options: dict[Any, dict[str, Any]] = {}
     for param, group in pairs:
         if param.grad is None or not param.numel():

@@ -43,10 +43,62 @@ class _Attributes(StatefulOptimizer):
     _host_of_pieces: HostOfPieces | None
 
 
+class _OnPieces(_Attributes):
+    """What depends on where the parameters of an optimizer lie: with a host of pieces, or moved since."""
+
+    if typing.TYPE_CHECKING:
+
+        def needs_in_force(self) -> frozenset[Need]: ...
+
+    def reach(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
+        """How far what becomes of an element depends on others: itself (ELEMENT), its tensor, or all (WHOLE).
+
+        Args:
+            group: a parameter group, whose options count.
+            transforms: what is to be composed with the rule beside what is composed already.
+        """
+        if self.needs_in_force() & _WHOLE_MODEL or group["rounding"] == "stochastic":
+            return Level.WHOLE
+        if any("groups_of" in vars(cls) for cls in type(self).__mro__ if cls is not RuleOptimizer):
+            return Level.WHOLE  # it sorts parameters by their shapes into groups of its own
+        return self._update.reach(group, self.param_groups, (*transforms, *self.composition.transforms))
+
+    def _check_pieces(self, group: Mapping[str, Any]) -> HostOfPieces | None:
+        host = host_of_pieces(group["params"])
+        if host is not None:
+            self._host_of_pieces = host
+            if self.reach(group) > host.reach or self.needs_in_force() & host.refuses:
+                refuse_pieces(self.method.name, host)
+        return host
+
+    def generator(self, device: torch.device) -> torch.Generator:
+        """The source of random draws on a kind of device; see :meth:`StatefulOptimizer.generator`.
+
+        Raises:
+            UnsupportedParameter: other processes hold the rest of these parameters, and would draw the same numbers.
+        """
+        if self._host_of_pieces is not None:
+            refuse_pieces(self.method.name, self._host_of_pieces)
+        return super().generator(device)
+
+    def follow_parameters(self) -> None:
+        """Have the states of all parameters follow them; for a :meth:`collect` that works with states.
+
+        A step does so itself.
+
+        Raises:
+            UnsupportedParameter: a parameter has another shape than it had.
+        """
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p in self.state:
+                    follow(self.state[p], self.method.parameter_states, p, group, self.method.name)
+
+
 # hyper() and the like are not field specifiers: type checkers would look for `default=` in them, whereas any other
 # value on the right is a default.
 @dataclass_transform(field_specifiers=(argument,))
-class _Declared(_Attributes):
+class _Declared(_OnPieces):
     """Tells type checkers that a subclass's constructor follows from its annotated options."""
 
 
@@ -217,37 +269,6 @@ class RuleOptimizer(_Declared):
         groups = self.param_groups
         return any(self._update.stacks(p, group, groups) for group in groups for p in group["params"])
 
-    def reach(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
-        """How far what becomes of an element depends on others: itself (ELEMENT), its tensor, or all (WHOLE).
-
-        Args:
-            group: a parameter group, whose options count.
-            transforms: what is to be composed with the rule beside what is composed already.
-        """
-        if self.needs_in_force() & _WHOLE_MODEL or group["rounding"] == "stochastic":
-            return Level.WHOLE
-        if any("groups_of" in vars(cls) for cls in type(self).__mro__ if cls is not RuleOptimizer):
-            return Level.WHOLE  # it sorts parameters by their shapes into groups of its own
-        return self._update.reach(group, self.param_groups, (*transforms, *self.composition.transforms))
-
-    def _check_pieces(self, group: Mapping[str, Any]) -> HostOfPieces | None:
-        host = host_of_pieces(group["params"])
-        if host is not None:
-            self._host_of_pieces = host
-            if self.reach(group) > host.reach or self.needs_in_force() & host.refuses:
-                refuse_pieces(self.method.name, host)
-        return host
-
-    def generator(self, device: torch.device) -> torch.Generator:
-        """The source of random draws on a kind of device; see :meth:`StatefulOptimizer.generator`.
-
-        Raises:
-            UnsupportedParameter: other processes hold the rest of these parameters, and would draw the same numbers.
-        """
-        if self._host_of_pieces is not None:
-            refuse_pieces(self.method.name, self._host_of_pieces)
-        return super().generator(device)
-
     def extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
         """Compute the extra inputs of this step, for the parameters that have a gradient.
 
@@ -312,19 +333,6 @@ class RuleOptimizer(_Declared):
         """
         return run()
 
-    def follow_parameters(self) -> None:
-        """Have the states of all parameters follow them; for a :meth:`collect` that works with states.
-
-        A step does so itself.
-
-        Raises:
-            UnsupportedParameter: a parameter has another shape than it had.
-        """
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p in self.state:
-                    follow(self.state[p], self.method.parameter_states, p, group, self.method.name)
-
     def evaluate(self, closure: Callable[[], Any]) -> Tensor:
         """Zero the gradients, evaluate the closure, and leave the gradients that the next step needs."""
         return evaluate(self, closure, create_graph=self.needs_graph)
@@ -379,6 +387,8 @@ class RuleOptimizer(_Declared):
         if self._host_of_pieces is None and is_flat(params):  # FSDP1 has come after the constructor
             for group in self.param_groups:
                 self._check_pieces(group)
+        for group in self.param_groups:  # model.half() may have come after the constructor
+            self.method.check_rounding(group, group["params"])
         for p in params:
             check_gradient(p, self.method.name)
         if self.needs_graph:

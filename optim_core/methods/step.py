@@ -124,12 +124,10 @@ def parameter_steps(
             continue
         first = optimizer.start_state(param, group)
         own = optimizer.state[param]
-        if not first:
-            follow(own, optimizer.method.parameter_states, param, group, optimizer.method.name)
-        step = own["step"] + 1
-        key = id(group), step, first
+        follow(own, optimizer.method.parameter_states, param, group, optimizer.method.name)
+        key = id(group), own["step"] + 1, first
         if key not in options:
-            options[key] = rule_options(optimizer.method, group, step, given, first=first)
+            options[key] = rule_options(optimizer.method, group, key[1], given, first=first)
         p = real(param.detach())
         yield ParameterStep(
             p=p,

@@ -71,6 +71,11 @@ class _OnPieces(_Attributes):
                 refuse_pieces(self.method.name, host)
         return host
 
+    def _check_wrapped_since(self, params: Sequence[Tensor]) -> None:
+        if self._host_of_pieces is None and is_flat(params):  # FSDP1 has come after the constructor
+            for group in self.param_groups:
+                self._check_pieces(group)
+
     def generator(self, device: torch.device) -> torch.Generator:
         """The source of random draws on a kind of device; see :meth:`StatefulOptimizer.generator`.
 
@@ -384,9 +389,7 @@ class RuleOptimizer(_Declared):
         Raises:
             SparseGradient, UnsupportedParameter, GraphMissing: before anything is changed.
         """
-        if self._host_of_pieces is None and is_flat(params):  # FSDP1 has come after the constructor
-            for group in self.param_groups:
-                self._check_pieces(group)
+        self._check_wrapped_since(params)
         for group in self.param_groups:  # model.half() may have come after the constructor
             self.method.check_rounding(group, group["params"])
         for p in params:

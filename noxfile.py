@@ -21,6 +21,8 @@ PACKS = {path.parent.name: path.parent for path in sorted(ROOT.glob("packs/*/pyp
 DISTRIBUTIONS = {pack: f"optim-core-{pack.replace('_', '-')}" for pack in PACKS}
 CONSTRAINTS = ("--constraint", str(ROOT / "tests" / "constraints.txt"))
 TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis")
+#: What stands between a training loop and an optimizer: docs/hosts.md.
+HOSTS = ("lightning", "accelerate", "transformers")
 # Two processes of one thread each: the tests' tensors are too small to share among threads.
 PYTEST = ("pytest", "-n", "2")
 THREADS = {"OMP_NUM_THREADS": "1"}
@@ -93,6 +95,13 @@ def triton(session: nox.Session) -> None:
     chosen = (*suites, "-k", "triton", *session.posargs)
     session.run(*PYTEST, *chosen, env={**THREADS, "TRITON_INTERPRET": "1"})
     session.run(*PYTEST, engine, *session.posargs, env={**THREADS, "TRITON_INTERPRET": None})
+
+
+@nox.session
+def hosts(session: nox.Session) -> None:
+    """Lightning, accelerate, transformers' Trainer and torch.distributed train with methods of every kind (minutes)."""
+    install(session, *TEST_TOOLS, *HOSTS)
+    session.run(*PYTEST, "tests/hosts", "tests/optimizers/test_pieces.py", *session.posargs, env=THREADS)
 
 
 @nox.session

@@ -9,6 +9,7 @@ __all__ = [
     "AmbiguousName",
     "CheckpointMismatch",
     "ClosureError",
+    "ConcurrentStep",
     "EngineUnavailable",
     "GraphMissing",
     "InvalidOption",
@@ -127,6 +128,10 @@ class NotTraining(OptimCoreError, RuntimeError):
 
 class ClosureError(OptimCoreError, RuntimeError):
     """A closure is missing, or does not do what it should."""
+
+
+class ConcurrentStep(OptimCoreError, RuntimeError):
+    """Two threads step with one optimizer at once."""
 
 
 class EngineUnavailable(OptimCoreError, RuntimeError):

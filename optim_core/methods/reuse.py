@@ -60,7 +60,10 @@ class Column(list[Tensor]):
             return cls()
 
     def is_unmoved(self) -> bool:
-        """Return whether all tensors lie where and as they did (types do not change in place)."""
+        """Return whether all tensors lie where and as they did.
+
+        A parameter of another type has other gradients, whose types are compared where they are taken.
+        """
         return (
             list(map(Tensor.data_ptr, self)) == self.addresses
             and list(map(Tensor.stride, self)) == self.layout.strides

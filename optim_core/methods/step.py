@@ -12,6 +12,7 @@ from optim_core.engines.tensors import as_pairs
 from optim_core.methods import states
 from optim_core.methods.composition import Composition
 from optim_core.methods.method import Method
+from optim_core.methods.moved import follow
 from optim_core.methods.parameter_step import ParameterStep
 from optim_core.rules.options import late_numbers
 
@@ -128,10 +129,10 @@ def parameter_steps(
             continue
         first = optimizer.start_state(param, group, number)
         own = optimizer.state[param]
-        step = own["step"] + 1
-        key = id(group), step, first
+        follow(own, optimizer.method.parameter_states, param, group, optimizer.method.name)
+        key = id(group), own["step"] + 1, first
         if key not in options:
-            options[key] = rule_options(optimizer.method, group, step, given, first=first)
+            options[key] = rule_options(optimizer.method, group, key[1], given, first=first)
         p = as_pairs(param.detach(), param)
         yield ParameterStep(
             p=p,

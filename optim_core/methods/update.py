@@ -32,8 +32,9 @@ from optim_core.methods.step import (
     rule_options,
 )
 from optim_core.rules.calls import call_segments
-from optim_core.rules.graph import Access, Extent, Graph, order
+from optim_core.rules.graph import Access, Extent, Graph, reach
 from optim_core.rules.options import split
+from optim_core.rules.transform import Transform, qualified
 from optim_core.rules.values import Level
 
 logger = logging.getLogger("optim_core")
@@ -103,15 +104,18 @@ class Update:
         options = late_options(self.method, group, groups)
         return bool(self.method.trace(options, shape_of(p)).trace.calls)
 
-    def is_elementwise(self, group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> bool:
-        """Return whether the rule does the same to each element, wherever it stands and whatever the others are."""
-        by_shape = any(declared.shape is not None for declared in self.method.states.values())
-        if self.method.rule is None or by_shape:
-            return False
-        graph = self.method.trace(late_options(self.method, group, groups), (2, 3))
-        levels = {value.level for value in order(graph.outputs.values())}
-        fits = all(graph.trace.fits(shape) for shape in ((6,), (1, 2, 3)))
-        return fits and not graph.trace.calls and levels <= {Level.ELEMENT, Level.HOST}
+    def reach(
+        self, group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], transforms: tuple[Transform, ...] = ()
+    ) -> Level:
+        """How far what becomes of an element depends on others, as :func:`optim_core.rules.graph.reach` has it."""
+        if self.method.rule is None or self.method.extras:  # a method computes extras as it likes
+            return Level.WHOLE
+        options = late_options(self.method, group, groups)
+        options |= {qualified(i, name): 0.5 for i, transform in enumerate(transforms) for name in transform.numbers}
+        graph = self.method.trace(options, (2, 3), transforms)
+        kept = [declared for declared in self.method.parameter_states.values() if declared.present(group)]
+        shaped = any(declared.shape or declared.every for declared in kept)
+        return max(reach(graph), Level.TENSOR if shaped else Level.ELEMENT)
 
     def forget(self) -> None:
         """Drop what has been assembled: the rule is composed with something else from now on."""

@@ -36,23 +36,6 @@ def check_parameter(p: Tensor, owner: str, *, in_stacks: bool) -> None:
         )
 
 
-def is_flattened(p: Tensor) -> bool:
-    """True if a parameter is a flat piece that FSDP1 has made of others."""
-    return bool(getattr(p, "_fsdp_flattened", False))
-
-
-def refuse_flattened(owner: str) -> None:
-    """Refuse flat pieces, for a method to which shapes matter.
-
-    Raises:
-        UnsupportedParameter: with the remedy.
-    """
-    raise UnsupportedParameter(
-        f"{owner} uses the shapes of parameters or sums over them, but those of FSDP1 (FullyShardedDataParallel) are "
-        "flat pieces: shard with FSDP2 (fully_shard), or choose a method that works element by element, such as adamw"
-    )
-
-
 def check_graph(params: Sequence[Tensor], owner: str) -> None:
     """Refuse gradients without a graph, where a step differentiates them.
 

@@ -14,7 +14,9 @@ from torch.optim.optimizer import Optimizer
 
 from optim_core.errors import ClosureError
 from optim_core.optimizers import closures
+from optim_core.optimizers.beginning import or_begins
 from optim_core.optimizers.needs import needs_of
+from optim_core.optimizers.threads import in_one_thread
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -29,6 +31,13 @@ class Hosted:
     Such a proxy runs the optimizer's methods with itself as ``self``. What they keep belongs to the optimizer: on the
     proxy it would hide the optimizer's own from then on.
     """
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Keep a step of its own out of graphs, in one thread, and from more than a beginning where there is none."""
+        super().__init_subclass__(**keywords)
+        step = vars(cls).get("step")
+        if step is not None:
+            cls.step = outside_graphs(in_one_thread(or_begins(step)))  # type: ignore[attr-defined]
 
     def __setattr__(self, name: str, value: Any) -> None:
         own = vars(self)

@@ -20,15 +20,17 @@ from optim_core.methods.composition import Composition
 from optim_core.methods.constructor import bind, declare
 from optim_core.methods.declarations import Hyper, State, argument, dataclass_transform, hyper
 from optim_core.methods.method import Method
+from optim_core.methods.moved import follow
 from optim_core.methods.update import Update
 from optim_core.optimizers import hosts
-from optim_core.optimizers.beginning import or_begins
 from optim_core.optimizers.closures import drop_graph, evaluate, that_evaluates
 from optim_core.optimizers.explanation import Explanation, decay_text, explanation_of
-from optim_core.optimizers.gradients import check_gradient, check_graph, check_parameter, is_flattened, refuse_flattened
-from optim_core.optimizers.hosts import outside_graphs
+from optim_core.optimizers.gradients import check_gradient, check_graph, check_parameter
+from optim_core.optimizers.pieces import HostOfPieces, host_of_pieces, is_flat, left_alone, refuse_pieces
 from optim_core.optimizers.stateful import StatefulOptimizer
+from optim_core.optimizers.threads import in_one_thread
 from optim_core.rules.transform import Keeper, Transform
+from optim_core.rules.values import Level
 
 Engine: typing.TypeAlias = Literal["auto", "eager", "native", "triton"]
 
@@ -38,12 +40,70 @@ class _Attributes(StatefulOptimizer):
 
     composition: Composition
     _update: Update
+    _host_of_pieces: HostOfPieces | None
+
+
+class _OnPieces(_Attributes):
+    """What depends on where the parameters of an optimizer lie: with a host of pieces, or moved since."""
+
+    if typing.TYPE_CHECKING:
+
+        def needs_in_force(self) -> frozenset[Need]: ...
+
+    def reach(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
+        """How far what becomes of an element depends on others: itself (ELEMENT), its tensor, or all (WHOLE).
+
+        Args:
+            group: a parameter group, whose options count.
+            transforms: what is to be composed with the rule beside what is composed already.
+        """
+        if self.needs_in_force() & _WHOLE_MODEL or group["rounding"] == "stochastic":
+            return Level.WHOLE
+        if any("groups_of" in vars(cls) for cls in type(self).__mro__ if cls is not RuleOptimizer):
+            return Level.WHOLE  # it sorts parameters by their shapes into groups of its own
+        return self._update.reach(group, self.param_groups, (*transforms, *self.composition.transforms))
+
+    def _check_pieces(self, group: Mapping[str, Any]) -> HostOfPieces | None:
+        host = host_of_pieces(group["params"])
+        if host is not None:
+            self._host_of_pieces = host
+            if self.reach(group) > host.reach or self.needs_in_force() & host.refuses:
+                refuse_pieces(self.method.name, host)
+        return host
+
+    def _check_wrapped_since(self, params: Sequence[Tensor]) -> None:
+        if self._host_of_pieces is None and is_flat(params):  # FSDP1 has come after the constructor
+            for group in self.param_groups:
+                self._check_pieces(group)
+
+    def generator(self, device: torch.device) -> torch.Generator:
+        """The source of random draws on a kind of device; see :meth:`StatefulOptimizer.generator`.
+
+        Raises:
+            UnsupportedParameter: other processes hold the rest of these parameters, and would draw the same numbers.
+        """
+        if self._host_of_pieces is not None:
+            refuse_pieces(self.method.name, self._host_of_pieces)
+        return super().generator(device)
+
+    def follow_parameters(self) -> None:
+        """Have the states of all parameters follow them; for a :meth:`collect` that works with states.
+
+        A step does so itself.
+
+        Raises:
+            UnsupportedParameter: a parameter has another shape than it had.
+        """
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p in self.state:
+                    follow(self.state[p], self.method.parameter_states, p, group, self.method.name)
 
 
 # hyper() and the like are not field specifiers: type checkers would look for `default=` in them, whereas any other
 # value on the right is a default.
 @dataclass_transform(field_specifiers=(argument,))
-class _Declared(_Attributes):
+class _Declared(_OnPieces):
     """Tells type checkers that a subclass's constructor follows from its annotated options."""
 
 
@@ -123,8 +183,6 @@ class RuleOptimizer(_Declared):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        if "step" in vars(cls):
-            cls.step = or_begins(cls.step)  # type: ignore[method-assign]
         _declare(cls)
 
     if not typing.TYPE_CHECKING:  # type checkers derive the constructor from the declarations
@@ -134,6 +192,7 @@ class RuleOptimizer(_Declared):
             self._run_by(options.pop("engine", "auto"), options.pop("foreach", None))
             given = self.method.check_options(options)
             self.composition = Composition()
+            self._host_of_pieces = None
             self.forget()
             groups = self.groups_of(params) if isinstance(params, nn.Module) else params
             super().__init__(groups, self.resolve(self.method.with_defaults(given), frozenset(given)))
@@ -179,8 +238,7 @@ class RuleOptimizer(_Declared):
         try:
             group = self.param_groups[-1]
             self.method.check_rounding(group, group["params"])
-            if any(map(is_flattened, group["params"])) and not self._is_elementwise(group):
-                refuse_flattened(self.method.name)
+            host = self._check_pieces(group)
             group["layers"] = (
                 self.param_groups[0]["layers"] if self.param_groups[1:] else [(self.method.name, self.version)]
             )
@@ -188,7 +246,8 @@ class RuleOptimizer(_Declared):
             for p in group["params"]:
                 in_stacks = (is_sharded(p) or p.is_complex()) and self._update.stacks(p, group, self.param_groups)
                 check_parameter(p, self.method.name, in_stacks=in_stacks)
-            self.on_group(group)
+            with left_alone(group["params"], self.state, self.method.name, host):
+                self.on_group(group)
             self._complete(group)
         except OptimCoreError:
             self.param_groups.pop()
@@ -229,10 +288,6 @@ class RuleOptimizer(_Declared):
         groups = self.param_groups
         return any(self._update.stacks(p, group, groups) for group in groups for p in group["params"])
 
-    def _is_elementwise(self, group: Mapping[str, Any]) -> bool:
-        sorts = any("groups_of" in vars(cls) for cls in type(self).__mro__ if cls is not RuleOptimizer)  # by shape
-        return not sorts and self._update.is_elementwise(group, self.param_groups)
-
     def extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
         """Compute the extra inputs of this step, for the parameters that have a gradient.
 
@@ -258,6 +313,7 @@ class RuleOptimizer(_Declared):
         return "closure" in self.needs_in_force()
 
     # stepping -----------------------------------------------------------------------------------------------
+    @in_one_thread
     def minimize(self, closure: Callable[[], Tensor]) -> Tensor:
         """Do everything for one step: zero the gradients, evaluate, backward, update.
 
@@ -270,6 +326,7 @@ class RuleOptimizer(_Declared):
 
         Raises:
             ClosureError: the closure returns no loss or several, or has called backward itself.
+            ConcurrentStep: another thread steps with this optimizer.
         """
         if hosts.behind(self) is not None:
             return hosts.minimize(self, closure)  # type: ignore[no-any-return]
@@ -310,8 +367,6 @@ class RuleOptimizer(_Declared):
         """Called by a wrapper that has unscaled gradients by a factor (None: unknown), but not their graphs."""
         del by
 
-    @or_begins
-    @outside_graphs
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters from their gradients.
@@ -349,6 +404,9 @@ class RuleOptimizer(_Declared):
         Raises:
             SparseGradient, UnsupportedParameter, GraphMissing: before anything is changed.
         """
+        self._check_wrapped_since(params)
+        for group in self.param_groups:  # model.half() may have come after the constructor
+            self.method.check_rounding(group, group["params"])
         for p in params:
             check_gradient(p, self.method.name)
         if self.needs_graph:
@@ -371,7 +429,8 @@ class RuleOptimizer(_Declared):
         self._run_by(self.engine, self.foreach)
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {name: getattr(self, name) for name in ("engine", "foreach", "composition")}
+        names = ("engine", "foreach", "composition", "_host_of_pieces")
+        return super().__getstate__() | {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # torch's load_state_dict comes by here too, with groups and states only
@@ -382,6 +441,10 @@ class RuleOptimizer(_Declared):
                 group[name] = declared.check(group.get(name, self.defaults.get(name)), self.method.name)
         self._run_by(engine, foreach)
         self.forget()
+
+
+#: Needs of methods for which a process has to see the whole model.
+_WHOLE_MODEL: frozenset[Need] = frozenset({"closure", "create_graph", "loss", "multi_loss"})
 
 
 def _declare(cls: type[RuleOptimizer]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from optim_core.rules.arithmetic import REDUCTIONS
 from optim_core.rules.trace import Trace
 from optim_core.rules.values import Level, Value
 
@@ -154,3 +155,15 @@ def order(roots: Iterable[Value], enter: Callable[[Value], bool] = lambda _: Tru
             seen[value.index] = value
             stack.extend(a for a in value.args if enter(a))
     return [seen[k] for k in sorted(seen)]
+
+
+def reach(graph: Graph) -> Level:
+    """How far what becomes of an element depends on others: on itself (ELEMENT), on its tensor, or on all (WHOLE).
+
+    What is the same everywhere without being reduced, such as a count, depends on nobody.
+    """
+    if graph.trace.totals:
+        return Level.WHOLE
+    values = order(graph.outputs.values())
+    by_tensor = any(v.op in REDUCTIONS or v.every != 1 or v.level is Level.OWN for v in values)
+    return Level.TENSOR if by_tensor or graph.trace.calls or graph.trace.shape_facts else Level.ELEMENT

@@ -23,8 +23,8 @@ from optim_core.methods.graph_cache import GraphCache
 from optim_core.optimizers.gradients import check_dense
 from optim_core.rules import Level, Trace, Transform, Value
 from optim_core.rules.compose import CompositionSettings, decay, enter, offers_of, transform_update, update_of
-from optim_core.rules.graph import Extent, Graph
-from optim_core.rules.options import scalars, split
+from optim_core.rules.graph import Extent, Graph, reach
+from optim_core.rules.options import LATE, scalars, split
 from optim_core.wrapping.torch_rules import TorchRule, torch_rule_of
 
 #: From a group and transforms to the settings for the composition, and the options that the transforms see.
@@ -200,6 +200,16 @@ def sums(settings: CompositionSettings, options: Mapping[str, Any]) -> bool:
     host = split(options)[0]
     graphs = (make(settings, host, options, (2, 2)) for make in (before, after))
     return any(graph.trace.totals for graph in graphs)
+
+
+def reach_around(optimizer: Optimizer, settings: CompositionSettings, options: Mapping[str, Any]) -> Level:
+    """How far what the transforms in ``settings`` make of an element depends on others."""
+    rule = torch_rule_of(type(optimizer)) if any(map(acts_inside, settings.transforms)) else None
+    if rule is not None:
+        options = {**options, **{name: optimizer.defaults[name] for name in rule.options}, "step": LATE}
+    host = split(options)[0]
+    graphs = before(settings, host, options, (2, 3)), after(settings, host, options, (2, 3), rule=rule)
+    return max(map(reach, graphs))
 
 
 def acts_inside(transform: Transform) -> bool:

@@ -19,10 +19,10 @@ from optim_core.optimizers.gradients import parameters
 from optim_core.optimizers.matching import Rename
 from optim_core.optimizers.needs import declared_needs, has_modes, needs_of
 from optim_core.optimizers.optimizer import RuleOptimizer
-from optim_core.rules import Transform
+from optim_core.rules import Level, Transform
 from optim_core.rules.compose import CompositionSettings
 from optim_core.rules.transform import Keeper
-from optim_core.wrapping.around import Around, acts_inside, sums
+from optim_core.wrapping.around import Around, acts_inside, reach_around, sums
 from optim_core.wrapping.base_state import BaseState
 from optim_core.wrapping.steps import GradientsReady
 
@@ -123,6 +123,10 @@ class PlainSteps(BaseState):
         del transform, keeper
         return False
 
+    def reach(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
+        """That of the transforms; what the optimizer itself does is its own affair."""
+        return reach_around(self.optimizer, *self.settings(group, transforms))
+
     def settings(
         self, group: Mapping[str, Any], transforms: tuple[Transform, ...]
     ) -> tuple[CompositionSettings, dict[str, Any]]:
@@ -193,6 +197,10 @@ class RuleSteps(PlainSteps):
             return False
         self.optimizer.add_transform(transform, keeper)
         return True
+
+    def reach(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
+        """That of the rule with the transforms composed."""
+        return self.optimizer.reach(group, *transforms)
 
     def settings(
         self, group: Mapping[str, Any], transforms: tuple[Transform, ...]

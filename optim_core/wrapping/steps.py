@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from optim_core.catalog.needs import Need
 from optim_core.methods.formula import Formula, ParameterSet
 from optim_core.optimizers.checkpoint import LoadResult, Options
 from optim_core.optimizers.matching import Rename
-from optim_core.rules import Transform
+from optim_core.rules import Level, Transform
 from optim_core.rules.transform import Keeper
 
 
@@ -79,6 +79,9 @@ class Steps(Protocol):
 
     def compose(self, transform: Transform, keeper: Keeper) -> bool:
         """Compose a transform that keeps tensors with the rule; False if something here acts after the rule."""
+
+    def reach(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
+        """How far what becomes of an element depends on others, with these transforms acting on each step."""
 
     def begin(self) -> None:
         """Create all states of the parameters that have a gradient, without a step."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from optim_core.errors import UnsupportedParameter, WrapperConflict
 from optim_core.optimizers.explanation import Explanation
-from optim_core.rules import Transform
+from optim_core.rules import Level, Transform
 from optim_core.rules.transform import Keeper
 from optim_core.wrapping.wrapper import Wrapper
 
@@ -77,6 +77,10 @@ class TransformWrapper(Wrapper):
         super().on_exchange(present)
         self._excluded.clear()
         self._excluded.update(p for group in self.param_groups for p in self._excluded_of(group))
+
+    def reach(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
+        """That of the transform together with all that is inside."""
+        return self.base_steps.reach(group, *transforms, self.transform())
 
     def compose(self, transform: Transform, keeper: Keeper) -> bool:
         """As the base does: a transform does not change the parameters after the rule."""

@@ -17,14 +17,16 @@ from optim_core.errors import ClosureError, InvalidOption
 from optim_core.methods.constructor import declare
 from optim_core.methods.declarations import Hyper, argument, dataclass_transform
 from optim_core.methods.method import Method
-from optim_core.methods.reuse import same_objects
+from optim_core.methods.moved import follow_memory
+from optim_core.methods.reuse import Column, same_objects
 from optim_core.optimizers import hosts
-from optim_core.optimizers.beginning import or_begins
 from optim_core.optimizers.closures import that_evaluates
 from optim_core.optimizers.explanation import Explanation, explain
 from optim_core.optimizers.gradients import parameters
-from optim_core.optimizers.hosts import outside_graphs
 from optim_core.optimizers.optimizer import RuleOptimizer
+from optim_core.optimizers.pieces import host_of_pieces, refuse_pieces
+from optim_core.optimizers.threads import in_one_thread
+from optim_core.rules import Level, Transform
 from optim_core.wrapping import conflicts
 from optim_core.wrapping.bases import steps_of
 from optim_core.wrapping.saved import Saved
@@ -70,10 +72,13 @@ class Wrapper(_Declared):
     if typing.TYPE_CHECKING:  # an attribute of the class would hide the base from what delegates to instances
         base: Optimizer = argument()
 
-    _present: list[Tensor]
+    _present: Column
 
     method: ClassVar[Method]
     hypers: ClassVar[Mapping[str, Hyper]]
+    #: True if :meth:`apply` and all else that a subclass overrides do the same to each element, wherever it stands and
+    #: whatever the others are. Only such wrappers go around optimizers of pieces (FSDP1's flat parameters).
+    elementwise: ClassVar[bool] = False
     #: Arguments of the constructor that are not options, such as a model: they become attributes, belong to no
     #: checkpoint, and are required unless the class gives that name a value.
     arguments: ClassVar[tuple[str, ...]] = ()
@@ -81,8 +86,6 @@ class Wrapper(_Declared):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        if "step" in vars(cls):
-            cls.step = or_begins(cls.step)  # type: ignore[method-assign]
         parameter = inspect.Parameter
         own = {name: vars(cls)[name] for name in cls.arguments if name in vars(cls)}
         for name in own:
@@ -108,7 +111,7 @@ class Wrapper(_Declared):
             vars(self).update(arguments)
             self.options = options
             self.stepped = self._collected = False
-            self._present = []
+            self._present = Column()
             super().__init__(base, _steps_of(base))
             conflicts.check_inside(self)
             self._join_layers()
@@ -126,6 +129,29 @@ class Wrapper(_Declared):
     def arguments_of(cls, model: nn.Module) -> dict[str, Any]:
         """Those of :attr:`arguments` that a model tells, for :func:`optim_core.create_optimizer`."""
         return {"model": model} if "model" in cls.arguments else {}
+
+    def reach(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
+        """How far what becomes of an element depends on others: itself (ELEMENT), its tensor, or all (WHOLE).
+
+        Args:
+            group: a parameter group of the base.
+            transforms: what wrappers around this one are to add.
+        """
+        return max(Level.ELEMENT if self.elementwise else Level.WHOLE, self.base_steps.reach(group, *transforms))
+
+    def on_group(self, group: dict[str, Any]) -> None:
+        """Refuse pieces of a model, unless this goes no farther than a piece.
+
+        Raises:
+            UnsupportedParameter: naming the host that made them.
+        """
+        super().on_group(group)
+        self._check_pieces(group)
+
+    def _check_pieces(self, group: Mapping[str, Any]) -> None:
+        host = host_of_pieces(group["params"])
+        if host is not None and (not host.holds_wrappers or self.reach(group) > host.reach):
+            refuse_pieces(self.method.name, host)
 
     def on_wrap(self) -> None:
         """Called once, when the base is in place; parameters of later groups come through :meth:`on_group`."""
@@ -164,6 +190,7 @@ class Wrapper(_Declared):
         """Update the parameters from the gradients that :meth:`collect` has left."""
         self.base_steps.step(GRADIENTS_READY)
 
+    @in_one_thread
     def minimize(self, closure: Callable[[], Any]) -> Any:
         """Do everything for one step.
 
@@ -177,6 +204,7 @@ class Wrapper(_Declared):
 
         Raises:
             ClosureError: the closure returns something else, or has called backward itself.
+            ConcurrentStep: another thread steps with this optimizer.
         """
         if hosts.behind(self) is not None:
             return hosts.minimize(self, closure)
@@ -198,8 +226,6 @@ class Wrapper(_Declared):
             self._collected = False
         return loss
 
-    @or_begins
-    @outside_graphs
     def step(self, closure: Callable[[], Any] | GradientsReady | None = None) -> Any:
         """Update the parameters from their gradients.
 
@@ -233,11 +259,22 @@ class Wrapper(_Declared):
         return loss
 
     def _look_for_others(self) -> None:
-        """Keep nothing of parameters that have left their group since the last step."""
+        """Keep nothing of parameters that have left their group since the last step; follow those that have moved.
+
+        Raises:
+            UnsupportedParameter: a parameter has another shape than it had, or is a piece of what it was.
+        """
         present = parameters(self)
         if not same_objects(present, self._present):
-            self._present = present
+            for group in self.param_groups:
+                self._check_pieces(group)
+            self._present = Column(present)
             self.on_exchange(set(present))
+        elif self.keeps and not self._present.is_unmoved():
+            self._present = Column(present)
+        else:
+            return
+        follow_memory(self.memory, self.method.name)
 
     def on_exchange(self, present: Collection[Tensor]) -> None:
         """Called before a step whose parameters are others than those of the last one.
@@ -296,7 +333,7 @@ class Wrapper(_Declared):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._present = []
+        self._present = Column()
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {n: vars(self)[n] for n in self.arguments if n in vars(self)}

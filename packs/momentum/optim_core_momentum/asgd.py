@@ -97,6 +97,7 @@ class ASGD(RuleOptimizer):
     def collect(self, run: Callable[[], Any]) -> Any:
         """The gradients at the point before, to be compared with, and those here."""
         self._before = None  # an evaluation that fails leaves none
+        self.follow_parameters()
         inner = super().collect
         evaluations = Evaluations(self, lambda: inner(run), self.method.name)
         before: dict[Tensor, Tensor] = {}

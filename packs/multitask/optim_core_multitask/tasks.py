@@ -50,7 +50,8 @@ class MultiTask(Wrapper):
             optimizer.minimize(closure)
     """
 
-    _merged: bool  # True once backward() has run since collect() began
+    _merged: bool  # True once backward() has run since collect() began, and until the step
+    _flushing: bool
 
     needs = frozenset({"multi_loss"})
     refuses: ClassVar[Mapping[Need, str]] = {
@@ -104,9 +105,49 @@ class MultiTask(Wrapper):
         """Refuse torch's own closure, whose single backward leaves nothing to merge."""
         self._merged = False
         result = super().collect(run)
+        self._check_merged()
+        return result
+
+    def _check_merged(self) -> None:
         if not self._merged:
             raise ClosureError(
                 f"{self.method.name} needs each task's own gradient: use optimizer.minimize(closure) with a closure "
                 "that returns the list of losses, or optimizer.backward(losses) followed by optimizer.step()"
             )
-        return result
+
+    # a step without backward() would be the base's own, in silence ---------------------------------------------
+    def on_wrap(self) -> None:
+        """Begin without gradients."""
+        super().on_wrap()
+        self._merged = self._flushing = False
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._merged = self._flushing = False
+
+    def prepare(self, overflow: bool | None) -> bool:
+        """Refuse the gradient of a plain backward, in which nothing is merged.
+
+        Raises:
+            ClosureError: with the remedy.
+        """
+        if not self._flushing:  # what waits was merged when it came
+            self._check_merged()
+        ready = super().prepare(overflow)
+        self._merged = self._merged and ready
+        return ready
+
+    def apply(self) -> None:
+        """The base's step."""
+        super().apply()
+        self._merged = False
+
+    @contextmanager
+    def flushing(self) -> Iterator[bool]:
+        """As the base's; what waits there is merged already."""
+        with super().flushing() as waiting:
+            self._flushing = waiting
+            try:
+                yield waiting
+            finally:
+                self._flushing = False

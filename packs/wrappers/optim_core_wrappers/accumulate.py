@@ -75,6 +75,7 @@ class Accumulate(Wrapper):
     reduction: str = hyper("mean", "how their gradients are merged", choices=("mean", "sum"))
 
     accumulates: ClassVar[bool] = True
+    elementwise: ClassVar[bool] = True
     keeps = ("sum", "taken")
     refuses: ClassVar[Mapping[Need, str]] = {
         "closure": f"evaluates the loss more than once a step, {_ONE_CALL}",

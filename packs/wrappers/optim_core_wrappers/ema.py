@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -63,6 +63,8 @@ class EMA(Wrapper):
     Source: Polyak and Juditsky, Acceleration of Stochastic Approximation by Averaging, 1992,
     https://doi.org/10.1137/0330046; with exponential weights and a warm-up, as in timm's ModelEmaV3.
     """
+
+    elementwise: ClassVar[bool] = True
 
     decay: float = hyper(0.9999, "share of the average that is kept in a step", ge=0, lt=1, search=(0.99, 0.9999))
     min_decay: float = hyper(0.0, "least share under warm-up", ge=0, lt=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -32,6 +33,8 @@ class Lookahead(Wrapper):
     Source: Zhang et al., Lookahead Optimizer: k steps forward, 1 step back, 2019, https://arxiv.org/abs/1907.08610,
     Algorithm 1; ``pullback_momentum`` from the authors' code.
     """
+
+    elementwise: ClassVar[bool] = True
 
     k: int = hyper(5, "steps of the base between two synchronisations", ge=1)
     alpha: float = hyper(0.8, "share of the way that the slow weights go", gt=0, le=1)

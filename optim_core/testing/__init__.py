@@ -18,15 +18,15 @@ them, each with what it requires and a remedy.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from optim_core.testing.check import Check
-from optim_core.testing.run import Outcome, Report, all_checks, check_optimizer, check_pack
-from optim_core.testing.subject import Subject
-from optim_core.testing.trajectories import against, record, replay
-
 if TYPE_CHECKING:
+    from optim_core.testing.check import Check
     from optim_core.testing.parametrize import parametrize_with_checks
+    from optim_core.testing.run import Outcome, Report, all_checks, check_optimizer, check_pack
+    from optim_core.testing.subject import Subject
+    from optim_core.testing.trajectories import against, record, replay
 
 __all__ = [
     "Check",
@@ -42,10 +42,26 @@ __all__ = [
     "replay",
 ]
 
+#: The module that each name is imported from when it is first used: pytest's plugin stands in this package, and is
+#: loaded wherever the core is installed.
+_HOMES = {
+    "Check": "check",
+    "Outcome": "run",
+    "Report": "run",
+    "Subject": "subject",
+    "against": "trajectories",
+    "all_checks": "run",
+    "check_optimizer": "run",
+    "check_pack": "run",
+    "parametrize_with_checks": "parametrize",
+    "record": "trajectories",
+    "replay": "trajectories",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name != "parametrize_with_checks":
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from optim_core.testing.parametrize import parametrize_with_checks  # imports pytest
-
-    return parametrize_with_checks
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -88,9 +88,10 @@ def equal(a: Iterable[Tensor], b: Iterable[Tensor]) -> bool:
     return all(torch.equal(x, y) or torch.allclose(x, y, 0, 0, equal_nan=True) for x, y in zip(a, b, strict=True))
 
 
-def close(a: Iterable[Tensor], b: Iterable[Tensor]) -> bool:
+def close(a: Iterable[Tensor], b: Iterable[Tensor], tolerance: float | None = None) -> bool:
     """Whether each differs from its counterpart by no more than rounding, as a share of that one's largest element."""
-    return all(deviation(x, y) <= (1e-9 if y.dtype is torch.float64 else 1e-4) for x, y in zip(a, b, strict=True))
+    pairs = zip(a, b, strict=True)
+    return all(deviation(x, y) <= (tolerance or (1e-9 if y.dtype is torch.float64 else 1e-4)) for x, y in pairs)
 
 
 def deviation(x: Tensor, y: Tensor) -> float:

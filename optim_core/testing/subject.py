@@ -250,6 +250,14 @@ class Subject:
             ends.append(params)
         return small.equal(*ends)
 
+    @property
+    def keeps_whole(self) -> bool:
+        """Whether it keeps state of the model as a whole: counts, sums, its own random draws."""
+        params = self.params()
+        optimizer = self.build(params)
+        self.train(optimizer, params, 1)
+        return "whole" in optimizer.state_dict()["state"]
+
     @cached_property
     def takes_groups(self) -> bool:
         """Whether it takes several groups; LBFGS, for one, says that it does not."""

@@ -84,8 +84,13 @@ def _add(path: Path, case: dict[str, Any], name: str) -> None:
     held: dict[str, Any] = {"optimizer": name, "cases": []}
     if path.exists():
         held = json.loads(path.read_text(encoding="utf-8"))
-    held["cases"] = [*(other for other in held["cases"] if other["kwargs"] != case["kwargs"]), case]
+    held["cases"] = [*(other for other in held["cases"] if not _is_same(other, case)), case]
     path.write_text(json.dumps(held) + "\n", encoding="utf-8")
+
+
+def _is_same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether two cases are of the same run; JSON has no tuples."""
+    return all(json.dumps(a[key]) == json.dumps(b[key]) for key in ("problem", "kwargs"))
 
 
 def _digits(x: Any) -> float:

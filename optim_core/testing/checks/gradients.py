@@ -15,7 +15,7 @@ from optim_core.stepping import minimize
 from optim_core.testing.check import NotApplicable, check, fail, require
 from optim_core.testing.checks.construction import is_optimizer
 from optim_core.testing.checks.graphs import shares_nothing
-from optim_core.testing.small import STEPS, copies, equal, finite, loss, set_gradients
+from optim_core.testing.small import STEPS, close, copies, equal, finite, loss, set_gradients
 from optim_core.testing.subject import Subject
 
 
@@ -203,3 +203,33 @@ def check_step_takes_a_closure(subject: Subject) -> None:
         ends.append(params)
     if not getattr(optimizer, "needs_sample", False):
         require(equal(*ends), "step(closure) leads elsewhere than minimize(closure)")
+
+
+@check(lambda subject: takes_gradients(subject) and subject.kind == "optimizer")
+def check_grad_scaler(subject: Subject) -> None:
+    """GradScaler changes no step, and leaves out one whose gradients overflow.
+
+    Remedy: take gradients as they stand at step(); where step() takes over the unscaling, see ``grad_scale`` and
+    ``found_inf`` in torch's documentation.
+    """
+    plain, scaled = subject.params(), subject.params()
+    torch.manual_seed(0)
+    reference = subject.build(plain)
+    torch.manual_seed(0)  # the same draws
+    optimizer = subject.build(scaled)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**4, growth_interval=100)
+
+    def scaled_step(value: Tensor) -> None:
+        optimizer.zero_grad()
+        closures.backward(scaler.scale(value), create_graph=False)
+        scaler.step(optimizer)
+        scaler.update()
+
+    for step in range(STEPS):
+        full_closure(subject, reference, plain)()
+        reference.step()
+        scaled_step(loss(scaled))
+        require(close(scaled, plain), f"step {step + 1} under GradScaler leads elsewhere than without")
+    before = copies(scaled)
+    scaled_step(loss(scaled) * math.inf)
+    require(equal(before, scaled), "a step whose gradients overflow changes parameters under GradScaler")

@@ -13,6 +13,7 @@ from optim_core.catalog.needs import NEEDS
 from optim_core.catalog.strangers import described
 from optim_core.optimizers import closures
 from optim_core.testing.check import check, fail, require
+from optim_core.testing.checks.catalog import has_spec
 from optim_core.testing.checks.construction import is_optimizer
 from optim_core.testing.small import closure as closure_of
 from optim_core.testing.small import copies, equal, loss
@@ -138,7 +139,7 @@ def _has_two_points(subject: Subject) -> bool:
     return not equal(before, params)
 
 
-@check(lambda subject: is_optimizer(subject) and subject.spec is not None and subject.is_declared, steps=False)
+@check(lambda subject: has_spec(subject) and hasattr(subject.target, "needs"), steps=False)
 def check_spec_and_class_agree_on_needs(subject: Subject) -> None:
     """The spec repeats the needs of the class: users read it, and programs rely on it.
 

@@ -106,4 +106,4 @@ def check_lr_may_be_a_tensor(subject: Subject) -> None:
             raise NotApplicable(f"it refuses an lr in a tensor: {refusal}") from None
         subject.train(optimizer, params, 4)
         ends.append(params)
-    require(close(*ends), "an lr in a tensor leads elsewhere than the same number")
+    require(close(ends[0], ends[1]), "an lr in a tensor leads elsewhere than the same number")

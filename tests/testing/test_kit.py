@@ -248,7 +248,7 @@ def test_a_method_is_held_against_a_slow_reference() -> None:
                 (b1, b2), lr = group["betas"], group["lr"]
                 for p in group["params"]:
                     m = self.state[p].setdefault("m", torch.zeros_like(p))
-                    p -= lr * (b1 * m + (1 - b1) * p.grad).sign()
+                    p.sub_(lr * (b1 * m + (1 - b1) * p.grad).sign())
                     m.copy_(b2 * m + (1 - b2) * p.grad)
             return loss
 

@@ -6,8 +6,9 @@ import contextlib
 import functools
 import itertools
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -142,22 +143,53 @@ def check_every_option_has_an_effect(subject: Subject) -> None:
         if name not in common
     }
     run = functools.cache(lambda about, shapes, items: _trajectory(about, shapes, dict(items)))
+    trace = functools.cache(lambda items: _graph_text(subject, dict(items)))
     for name, values in options.items():
-        if _rule_computes_with(subject, name):
-            continue
-        accepted, effective = False, False
-        for shapes, beside, few in _circumstances({n: v for n, v in options.items() if n != name and v}):
-            around, tried = (abouts[-1:], values[:1] + values[-1:]) if few else (abouts, values)
-            for about, value in itertools.product(around, tried):
-                usual, changed = (run(about, shapes, items) for items in (beside, (*beside, (name, value))))
-                accepted |= changed is not None
-                effective |= _differ(usual, changed)
-                if effective:
-                    break
-            if effective:
-                break
-        said = f"the option {name} has no effect on any step, with values such as {values[:3]}"
-        require(effective or not accepted or _is_settled(subject, name, options), said)
+        if not _rule_depends_on(subject, name, options, trace):
+            effect = _effect_of_option(abouts, name, options, run)
+            said = f"the option {name} has no effect on any step, with values such as {values[:3]}"
+            require(effect is not False or _is_settled(subject, name, options), said)
+
+
+def _effect_of_option(
+    abouts: list[Subject], name: str, options: Mapping[str, list[Any]], run: Callable[..., Any]
+) -> bool | None:
+    """Whether an option changes steps in some circumstances; None if no value but the default is ever accepted."""
+    values, accepted = options[name], False
+    for shapes, beside, few in _circumstances({n: v for n, v in options.items() if n != name and v}):
+        if len(beside) > 1 and not accepted:
+            break
+        around, tried = (abouts[-1:], values[:1] + values[-1:]) if few else (abouts, values)
+        for about, value in itertools.product(around, tried):
+            usual, changed = (run(about, shapes, items) for items in (beside, (*beside, (name, value))))
+            accepted |= changed is not None
+            if _differ(usual, changed):
+                return True
+    return False if accepted else None
+
+
+def _rule_depends_on(
+    subject: Subject, name: str, options: Mapping[str, list[Any]], trace: Callable[..., str]
+) -> bool:
+    """Whether a rule computes with an option, or computes something else with another value of it."""
+    if not subject.is_rule:
+        return False
+    others = [((other, x),) for other, values in options.items() if other != name for x in values[:1] + values[-1:]]
+    for beside in [(), *others]:
+        if _rule_computes_with(subject, name, dict(beside)):
+            return True
+        for value in options[name]:
+            usual, changed = trace(beside), trace((*beside, (name, value)))
+            if usual and changed and usual != changed:
+                return True
+    return False
+
+
+def _graph_text(subject: Subject, options: Mapping[str, Any]) -> str:
+    try:
+        return str(graph_of(subject, **options))
+    except (ValueError, TypeError):  # these options do not go together
+        return ""
 
 
 def _circumstances(others: Mapping[str, list[Any]]) -> Iterator[tuple[Any, Any, bool]]:
@@ -187,14 +219,17 @@ def _is_settled(subject: Subject, name: str, options: Mapping[str, list[Any]]) -
     return len(found) > 1
 
 
-def _rule_computes_with(subject: Subject, name: str) -> bool:
-    """Whether a rule, with its options at their defaults, computes something with an option or a state, or asks for it.
+def _rule_computes_with(subject: Subject, name: str, options: Mapping[str, Any] = MappingProxyType({})) -> bool:
+    """Whether a rule, with its options in force, computes something with an option or a state, or asks for it.
 
     What it computes may matter in rare steps only: after a gradient that is not a number, or at the end of a phase.
     """
-    if not subject.is_rule:
+    try:
+        graph = graph_of(subject, **options) if subject.is_rule else None
+    except (ValueError, TypeError):
         return False
-    graph = graph_of(subject)
+    if graph is None:
+        return False
     computed = [value for buffer, value in outputs(graph).items() if graph.place(buffer).name != name]
     read = set().union(*(inputs_of(graph, value) for value in [*computed, *(g.value for g in graph.trace.guards)]))
     default = subject.defaults.get(name)
@@ -209,14 +244,14 @@ def check_every_state_has_an_effect(subject: Subject) -> None:
     Remedy: use the state named in the rule, or remove its declaration.
     """
     options = {name: _contexts(h) for name, h in subject.hypers.items() if name not in RuleOptimizer.hypers}
+    single = [{}, *({name: value} for name, values in options.items() for value in values)]
+    pairs = [{**a, **b} for a, b in itertools.combinations(single[1:], 2) if a.keys() != b.keys()]
     for name in subject.target.states:
-        if _rule_computes_with(subject, name):
+        if any(_rule_computes_with(subject, name, beside) for beside in single):
             continue
         outcomes = set()
-        for shapes, beside, _ in _circumstances({n: v for n, v in options.items() if v}):
-            if shapes != _SHAPES[:2]:
-                continue
-            outcomes.add(_effect_of_state(subject, name, dict(beside)))
+        for beside in [*single, *pairs]:
+            outcomes.add(_effect_of_state(subject, name, beside))
             if True in outcomes:
                 break
         require(outcomes not in ({False}, {False, None}), f"the state {name} has no influence on any later step")

@@ -112,7 +112,8 @@ def packs(session: nox.Session) -> None:
     install(session, *TEST_TOOLS, packs=())
     for pack in session.posargs or PACKS:
         session.install("--no-deps", "--no-build-isolation", f"-e{PACKS[pack]}")
-        session.run(*PYTEST, "tests/packs/test_installed_packs.py", str(PACKS[pack]), env=THREADS)
+        suites = ("tests/packs/test_installed_packs.py", "tests/testing/test_first_party.py", str(PACKS[pack]))
+        session.run(*PYTEST, *suites, env=THREADS)
         uninstall(session, pack)
 
 

@@ -35,7 +35,7 @@ HERE = Path(__file__).resolve().parent
 PAGE = HERE / "differences.md"
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
 sys.path.insert(0, str(HERE.parent / "tests"))
-problems = importlib.import_module("support.problems").PROBLEMS
+problems = importlib.import_module("optim_core.testing.problems").PROBLEMS
 
 #: Where a distribution has its optimizers.
 PROGRAMS = {

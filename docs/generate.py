@@ -1,7 +1,8 @@
 """Writes what follows from the code into Markdown pages, between markers.
 
 - README.md and the packs' READMEs: tables of methods, from the specs of the installed packs;
-- docs/stability.md: the public names, from the doors' `__all__`.
+- docs/stability.md: the public names, from the doors' `__all__`;
+- docs/conformance.md: the checks of the kit, with what they require.
 
 python docs/generate.py            writes them
 python docs/generate.py --check    exits with 1 if one is not up to date
@@ -19,6 +20,7 @@ from pathlib import Path
 import optim_core
 from optim_core.catalog.kinds import KINDS
 from optim_core.catalog.specs import Spec
+from optim_core.testing import all_checks
 
 ROOT = Path(__file__).resolve().parent.parent
 #: The modules whose `__all__` is public.
@@ -31,6 +33,7 @@ DOORS = (
     "optim_core.methods",
     "optim_core.optimizers",
     "optim_core.wrapping",
+    "optim_core.testing",
 )
 
 #: Words for public names that have no docstring.
@@ -78,6 +81,12 @@ def public_names() -> str:
     return "\n\n".join(parts)
 
 
+def checks() -> str:
+    """Every check, with what it requires and its remedy."""
+    lines = [f"| `{c.name}` | {markdown(c.requirement)} | {markdown(c.remedy)} |" for c in all_checks().values()]
+    return table(lines, "check", "what is required", "remedy")
+
+
 def in_a_few_words(name: str, value: object) -> str:
     """The first line of a docstring as Markdown."""
     if name in WORDS:
@@ -85,6 +94,11 @@ def in_a_few_words(name: str, value: object) -> str:
     # Only classes, functions and modules have a docstring of their own; other values show their class's.
     documented = inspect.isclass(value) or inspect.isroutine(value) or inspect.ismodule(value)
     line = (inspect.getdoc(value) or "").partition("\n")[0] if documented else ""
+    return markdown(line)
+
+
+def markdown(line: str) -> str:
+    """A line of a docstring in a cell of a table."""
     line = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", line)
     return line.replace("``", "`").replace("|", r"\|")
 
@@ -105,6 +119,7 @@ def pages() -> dict[Path, str]:
     sections = [
         (ROOT / "README.md", "methods", methods_by_kind(packs)),
         (ROOT / "docs" / "stability.md", "names", public_names()),
+        (ROOT / "docs" / "conformance.md", "checks", checks()),
     ]
     for pack, folder in packs.items():
         lines = [row(spec) for spec in optim_core.find(pack=pack)]

@@ -10,6 +10,7 @@ __all__ = [
     "CheckpointMismatch",
     "ClosureError",
     "ConcurrentStep",
+    "ConformanceError",
     "EngineUnavailable",
     "GraphMissing",
     "InvalidOption",
@@ -148,6 +149,10 @@ class WrapperConflict(OptimCoreError, TypeError):
 
 class NotOffered(WrapperConflict):
     """A wrapper acts on something that the method inside does not have, such as a denominator."""
+
+
+class ConformanceError(OptimCoreError, AssertionError):
+    """A class does not do what it says, or what every optimizer must; the text names the check and the remedy."""
 
 
 def warn(message: str, category: type[Warning]) -> None:

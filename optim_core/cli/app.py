@@ -18,7 +18,13 @@ from optim_core.errors import OptimCoreError, PackWarning, SettingWarning
 from optim_core.terminal import Streams, say
 
 #: Commands that are imported only when they run, because they import torch: target and line in the help.
-_LATER = {"compare": ("optim_core.compare.command:compare", "Train a small real model with each optimizer named.")}
+_LATER = {
+    "check": (
+        "optim_core.cli.check:check",
+        "Check that methods do what their specs say, and what every optimizer must.",
+    ),
+    "compare": ("optim_core.compare.command:compare", "Train a small real model with each optimizer named."),
+}
 #: The exit code after Ctrl-C, as in shells.
 _INTERRUPTED = 130
 

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import torch
 from support import golden
-from support.problems import PROBLEMS, Problem, problem_of, wave
 from support.requirements import needs_triton
 from torch import Tensor
 from torch.optim import lr_scheduler
@@ -23,6 +22,7 @@ import optim_core
 from optim_core.errors import ClosureError, LossMissing
 from optim_core.optimizers import closures
 from optim_core.schedules import advance
+from optim_core.testing.problems import PROBLEMS, Problem, problem_of, wave
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import torch
 from support.methods import optimizers
-from support.problems import PROBLEMS
 from support.small import copies
 from torch import Tensor
 
 import optim_core
 from optim_core.errors import InvalidOption
+from optim_core.testing.problems import PROBLEMS
 
 SPECS = [spec for spec in optimizers() if spec.code == "https://github.com/pytorch/pytorch"]
 STEPS = 30

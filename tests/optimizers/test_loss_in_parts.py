@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from support.methods import open_ended
-from support.problems import PROBLEMS
 from support.small import equal
 from support.wrappers import around, base_only_specs
 from torch import Tensor
@@ -18,6 +17,7 @@ from torch.nn import Parameter
 import optim_core
 from optim_core.errors import ClosureError
 from optim_core.optimizers.closures import backward
+from optim_core.testing.problems import PROBLEMS
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 

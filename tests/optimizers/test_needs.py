@@ -27,11 +27,6 @@ def wrapped(name: str, base: Any, **options: Any) -> Any:
     return optim_core.get_wrapper(name)(base, **options)
 
 
-@pytest.mark.parametrize("spec", DECLARING, ids=[f"{spec.kind}-{spec.name}" for spec in DECLARING])
-def test_spec_and_class_declare_the_same_needs(spec: Any) -> None:
-    assert load_class(spec).needs == frozenset(spec.needs)
-
-
 def test_every_method_of_ours_declares_its_needs() -> None:
     silent = {spec.target.partition(":")[0].partition(".")[0] for spec in optim_core.find() if spec not in DECLARING}
     assert silent == {"torch"}

@@ -21,9 +21,9 @@ from optim_core import schedules
 from optim_core.catalog.kinds import KINDS
 from optim_core.optimizers import closures
 from optim_core.optimizers.optimizer import RuleOptimizer
+from optim_core.testing.problems import wave
 from optim_core.torch_names import _classes
 from support import methods
-from support.problems import wave
 from support.wrappers import option_variants
 
 #: Longer than any phase in which a method may stand still, and than the periods of the wrappers' defaults.

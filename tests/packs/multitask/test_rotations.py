@@ -10,13 +10,13 @@ import pytest
 import torch
 from optim_core_multitask.rotations import Rotations
 from support import golden
-from support.problems import wave
 from support.small import equal, finite, reloaded
 from torch import Tensor, nn
 from torch.nn import Parameter
 
 import optim_core
 from optim_core.errors import ClosureError, InvalidOption, WrapperConflict
+from optim_core.testing.problems import wave
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -1,8 +1,8 @@
 """Schedulers of the packs: saved, resumed, several groups, one after and over another; driven by the registry.
 
 Defects seen elsewhere and where their tests are: swallowed keywords, lr = 0, zero and late gradients, odd shapes,
-gradients overwritten, missing lr, private generators (test_methods); wrappers that are no optimizers or lose their
-state (test_wrappers); state by order, foreign and shared checkpoints, decay on normalisation layers, backward inside
+gradients overwritten, missing lr, private generators (the kit); wrappers that are no optimizers or lose their state
+(test_wrappers); state by order, foreign and shared checkpoints, decay on normalisation layers, backward inside
 closures (test_stepping); broken torch.hub entries (test_hub); schedulers without state, or with one rate for all
 groups (here).
 """
@@ -62,35 +62,6 @@ def rates(name: str, optimizer: Any, scheduler: Any, steps: int) -> list[list[fl
         if scheduler is not None:
             schedules.advance(SPECS[name], scheduler, metric=max(0.5, 1 - 0.1 * n))
     return seen
-
-
-# every scheduler ------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", SCHEDULERS)
-def test_is_a_scheduler_of_torchs_kind(name: str) -> None:
-    optimizer, scheduler = built(name)
-    assert isinstance(scheduler, lr_scheduler.LRScheduler)
-    rates(name, optimizer, scheduler, 8)
-    assert scheduler.get_last_lr() == [group["lr"] for group in optimizer.param_groups]
-    assert scheduler.last_epoch == 8
-
-
-@pytest.mark.parametrize("name", SCHEDULERS)
-def test_resumes_in_mid_flight(name: str) -> None:
-    optimizer, scheduler = built(name)
-    rates(name, optimizer, scheduler, 15)
-    saved = reloaded({"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()})
-    other, resumed = built(name)
-    other.load_state_dict(saved["optimizer"])
-    resumed.load_state_dict(saved["scheduler"])
-    assert rates(name, other, resumed, 60) == rates(name, optimizer, scheduler, 60)
-
-
-@pytest.mark.parametrize("name", SCHEDULERS)
-def test_the_example_has_a_hundred_steps_and_changes_what_the_spec_says(name: str) -> None:
-    drawn = schedules.rates(SPECS[name], 100)
-    assert len(drawn) == 100
-    assert len(set(drawn)) > 1
-    assert all(rate >= 0 for rate in drawn)
 
 
 # ours -----------------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from support.methods import optimizers, two_step_wrappers
-from support.problems import PROBLEMS
 from support.small import equal, reloaded
 from support.wrappers import around, base_only_specs
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from torch.nn import Parameter
 
 import optim_core
 from optim_core.errors import LossMissing, NotTraining, SparseGradient, WrapperConflict
+from optim_core.testing.problems import PROBLEMS
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 

@@ -1,4 +1,4 @@
-"""The problems on which the golden trajectories were measured; `golden/README.md` describes them."""
+"""The problems on which the golden trajectories were measured; `tests/golden/README.md` describes them."""
 
 from __future__ import annotations
 

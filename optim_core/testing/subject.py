@@ -250,16 +250,6 @@ class Subject:
             ends.append(params)
         return small.equal(*ends)
 
-    @property
-    def keeps_whole(self) -> bool:
-        """Whether it keeps state of the model as a whole: counts, sums, its own random draws."""
-        params = self.params()
-        optimizer = self.build(params)
-        self.train(optimizer, params, 1)
-        group = optimizer.param_groups[0]
-        whole = getattr(getattr(optimizer, "method", None), "whole_states", ())
-        return any(name in group for name in (*whole, "whole_step", "draw_seed"))
-
     @cached_property
     def takes_groups(self) -> bool:
         """Whether it takes several groups; LBFGS, for one, says that it does not."""

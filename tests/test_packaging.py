@@ -56,7 +56,7 @@ def test_each_pack_has_its_extra_and_no_extra_lacks_its_pack(extras):
     assert {name: extras.get(name) for name in map(extra, NAMES)} == {
         extra(pack): [requirement(pack)] for pack in NAMES
     }
-    assert set(extras) - set(map(extra, NAMES)) == {"all", "cli", "compare", "licenses"}
+    assert set(extras) - set(map(extra, NAMES)) == {"all", "cli", "compare", "licenses", "scaffold"}
 
 
 def test_all_is_every_pack_whose_licence_is_permissive_and_nothing_else(extras, packs):

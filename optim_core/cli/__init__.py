@@ -1,4 +1,4 @@
-"""The command ``optim-core``: list, show, doctor, licenses, compare."""
+"""The command ``optim-core``: list, show, doctor, licenses, compare, new-pack."""
 
 from __future__ import annotations
 

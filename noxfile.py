@@ -11,8 +11,10 @@ starts anew.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -199,6 +201,7 @@ def wheelhouse(session: nox.Session) -> None:
     clean.install_others("click", "rich", "license-expression")
     clean.install_ours("optim-core[cli]")
     clean.run("optim-core", "doctor")
+    clean.run("optim-core", "check", *(word for pack in PACKS for word in ("--pack", pack)))
     clean.run("python", "-m", "pip", "uninstall", "--yes", "--quiet", *DISTRIBUTIONS.values())
     for distribution in DISTRIBUTIONS.values():
         clean.install_ours(distribution)
@@ -208,37 +211,43 @@ def wheelhouse(session: nox.Session) -> None:
 
 @nox.session
 def new_pack(session: nox.Session) -> None:
-    """Each kind of new pack, in an environment with nothing of the tree: rendered, linted, built, installed, tested."""
+    """Follow docs/writing-a-pack.md in an empty environment, then render, build and test a new pack of each kind."""
     work = Path(session.create_tmp())
     for old in work.iterdir():
-        shutil.rmtree(old)
-    build(session, work / "house", ROOT)
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    house = work / "house"
+    build(session, house, ROOT)
     session.install("virtualenv")
-    clean = Clean(session, work / "house")
-    clean.install_others("torch", "pluggy", "importlib-metadata", "click", "rich", "license-expression", "jinja2")
-    clean.install_others("pytest", "ruff")
-    clean.install_ours("optim-core[scaffold]")
+    clean = Clean(session, house)
+    (core,) = house.glob("*.whl")
+    pinned = (ROOT / "tests" / "constraints.txt").read_text(encoding="utf-8")
+    constraints = work / "constraints.txt"
+    constraints.write_text(f"{pinned}\noptim-core @ {core.as_uri()}\n", encoding="utf-8")
+    page = ROOT / "docs" / "writing-a-pack.md"
+    script = str(session.run("python", str(ROOT / "docs" / "follow.py"), str(page), silent=True))
+    path = f"{clean.bin}{os.pathsep}{os.environ['PATH']}"
+    began = time.monotonic()
+    with session.chdir(work):
+        environment = {"PATH": path, "PIP_CONSTRAINT": str(constraints)}
+        session.run("bash", "-euxo", "pipefail", "-c", script, external=True, env=environment)
+    session.log(f"From nothing to a wheel in {time.monotonic() - began:.0f} s, by {page.name}")
     for kind, options in NEW_PACKS.items():
-        clean.run("optim-core", "new-pack", f"acme_{kind}", *options, "--into", str(work))
-        folder = work / f"acme-{kind}-optim"
-        clean.run("ruff", "check", str(folder))
-        clean.run("ruff", "format", "--check", str(folder))
-        build(session, work / "house", folder)
-        clean.install_ours(f"acme-{kind}-optim")
-        # without the source, so that the tests import what was installed
-        shutil.rmtree(folder / f"acme_{kind}_optim")
-        clean.run(
-            "python",
-            "-m",
-            "pytest",
-            "-q",
-            "--rootdir",
-            str(folder),
-            "-c",
-            str(folder / "pyproject.toml"),
-            str(folder / "tests"),
-        )
+        try_new_pack(session, clean, kind, options)
     clean.run("optim-core", "doctor")
+
+
+def try_new_pack(session: nox.Session, clean: Clean, kind: str, options: tuple[str, ...]) -> None:
+    """Render a new pack beside the wheel house, check its style, build and install it, and run its tests."""
+    folder = clean.house.parent / f"acme-{kind}-optim"
+    clean.run("optim-core", "new-pack", f"acme_{kind}", *options, "--into", str(folder.parent))
+    clean.run("ruff", "check", str(folder))
+    clean.run("ruff", "format", "--check", str(folder))
+    build(session, clean.house, folder)
+    clean.install_ours(folder.name)
+    # without the source, so that the tests import what was installed
+    shutil.rmtree(folder / f"acme_{kind}_optim")
+    settings = ("--rootdir", str(folder), "-c", str(folder / "pyproject.toml"))
+    clean.run("python", "-m", "pytest", "-q", *settings, str(folder / "tests"))
 
 
 @nox.session

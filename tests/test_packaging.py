@@ -93,3 +93,10 @@ def test_the_readme_has_the_command(session):
         f" && .venv/bin/python -m nox -s {session}"
     )
     assert line in text.splitlines()
+
+
+def test_the_readme_installs_from_a_checkout_what_all_brings(extras):
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    line = re.search(r'^python3 -m pip install "\.\[cli\]" (.+)$', text, re.MULTILINE)
+    assert line
+    assert [requirement(folder.removeprefix("packs/")) for folder in line[1].split()] == extras["all"]

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
-from zipfile import ZipFile
 
 import pytest
-from support import ROOT
+from support.built import install, only, python
 
 from optim_core.scaffold.render import PACK_KINDS, new_pack
 
@@ -38,42 +33,6 @@ def test_the_readme_s_example():
 """
 
 
-def python(*arguments: str, at: Path, **environment: str) -> str:
-    """Run Python in a folder; returns what it writes."""
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=at,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def install(source: Path, site: Path) -> None:
-    """Build a wheel and unpack it, which is all that installing it would do but for its scripts."""
-    built = site.with_name(f"{source.name}-wheel")
-    python("-m", "hatchling", "build", "-t", "wheel", "-d", str(built), at=source)
-    (wheel,) = built.iterdir()
-    with ZipFile(wheel) as archive:
-        archive.extractall(site)
-
-
-@pytest.fixture(scope="module")
-def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The core, installed from a wheel."""
-    work = tmp_path_factory.mktemp("core")
-    source = work / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "optim_core", source / "optim_core", ignore=shutil.ignore_patterns("__pycache__"))
-    install(source, work / "site")
-    return work / "site"
-
-
 @pytest.mark.parametrize("kind", PACKS)
 def test_a_new_pack_installs_is_found_and_passes_its_tests(kind, core, tmp_path):
     name = f"acme_{kind}"
@@ -88,10 +47,8 @@ def test_a_new_pack_installs_is_found_and_passes_its_tests(kind, core, tmp_path)
         INSTALLED.format(package=package, name=name, distribution=folder.name, site=str(site), readme=readme),
         encoding="utf-8",
     )
-    # the first-party packs, which this very environment has, are switched off
-    environment = {"PYTHONPATH": str(site), "OPTIM_CORE_PACKS": name, "OMP_NUM_THREADS": "1"}
     options = ("-q", "-W", "error", "-p", "no:cacheprovider")
-    told = python("-m", "pytest", *options, ".", str(site / package), at=elsewhere, **environment)
+    told = python("-m", "pytest", *options, ".", str(site / package), at=elsewhere, **only(name, site))
     passed = re.search(r"(\d+) passed", told)
     examples = kind != "existing"
     assert passed, told

@@ -11,7 +11,7 @@ starts anew.
 
 from __future__ import annotations
 
-import os
+import shlex
 import shutil
 import sys
 import time
@@ -225,11 +225,10 @@ def new_pack(session: nox.Session) -> None:
     constraints.write_text(f"{pinned}\noptim-core @ {core.as_uri()}\n", encoding="utf-8")
     page = ROOT / "docs" / "writing-a-pack.md"
     script = str(session.run("python", str(ROOT / "docs" / "follow.py"), str(page), silent=True))
-    path = f"{clean.bin}{os.pathsep}{os.environ['PATH']}"
+    script = f"export PATH={shlex.quote(str(clean.bin))}:$PATH\n{script}"  # nox puts its own environment first
     began = time.monotonic()
     with session.chdir(work):
-        environment = {"PATH": path, "PIP_CONSTRAINT": str(constraints)}
-        session.run("bash", "-euxo", "pipefail", "-c", script, external=True, env=environment)
+        session.run("bash", "-euxo", "pipefail", "-c", script, external=True, env={"PIP_CONSTRAINT": str(constraints)})
     session.log(f"From nothing to a wheel in {time.monotonic() - began:.0f} s, by {page.name}")
     for kind, options in NEW_PACKS.items():
         try_new_pack(session, clean, kind, options)

@@ -23,6 +23,7 @@ import nox
 ROOT = Path(__file__).parent
 PACKS = {path.parent.name: path.parent for path in sorted(ROOT.glob("packs/*/pyproject.toml"))}
 DISTRIBUTIONS = {pack: f"optim-core-{pack.replace('_', '-')}" for pack in PACKS}
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")["project"]
 CONSTRAINTS = ("--constraint", str(ROOT / "tests" / "constraints.txt"))
 #: The packs that `optim-core new-pack` is tried with: the end of the name, and the options.
 NEW_PACKS = {
@@ -34,7 +35,7 @@ TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis")
 PYTEST = ("pytest", "-n", "2")
 THREADS = {"OMP_NUM_THREADS": "1"}
 
-nox.needs_version = ">=2024.3.2"
+nox.needs_version = ">=2024.4.15"  # nox.project
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "tests"]
@@ -192,13 +193,13 @@ def wheelhouse(session: nox.Session) -> None:
         if stray:
             session.error(f"{wheel.name} holds {sorted(stray)} beside {package}")
     clean = Clean(session, house)
-    clean.install_others("torch", "pluggy", "importlib-metadata")
+    clean.install_others(*PROJECT["dependencies"])
     permissive = [DISTRIBUTIONS[pack] for pack in PACKS if pack != "noncommercial"]
     clean.install_ours("optim-core[all]")
     clean.expect(*permissive)
     clean.install_ours("optim-core[noncommercial]")
     clean.expect(*DISTRIBUTIONS.values())
-    clean.install_others("click", "rich", "license-expression")
+    clean.install_others(*PROJECT["optional-dependencies"]["cli"])
     clean.install_ours("optim-core[cli]")
     clean.run("optim-core", "doctor")
     clean.run("optim-core", "check", *(word for pack in PACKS for word in ("--pack", pack)))

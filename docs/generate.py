@@ -151,7 +151,8 @@ def documented_fields(cls: type) -> Iterator[tuple[str, str]]:
     section = re.search(r"^Args:\n((?: {4}.*\n?|\n)+)", docstring, re.MULTILINE)
     entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8,}.*)*)", section[1] if section else "", re.MULTILINE)
     for name, text in entries:
-        yield name, as_markdown(" ".join(text.split())).replace("|", r"\|")
+        words = re.sub(r"::$", ".", " ".join(text.split()))  # a block does not fit into a cell
+        yield name, as_markdown(words).replace("|", r"\|")
 
 
 def default_of(field: Field[Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from optim_core.scaffold.errors import ScaffoldError
+from optim_core.scaffold.errors import PackageMissing, ScaffoldError
 from optim_core.scaffold.render import PACK_KINDS, new_pack
 from optim_core.terminal import say
 
@@ -18,8 +18,13 @@ Kinds:
   scheduler   a learning-rate schedule
   plain       a torch.optim.Optimizer with a step() of its own
 
-Exit code: 0; 1 if the pack cannot be rendered, and then nothing has been written; 2 if the command line is wrong.
+Exit code: 0; 1 if the pack cannot be rendered, and then nothing has been written; 2 if the command line is wrong, or a
+package that it needs is missing.
 """
+
+
+class _Missing(click.ClickException):
+    exit_code = 2
 
 
 @click.command("new-pack", epilog=_EPILOG)
@@ -46,6 +51,8 @@ def command(name: str, **options: Any) -> None:
     """
     try:
         folder = new_pack(name, **options)
+    except PackageMissing as error:
+        raise _Missing(str(error)) from error
     except ScaffoldError as error:
         raise click.ClickException(str(error)) from error
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())

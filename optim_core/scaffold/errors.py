@@ -7,3 +7,7 @@ from optim_core.errors import OptimCoreError
 
 class ScaffoldError(OptimCoreError):
     """A pack that cannot be rendered as it was asked for; nothing has been written."""
+
+
+class PackageMissing(ScaffoldError):
+    """A package that new packs are rendered with is not installed."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from optim_core.catalog import spdx
 from optim_core.names import did_you_mean
-from optim_core.scaffold.errors import ScaffoldError
+from optim_core.scaffold.errors import PackageMissing, ScaffoldError
 from optim_core.text import one_line
 
 #: Full texts; of other licences the address is given.
@@ -18,6 +18,7 @@ def checked(expression: str) -> str:
 
     Raises:
         ScaffoldError: it names a licence that is not on the list, or cannot be taken apart.
+        PackageMissing: the list is not installed.
 
     Example:
         >>> checked("mit or apache-2.0"), checked("LicenseRef-Acme")
@@ -25,7 +26,7 @@ def checked(expression: str) -> str:
     """
     parser = spdx.parser()
     if parser is None:
-        raise ScaffoldError(f"licences cannot be checked without license-expression: {spdx.INSTALL}")
+        raise PackageMissing(f"licences cannot be checked without license-expression: {spdx.INSTALL}")
     import license_expression  # type: ignore[import-untyped]
 
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from optim_core._version import __version__
 from optim_core.catalog.hookspecs import API_VERSION
 from optim_core.scaffold import licensing
-from optim_core.scaffold.errors import ScaffoldError
+from optim_core.scaffold.errors import PackageMissing, ScaffoldError
 from optim_core.scaffold.naming import Names, names_of
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def new_pack(
 
     Raises:
         ScaffoldError: something of this is impossible; nothing is written.
+        PackageMissing: what the extra ``scaffold`` brings is not installed.
 
     Example:
         >>> import tempfile
@@ -65,7 +66,7 @@ def new_pack(
         ['LICENSE', 'README.md', 'acme_optim', 'pyproject.toml', 'tests']
     """
     if importlib.util.find_spec("jinja2") is None:
-        raise ScaffoldError(f"a new pack is rendered by jinja2: {INSTALL}")
+        raise PackageMissing(f"a new pack is rendered by jinja2: {INSTALL}")
     names, expression = names_of(name), licensing.checked(licence)
     folder = _free(into, names)
     existing = _existing(kind, from_class)

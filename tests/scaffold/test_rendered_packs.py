@@ -6,6 +6,7 @@ import re
 import shutil
 
 import pytest
+from support import ROOT
 from support.built import install, only, python
 
 from optim_core.scaffold.render import PACK_KINDS, new_pack
@@ -53,3 +54,10 @@ def test_a_new_pack_installs_is_found_and_passes_its_tests(kind, core, tmp_path)
     examples = kind != "existing"
     assert passed, told
     assert int(passed[1]) > 2 + examples, told
+
+
+def test_the_core_s_wheel_has_every_template(core):
+    tree, wheel = (root / "optim_core" / "scaffold" / "templates" for root in (ROOT, core))
+    assert {path.relative_to(tree) for path in tree.rglob("*")} == {
+        path.relative_to(wheel) for path in wheel.rglob("*")
+    }

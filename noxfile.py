@@ -11,6 +11,10 @@ starts anew.
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
+import time
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -19,7 +23,13 @@ import nox
 ROOT = Path(__file__).parent
 PACKS = {path.parent.name: path.parent for path in sorted(ROOT.glob("packs/*/pyproject.toml"))}
 DISTRIBUTIONS = {pack: f"optim-core-{pack.replace('_', '-')}" for pack in PACKS}
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")["project"]
 CONSTRAINTS = ("--constraint", str(ROOT / "tests" / "constraints.txt"))
+#: The packs that `optim-core new-pack` is tried with: the end of the name, and the options.
+NEW_PACKS = {
+    **{kind: ("--kind", kind) for kind in ("optimizer", "wrapper", "scheduler", "plain")},
+    "existing": ("--from-class", "torch.optim:Adagrad"),
+}
 TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis")
 #: What stands between a training loop and an optimizer: docs/hosts.md.
 HOSTS = ("lightning", "accelerate", "transformers")
@@ -27,7 +37,7 @@ HOSTS = ("lightning", "accelerate", "transformers")
 PYTEST = ("pytest", "-n", "2")
 THREADS = {"OMP_NUM_THREADS": "1"}
 
-nox.needs_version = ">=2024.3.2"
+nox.needs_version = ">=2024.4.15"  # nox.project
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "tests"]
@@ -37,7 +47,7 @@ def install(session: nox.Session, *tools: str, packs: tuple[str, ...] = tuple(PA
     """Install the core with these packs, editable, and the tools, at the versions of the constraints."""
     # The build backend stands in the environment, so that ten editable installs do not set up ten more.
     session.install("hatchling>=1.27", "editables")
-    editable = [f"-e{path}" for path in (f"{ROOT}[compare]", *(PACKS[pack] for pack in packs))]
+    editable = [f"-e{path}" for path in (f"{ROOT}[compare,scaffold]", *(PACKS[pack] for pack in packs))]
     session.install(*CONSTRAINTS, "--no-build-isolation", *editable, *tools)
 
 
@@ -59,6 +69,15 @@ def lint(session: nox.Session) -> None:
     session.run("python", "-m", "optim_core.catalog.known", "--check")
     session.run("python", "docs/generate.py", "--check")
     session.run("python", "docs/schedules.py", "--check")
+    rendered = Path(session.create_tmp()) / "new"
+    shutil.rmtree(rendered, ignore_errors=True)
+    rendered.mkdir()
+    for kind, options in NEW_PACKS.items():
+        session.run("optim-core", "new-pack", f"acme_{kind}", *options, "--into", str(rendered), silent=True)
+        folder = rendered / f"acme-{kind}-optim"
+        session.run("ruff", "check", "--quiet", str(folder))
+        session.run("ruff", "format", "--quiet", "--check", str(folder))
+        session.run("mypy", "--config-file=", "--strict", str(folder / f"acme_{kind}_optim"))
 
 
 @nox.session
@@ -117,41 +136,128 @@ def packs(session: nox.Session) -> None:
         uninstall(session, pack)
 
 
-#: Imports every installed method, of each kind.
+#: Imports every installed method, of each kind; none of them may come from the tree.
 _IMPORT_ALL = """
+import sys
 import optim_core
 from optim_core.catalog.kinds import KINDS
+from optim_core.catalog.registry import registry
+assert optim_core.__file__.startswith(sys.prefix), optim_core.__file__
+assert not registry().failures, registry().failures
 classes = [getattr(optim_core, KINDS[spec.kind].getter)(spec.name) for spec in optim_core.find()]
 print(len(classes), "methods")
 """
 
 
+def build(session: nox.Session, house: Path, *folders: Path) -> None:
+    """Build wheels and sdists, each wheel from its sdist, by the backend that stands in the environment."""
+    session.install("build", "hatchling>=1.27")
+    for folder in folders:
+        session.run("python", "-m", "build", "--no-isolation", "--outdir", str(house), str(folder), silent=True)
+
+
+class Clean:
+    """An environment that gets this project's distributions from the wheel house alone."""
+
+    def __init__(self, session: nox.Session, house: Path) -> None:
+        self.session, self.house = session, house
+        folder = Path(session.create_tmp()) / "clean"
+        session.run("python", "-m", "virtualenv", "--clear", "--quiet", str(folder))
+        self.bin = folder / ("Scripts" if sys.platform == "win32" else "bin")
+
+    def run(self, program: str, *arguments: str, silent: bool = False) -> str:
+        """Run a program of it, outside of the tree; returns what it writes if silent."""
+        with self.session.chdir(self.house):
+            return str(self.session.run(str(self.bin / program), *arguments, external=True, silent=silent))
+
+    def install_others(self, *requirements: str) -> None:
+        """Install what is not ours."""
+        self.run("python", "-m", "pip", "install", "--quiet", *CONSTRAINTS, *requirements)
+
+    def install_ours(self, *requirements: str) -> None:
+        """Install from the house; what else is required has to be there."""
+        self.run("python", "-m", "pip", "install", "--quiet", "--no-index", "--find-links", ".", *requirements)
+
+    def expect(self, *distributions: str) -> None:
+        """Import every method, and fail if other packs are installed than these."""
+        listing = self.run("python", "-m", "pip", "list", "--format=freeze", silent=True)
+        found = {line.partition("==")[0] for line in listing.splitlines()} & set(DISTRIBUTIONS.values())
+        if found != set(distributions):
+            self.session.error(f"{sorted(found)} are installed, not {sorted(distributions)}")
+        self.run("python", "-m", "pip", "check")
+        self.run("python", "-c", _IMPORT_ALL)
+
+
 @nox.session(reuse_venv=False)
-def wheels(session: nox.Session) -> None:
-    """Build every distribution, install from what was built only, see that `[all]` brings what it says."""
-    house = Path(session.create_tmp()) / "house"
-    session.install("build")
-    for path in (ROOT, *PACKS.values()):
-        session.run("python", "-m", "build", "--outdir", str(house), str(path), silent=True)
+def wheelhouse(session: nox.Session) -> None:
+    """Build every distribution into dist/, check them, install from them alone: [all], [noncommercial], each pack."""
+    house = ROOT / "dist"
+    shutil.rmtree(house, ignore_errors=True)
+    build(session, house, ROOT, *PACKS.values())
+    session.install("twine", "virtualenv")
+    session.run("twine", "check", "--strict", *map(str, sorted(house.iterdir())))
     for wheel in sorted(house.glob("*.whl")):
         package, version, *_ = wheel.name.split("-")
         stray = {Path(file).parts[0] for file in ZipFile(wheel).namelist()}
         stray -= {package, f"{package}-{version}.dist-info"}
         if stray:
             session.error(f"{wheel.name} holds {sorted(stray)} beside {package}")
-    session.install(*CONSTRAINTS, "torch", "pluggy", "importlib-metadata")
-    expected: set[str] = set()
-    for extra, brings in {"all": PACKS.keys() - {"noncommercial"}, "noncommercial": {"noncommercial"}}.items():
-        session.install("--no-index", "--find-links", str(house), f"optim-core[{extra}]")
-        expected |= {DISTRIBUTIONS[pack] for pack in brings}
-        listing = str(session.run("python", "-m", "pip", "list", "--format=freeze", silent=True))
-        names = {line.partition("==")[0] for line in listing.splitlines()}
-        found = names & set(DISTRIBUTIONS.values())
-        if found != expected:
-            session.error(f"optim-core[{extra}] brought {sorted(found)}, not {sorted(expected)}")
-        # From outside the tree, so that only what was installed can be imported.
-        with session.chdir(house):
-            session.run("python", "-c", _IMPORT_ALL)
+    clean = Clean(session, house)
+    clean.install_others(*PROJECT["dependencies"])
+    permissive = [DISTRIBUTIONS[pack] for pack in PACKS if pack != "noncommercial"]
+    clean.install_ours("optim-core[all]")
+    clean.expect(*permissive)
+    clean.install_ours("optim-core[noncommercial]")
+    clean.expect(*DISTRIBUTIONS.values())
+    clean.install_others(*PROJECT["optional-dependencies"]["cli"])
+    clean.install_ours("optim-core[cli]")
+    clean.run("optim-core", "doctor")
+    clean.run("optim-core", "check", *(word for pack in PACKS for word in ("--pack", pack)))
+    clean.run("python", "-m", "pip", "uninstall", "--yes", "--quiet", *DISTRIBUTIONS.values())
+    for distribution in DISTRIBUTIONS.values():
+        clean.install_ours(distribution)
+        clean.expect(distribution)
+        clean.run("python", "-m", "pip", "uninstall", "--yes", "--quiet", distribution)
+
+
+@nox.session
+def new_pack(session: nox.Session) -> None:
+    """Follow docs/writing-a-pack.md in an empty environment, then render, build and test a new pack of each kind."""
+    work = Path(session.create_tmp())
+    for old in work.iterdir():
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    house = work / "house"
+    build(session, house, ROOT)
+    session.install("virtualenv")
+    clean = Clean(session, house)
+    (core,) = house.glob("*.whl")
+    pinned = (ROOT / "tests" / "constraints.txt").read_text(encoding="utf-8")
+    constraints = work / "constraints.txt"
+    constraints.write_text(f"{pinned}\noptim-core @ {core.as_uri()}\n", encoding="utf-8")
+    page = ROOT / "docs" / "writing-a-pack.md"
+    script = str(session.run("python", str(ROOT / "docs" / "follow.py"), str(page), silent=True))
+    script = f"export PATH={shlex.quote(str(clean.bin))}:$PATH\n{script}"  # nox puts its own environment first
+    began = time.monotonic()
+    with session.chdir(work):
+        session.run("bash", "-euxo", "pipefail", "-c", script, external=True, env={"PIP_CONSTRAINT": str(constraints)})
+    session.log(f"From nothing to a wheel in {time.monotonic() - began:.0f} s, by {page.name}")
+    for kind, options in NEW_PACKS.items():
+        try_new_pack(session, clean, kind, options)
+    clean.run("optim-core", "doctor")
+
+
+def try_new_pack(session: nox.Session, clean: Clean, kind: str, options: tuple[str, ...]) -> None:
+    """Render a new pack beside the wheel house, check its style, build and install it, and run its tests."""
+    folder = clean.house.parent / f"acme-{kind}-optim"
+    clean.run("optim-core", "new-pack", f"acme_{kind}", *options, "--into", str(folder.parent))
+    clean.run("ruff", "check", str(folder))
+    clean.run("ruff", "format", "--check", str(folder))
+    build(session, clean.house, folder)
+    clean.install_ours(folder.name)
+    # without the source, so that the tests import what was installed
+    shutil.rmtree(folder / f"acme_{kind}_optim")
+    settings = ("--rootdir", str(folder), "-c", str(folder / "pyproject.toml"))
+    clean.run("python", "-m", "pytest", "-q", *settings, str(folder / "tests"))
 
 
 @nox.session

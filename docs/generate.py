@@ -3,6 +3,7 @@
 - README.md and the packs' READMEs: tables of methods, from the specs of the installed packs;
 - docs/stability.md: the public names, from the doors' `__all__`;
 - docs/conformance.md: the checks of the kit, with what they require.
+- docs/hooks.md: the hooks and what they return, from the hook specs, and the words that occur in it.
 
 python docs/generate.py            writes them
 python docs/generate.py --check    exits with 1 if one is not up to date
@@ -14,11 +15,17 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Iterable
+import textwrap
+import typing
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
+from typing import Any
 
 import optim_core
+from optim_core.catalog import NEEDS, Paper, hookspecs
 from optim_core.catalog.kinds import KINDS
+from optim_core.catalog.sizes import SIZES
 from optim_core.catalog.specs import Spec
 from optim_core.testing import all_checks
 
@@ -99,8 +106,74 @@ def in_a_few_words(name: str, value: object) -> str:
 
 def markdown(line: str) -> str:
     """A line of a docstring in a cell of a table."""
-    line = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", line)
-    return line.replace("``", "`").replace("|", r"\|")
+    return as_markdown(line).replace("|", r"\|")
+
+
+def as_markdown(text: str) -> str:
+    """A docstring's text in Markdown: roles as code, and blocks behind `::` with fences."""
+    text = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", text).replace("``", "`")
+    block = re.compile(r"::\n\n((?:(?: {4}.*)?\n)+)", re.MULTILINE)
+    return block.sub(lambda found: f":\n\n```python\n{textwrap.dedent(found[1]).strip()}\n```\n\n", f"{text}\n").strip()
+
+
+def hooks() -> str:
+    """Every hook, then every class of what the hooks return, then the words that occur in their fields."""
+    implemented = [hook for hook in vars(hookspecs).values() if hasattr(hook, f"{hookspecs.PROJECT}_spec")]
+    returned = dict.fromkeys(filter(None, map(item_of, implemented)))
+    needs = [f"| `{name}` | {words} |" for name, words in NEEDS.items()]
+    sizes = [f"| `{name}` | {size.words} |" for name, size in SIZES.items()]
+    parts = [
+        "## The hooks",
+        *(f"### `{signature_of(hook)}`\n\n{as_markdown(inspect.getdoc(hook) or '')}" for hook in implemented),
+        "## What they return",
+        *(fields_of(cls) for cls in (*returned, Paper)),
+        "## Needs",
+        table(needs, "need", "in words"),
+        "## Sizes of states",
+        "Several of a size are written `3 element`; any other size is `module:function`, a function of the shape.",
+        table(sizes, "size", "in words"),
+    ]
+    return "\n\n".join(parts)
+
+
+def signature_of(hook: Callable[..., Any]) -> str:
+    """A hook as it is defined."""
+    return f"{hook.__name__}{str(inspect.signature(hook)).replace(chr(39), '')}"
+
+
+def item_of(hook: Callable[..., Any]) -> type | None:
+    """The class whose instances a hook returns, if it has fields."""
+    items = typing.get_args(typing.get_type_hints(hook).get("return"))
+    return next((item for item in items if hasattr(item, "__dataclass_fields__")), None)
+
+
+def fields_of(cls: type) -> str:
+    """The fields of a class with their types, defaults and meanings."""
+    meanings = {name: text for base in reversed(cls.__mro__) for name, text in documented_fields(base)}
+    lines = [
+        f"| `{field.name}` | `{str(field.type).replace('|', chr(92) + '|')}` | {default_of(field)} |"
+        f" {meanings.get(field.name, '')} |"
+        for field in fields(cls)
+    ]
+    first = (inspect.getdoc(cls) or "").partition("\n")[0]
+    return f"### `{cls.__name__}`\n\n{as_markdown(first)}\n\n{table(lines, 'field', 'type', 'default', 'meaning')}"
+
+
+def documented_fields(cls: type) -> Iterator[tuple[str, str]]:
+    """Name and text of each entry under `Args:` in a class's own docstring."""
+    docstring = inspect.cleandoc(vars(cls).get("__doc__") or "")
+    section = re.search(r"^Args:\n((?: {4}.*\n?|\n)+)", docstring, re.MULTILINE)
+    entries = re.findall(r"^ {4}(\w+): (.*(?:\n {8,}.*)*)", section[1] if section else "", re.MULTILINE)
+    for name, text in entries:
+        words = re.sub(r"::$", ".", " ".join(text.split()))  # a block does not fit into a cell
+        yield name, as_markdown(words).replace("|", r"\|")
+
+
+def default_of(field: Field[Any]) -> str:
+    """A field's default as it would be written."""
+    if field.default is not MISSING:
+        return f"`{field.default!r}`"
+    return f"`{field.default_factory()!r}`" if field.default_factory is not MISSING else "required"
 
 
 def replace_between_markers(path: Path, marker: str, text: str) -> str:
@@ -120,6 +193,7 @@ def pages() -> dict[Path, str]:
         (ROOT / "README.md", "methods", methods_by_kind(packs)),
         (ROOT / "docs" / "stability.md", "names", public_names()),
         (ROOT / "docs" / "conformance.md", "checks", checks()),
+        (ROOT / "docs" / "hooks.md", "hooks", hooks()),
     ]
     for pack, folder in packs.items():
         lines = [row(spec) for spec in optim_core.find(pack=pack)]

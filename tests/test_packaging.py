@@ -56,7 +56,7 @@ def test_each_pack_has_its_extra_and_no_extra_lacks_its_pack(extras):
     assert {name: extras.get(name) for name in map(extra, NAMES)} == {
         extra(pack): [requirement(pack)] for pack in NAMES
     }
-    assert set(extras) - set(map(extra, NAMES)) == {"all", "cli", "compare", "licenses"}
+    assert set(extras) - set(map(extra, NAMES)) == {"all", "cli", "compare", "licenses", "scaffold"}
 
 
 def test_all_is_every_pack_whose_licence_is_permissive_and_nothing_else(extras, packs):
@@ -93,3 +93,10 @@ def test_the_readme_has_the_command(session):
         f" && .venv/bin/python -m nox -s {session}"
     )
     assert line in text.splitlines()
+
+
+def test_the_readme_installs_from_a_checkout_what_all_brings(extras):
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    line = re.search(r'^python3 -m pip install "\.\[cli\]" (.+)$', text, re.MULTILINE)
+    assert line
+    assert [requirement(folder.removeprefix("packs/")) for folder in line[1].split()] == extras["all"]

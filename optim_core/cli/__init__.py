@@ -1,4 +1,4 @@
-"""The command ``optim-core``: list, show, doctor, licenses, check, compare."""
+"""The command ``optim-core``: list, show, doctor, licenses, check, compare, new-pack."""
 
 from __future__ import annotations
 

@@ -17,13 +17,14 @@ from optim_core.cli.show import show
 from optim_core.errors import OptimCoreError, PackWarning, SettingWarning
 from optim_core.terminal import Streams, say
 
-#: Commands that are imported only when they run, because they import torch: target and line in the help.
+#: Commands that are imported only when they run, because they need more than the others: target and line in the help.
 _LATER = {
     "check": (
         "optim_core.cli.check:check",
         "Check that methods do what their specs say, and what every optimizer must.",
     ),
     "compare": ("optim_core.compare.command:compare", "Train a small real model with each optimizer named."),
+    "new-pack": ("optim_core.scaffold.command:command", "Render the folder of a new pack, ready to install."),
 }
 #: The exit code after Ctrl-C, as in shells.
 _INTERRUPTED = 130

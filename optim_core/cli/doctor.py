@@ -24,6 +24,7 @@ _REQUIRED = ("torch", "pluggy", "importlib-metadata")
 _EXTRAS = {
     "cli": ("click", "rich", "license-expression"),
     "compare": ("filelock", "jinja2", "matplotlib", "scikit-learn"),
+    "scaffold": ("jinja2",),
 }
 
 

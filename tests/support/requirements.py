@@ -23,6 +23,8 @@ needs_compiler = pytest.mark.needs("compiler")
 @functools.cache
 def obstacle(requirement: str) -> str | None:
     """Why a requirement is not met, or None."""
+    if requirement == "hatchling":
+        return None if find_spec("hatchling") else "hatchling, which builds wheels, is not installed"
     if requirement == "compiler":
         if find_spec("triton") is None:
             return "Triton is not installed"

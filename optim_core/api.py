@@ -136,6 +136,10 @@ def _class(name: str, kind: KindName) -> Any:
         raise UnknownName(f"{unknown}{torch_hint(name, KINDS[kind])}") from None
     licenses.check(entry.spec, entry.pack.label)
     cls = load_class(entry.spec)
+    if kind == "wrapper":
+        from optim_core.wrapping.plain import constructor_of
+
+        cls = constructor_of(entry.spec, cls)
     if not _is_of_kind(cls, KINDS[kind]):
         raise PackBroken(
             f"{entry.full_name!r}: {entry.spec.target} is not {KINDS[kind].phrase}. "

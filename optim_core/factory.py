@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
 from optim_core.api import find, get, get_wrapper, info
+from optim_core.catalog.registry import registry
+from optim_core.catalog.specs import OptimizerSpec, WrapperSpec
 from optim_core.errors import InvalidOption, PackNotInstalled, UnknownOption, UnresolvedName
 from optim_core.names import did_you_mean
 from optim_core.optimizers.optimizer import RuleOptimizer
@@ -74,7 +76,8 @@ def create_optimizer(
         [(1, 0.1), (3, 0.0)]
     """
     cls = get(name)
-    option_names = _option_names(cls)
+    takes = _arguments(cls, model)
+    option_names = _option_names(cls) - set(takes)
     flags = [key for key in options if key.startswith("use_") and key not in option_names]
     if flags:
         raise UnknownOption(
@@ -86,7 +89,14 @@ def create_optimizer(
     common: dict[str, Any] = {
         key: value for key, value in {"lr": lr, "weight_decay": weight_decay}.items() if value is not None
     }
-    optimizer = cls(_groups(cls, model, no_decay, decays="weight_decay" in option_names), **common, **options)
+    _check_options(cls, {**common, **options}, option_names)
+    if _first_argument(cls) in takes:
+        if callable(no_decay):
+            raise InvalidOption(f"{name} takes the model and makes groups of it itself, so no_decay does nothing")
+        optimizer = cls(**takes, **common, **options)
+    else:
+        groups = _groups(cls, model, no_decay, decays="weight_decay" in option_names)
+        optimizer = cls(groups, **takes, **common, **options)
     for choice in choices:
         optimizer = _wrap(optimizer, choice, model if isinstance(model, nn.Module) else None)
     return optimizer
@@ -106,6 +116,51 @@ def _wrapper_instead(name: str) -> str:
 
 def _option_names(cls: type[Optimizer]) -> set[str]:
     return set(cls.hypers) if issubclass(cls, RuleOptimizer) else set(inspect.signature(cls).parameters)
+
+
+def _first_argument(cls: type[Optimizer]) -> str:
+    return next(iter(inspect.signature(cls).parameters), "")
+
+
+def _check_options(cls: type[Optimizer], options: Mapping[str, Any], names: Collection[str]) -> None:
+    """Refuse an option that a plain class does not have; others say so themselves.
+
+    Raises:
+        UnknownOption: naming it and what is near.
+    """
+    parameters = inspect.signature(cls).parameters.values()
+    if issubclass(cls, RuleOptimizer) or any(q.kind is q.VAR_KEYWORD for q in parameters):
+        return
+    own = [name for name in names if name != _first_argument(cls)]
+    for option in options:
+        if option not in own:
+            near = did_you_mean(option, own)
+            raise UnknownOption(f"{cls.__name__} has no option {option!r}.{near} It takes: {', '.join(sorted(own))}")
+
+
+def _arguments(cls: type[Optimizer], model: nn.Module | Iterable[Any]) -> dict[str, Any]:
+    """The arguments of a plain class that follow from the model, as its spec names them.
+
+    Raises:
+        InvalidOption: there are parameters only.
+    """
+    for entry in registry().nearest_entries(cls, "arguments"):
+        if isinstance(entry.spec, OptimizerSpec):
+            return _arguments_from(model, entry.spec.arguments, cls.__name__)
+    return {}
+
+
+def _arguments_from(model: object, arguments: Mapping[str, str], name: str) -> dict[str, Any]:
+    if arguments and not isinstance(model, nn.Module):
+        raise InvalidOption(f"{name} takes {', '.join(arguments)}: give create_optimizer the model, not its parameters")
+    return {argument: _PROVIDERS[what](model) for argument, what in arguments.items()}
+
+
+#: How each of `optim_core.catalog.specs.ARGUMENTS` is got from a model.
+_PROVIDERS: Mapping[str, Callable[[Any], Any]] = {
+    "model": lambda model: model,
+    "named_parameters": lambda model: [(name, p) for name, p in model.named_parameters() if p.requires_grad],
+}
 
 
 def _check_no_decay(no_decay: object, name: str, *, decays: bool) -> None:
@@ -188,8 +243,11 @@ def _is_pair(choice: object) -> bool:
     return isinstance(choice[0], str) and isinstance(choice[1], Mapping)
 
 
-def _arguments_of(wrapper: Callable[..., Optimizer], model: nn.Module | None) -> dict[str, Any]:
+def _arguments_of(name: str, wrapper: Callable[..., Optimizer], model: nn.Module | None) -> dict[str, Any]:
     """The arguments of a wrapper that follow from the model."""
+    spec = info(name, "wrapper")
+    if isinstance(spec, WrapperSpec) and spec.arguments:
+        return _arguments_from(model, spec.arguments, name)
     if model is None:
         return {}
     if isinstance(wrapper, type) and issubclass(wrapper, Wrapper):
@@ -201,7 +259,7 @@ def _wrap(optimizer: Optimizer, choice: WrapperChoice, model: nn.Module | None) 
     if not callable(choice):
         name, options = (choice, {}) if isinstance(choice, str) else choice
         cls = get_wrapper(name)
-        return cls(optimizer, **_arguments_of(cls, model) | dict(options))
+        return cls(optimizer, **_arguments_of(name, cls, model) | dict(options))
     wrapped = choice(optimizer)
     if not isinstance(wrapped, Optimizer):
         raise InvalidOption(f"{choice!r} in wrappers returned {wrapped!r}, which is not an optimizer")

@@ -45,19 +45,25 @@ class Installed:
         """Every spec of a working pack, with its pack."""
         return tuple(Entry(pack, spec) for pack in self.packs for spec in pack.specs)
 
+    def entries_at(self, cls: type, field: str) -> list[Entry]:
+        """The methods of exactly this class whose specs fill a field."""
+        if field not in self._filled:
+            entries = [e for e in self.entries if getattr(e.spec, field, None)]
+            self._filled[field] = [(*e.spec.target.split(":"), e) for e in entries]  # type: ignore[misc]
+        return [e for module, name, e in self._filled[field] if _is_at(cls, module, name)]
+
     @cached_property
-    def _needing(self) -> tuple[tuple[str, str, frozenset[Need]], ...]:
-        """Module, class and needs of each optimizer that needs something."""
-        specs = [e.spec for e in self.entries if e.spec.kind == "optimizer" and e.spec.needs]
-        return tuple((*spec.target.split(":"), frozenset(spec.needs)) for spec in specs)  # type: ignore[misc]
+    def _filled(self) -> dict[str, list[tuple[str, str, Entry]]]:
+        """Module, class and entry of each spec that fills a field, by the field."""
+        return {}
+
+    def nearest_entries(self, cls: type, field: str) -> list[Entry]:
+        """The methods of a class, or of the nearest of its bases, whose specs fill a field."""
+        return next(filter(None, (self.entries_at(base, field) for base in cls.__mro__)), [])
 
     def needs_of(self, cls: type) -> frozenset[Need]:
         """The needs that specs declare for a class, or for the nearest of its bases that they name."""
-        for base in cls.__mro__:
-            needs = [needs for module, name, needs in self._needing if _is_at(base, module, name)]
-            if needs:
-                return frozenset().union(*needs)
-        return frozenset()
+        return frozenset().union(*(e.spec.needs for e in self.nearest_entries(cls, "needs")))
 
     @property
     def origins(self) -> tuple[Origin, ...]:

@@ -49,7 +49,7 @@ MANIFESTS = {
     "aliases": (SPEC % "'aliases': 'lion'", "aliases='lion' should be a tuple of texts"),
     "a paper": (SPEC % "'paper': 'https://x'", "paper='https://x' should be a Paper"),
     "a state": (SPEC % "'state': ['m']", "state=['m'] should be a size for each name"),
-    "a size": (SPEC % "'state': {'m': 3}", "state['m']=3 should be one of"),
+    "a size": (SPEC % "'state': {'m': 3}", "state['m']=3 should be one line of printable text"),
 }  # fmt: skip
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 from optim_core.catalog import licenses
 from optim_core.catalog.kinds import KINDS, Kind
 from optim_core.catalog.needs import Need
+from optim_core.catalog.preferences import set_preferences
 from optim_core.catalog.registry import load_class, matches_pattern, registry
 from optim_core.catalog.specs import KindName, Spec
 from optim_core.catalog.targets import import_target
-from optim_core.errors import PackBroken, UnknownName
+from optim_core.errors import InvalidOption, PackBroken, UnknownName
 from optim_core.torch_names import is_torch, torch_class, torch_hint
 
 if TYPE_CHECKING:
@@ -92,6 +93,30 @@ def info(name: str, kind: KindName | None = None) -> Spec:
         UnresolvedName: as for :func:`get`.
     """
     return registry().spec(name, kind)
+
+
+def prefer(*full_names: str) -> None:
+    """Say which method is meant where several packs claim a name; ``prefer()`` without arguments takes that back.
+
+    It decides about names that would raise AmbiguousName, and about nothing else. ``OPTIM_CORE_PREFER`` does the same
+    in the environment (comma-separated); what is set here comes first.
+
+    Args:
+        full_names: of the methods, ``pack:name``, the strongest preference first.
+
+    Raises:
+        UnresolvedName: there is no such method.
+        InvalidOption: one is not of the form ``pack:name``.
+
+    Example:
+        >>> prefer("acme:lion")  # doctest: +SKIP
+        >>> prefer()
+    """
+    for full_name in full_names:
+        if not full_name.rpartition(":")[0] or is_torch(full_name):
+            raise InvalidOption(f"{full_name!r} is not the name of a method in a pack: write pack:name")
+        registry().entry(full_name)
+    set_preferences(full_names)
 
 
 def find(

@@ -18,6 +18,7 @@ from optim_core.catalog import hookspecs
 from optim_core.catalog.kinds import KINDS, Kind
 from optim_core.catalog.packs import (
     DISABLE,
+    LOCAL,
     ONLY,
     TORCH,
     DisabledPack,
@@ -226,6 +227,8 @@ def _name_problem(source: Source, owned: list[Source]) -> str | None:
     """Why a source cannot have its name; ``owned``: all that have it, without imitations of first-party packs."""
     if normalise(source.name) == TORCH:
         return f"the name {TORCH!r} is reserved for torch's own classes"
+    if normalise(source.name) == LOCAL:
+        return f"the name {LOCAL!r} is reserved for what optim_core.register adds"
     if not re.fullmatch(r"[\w.-]+", source.name):
         return "a pack's name consists of letters, digits, '_', '-' and '.'"
     if source.is_imitation:

@@ -240,7 +240,8 @@ def test_a_stranger_s_name_that_is_a_name_or_an_alias_of_ours(site, name, asked)
     text = error_text(errors.AmbiguousName, optim_core.get, asked)
     assert text == (
         f"{asked!r} comes from 'acme' (acme-optim 1.0) and 'second_order' ({OURS} 1.0). "
-        f"Ask for 'acme:{name}' or 'second_order:sophiah'"
+        f"Ask for 'acme:{name}' or 'second_order:sophiah'; or say which one it means, "
+        f"export OPTIM_CORE_PREFER=acme:{name} or optim_core.prefer('acme:{name}')"
     )
     assert optim_core.get(f"acme:{name}").__name__ == "Adam"
     assert optim_core.get("second_order:sophia").__name__ == "SGD"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from optim_core.catalog import licenses
+from optim_core.catalog.installed import Entry
 from optim_core.catalog.kinds import KINDS, Kind
 from optim_core.catalog.needs import Need
 from optim_core.catalog.preferences import set_preferences
@@ -160,15 +161,23 @@ def _class(name: str, kind: KindName) -> Any:
     except UnknownName as unknown:
         raise UnknownName(f"{unknown}{torch_hint(name, KINDS[kind])}") from None
     licenses.check(entry.spec, entry.pack.label)
-    cls = load_class(entry.spec)
-    if kind == "wrapper":
+    return class_of(entry)
+
+
+def class_of(entry: Entry) -> Any:
+    """What users call to build a method, whatever a licence policy says of it.
+
+    Raises:
+        PackBroken: it cannot be loaded, or is of another kind than its spec says.
+    """
+    cls, kind = load_class(entry.spec), KINDS[entry.spec.kind]
+    if kind.name == "wrapper":
         from optim_core.wrapping.plain import constructor_of
 
         cls = constructor_of(entry.spec, cls)
-    if not _is_of_kind(cls, KINDS[kind]):
+    if not _is_of_kind(cls, kind):
         raise PackBroken(
-            f"{entry.full_name!r}: {entry.spec.target} is not {KINDS[kind].phrase}. "
-            f"Report it to the authors of {entry.pack}"
+            f"{entry.full_name!r}: {entry.spec.target} is not {kind.phrase}. Report it to the authors of {entry.pack}"
         )
     return cls
 

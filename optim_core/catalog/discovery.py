@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -38,6 +40,8 @@ from optim_core.text import one_line
 
 GROUP = f"{hookspecs.PROJECT}.packs"
 
+#: Seconds that a manifest may take; those of the first-party packs take hundredths.
+_PATIENCE = 0.5
 #: More specs than any pack has: a hook that yields without an end is stopped there.
 _MOST_SPECS = 10_000
 
@@ -88,8 +92,9 @@ def _specs_of(kind: Kind, returned: Any) -> Iterator[Spec]:
 def load_pack(source: Source) -> Pack | Failure:
     """Import a pack's manifest and ask it for its specs; whatever goes wrong becomes a failure."""
     stage: Stage = "import"
+    had_torch, start = "torch" in sys.modules, time.perf_counter()
     try:
-        with output_aside():
+        with output_aside() as aside:
             manifest = source.manifest()
             stage = "api"
             _check_api(manifest)
@@ -101,7 +106,21 @@ def load_pack(source: Source) -> Pack | Failure:
         raise
     except BaseException as cause:  # noqa: BLE001 - a stranger's code, SystemExit included, takes nobody else along
         return _with_origin(Failure, source, stage="specs" if isinstance(cause, SpecError) else stage, cause=cause)
-    return _with_origin(Pack, source, specs=specs)
+    seconds = time.perf_counter() - start
+    manners = _manners(aside.said, seconds, imports_torch=not had_torch and "torch" in sys.modules)
+    return _with_origin(Pack, source, specs=specs, manners=manners, seconds=seconds)
+
+
+def _manners(said: str, seconds: float, *, imports_torch: bool) -> tuple[str, ...]:
+    """What a manifest has done that costs everybody who lists methods."""
+    found = []
+    if said:
+        found.append(f"prints {one_line(said.strip())!r}")
+    if imports_torch:
+        found.append("imports torch: a manifest names its classes as texts, 'module:Class'")
+    elif seconds > _PATIENCE:
+        found.append(f"takes {seconds:.1f} s: a manifest only returns specs")
+    return tuple(found)
 
 
 def find_packs(
@@ -251,12 +270,13 @@ def _check_api(manifest: object) -> None:
 
 
 def _check_unique(specs: Iterable[Spec]) -> None:
-    owners: dict[str, Spec] = {}
-    for spec in specs:
+    owners: dict[str, tuple[int, str]] = {}
+    for position, spec in enumerate(specs):
+        mine = position, spec.name
         for name in (spec.name, *spec.aliases):
-            if normalise(name) in owners:
-                raise SpecError(f"both {owners[normalise(name)].name!r} and {spec.name!r} are called {name!r}")
-        owners.update((normalise(name), spec) for name in (spec.name, *spec.aliases))
+            owner = owners.setdefault(normalise(name), mine)
+            if owner is not mine:
+                raise SpecError(f"both {owner[1]!r} and {spec.name!r} are called {name!r}")
 
 
 def _check_licenses(specs: Iterable[Spec], declared: str, package: str) -> None:

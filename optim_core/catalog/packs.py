@@ -83,10 +83,14 @@ class Pack(Origin):
     Attributes:
         specs: of the methods that it brings.
         classes: those that are at hand already, by the name of the method.
+        manners: what its manifest does and should not, such as to print; it works all the same.
+        seconds: the time that its manifest took.
     """
 
     specs: tuple[Spec, ...]
     classes: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    manners: tuple[str, ...] = field(default=(), compare=False)
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)

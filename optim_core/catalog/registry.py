@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import cache, partial
 from types import MappingProxyType, ModuleType
 from typing import Any
 
@@ -114,12 +115,14 @@ class Registry(Installed):
             _check_choice("needs", need, NEEDS)
         if kind is not None:
             _check_choice("kind", kind, KINDS)
+        matches = partial(matches_pattern, pattern=pattern)
+        mentions = cache(partial(licenses.mentions, term=license or ""))
         return [
             e
             for e in (self.entries if pack is None else self.entries_of(pack))
             if kind in (None, e.spec.kind)
-            and any(matches_pattern(name, pattern) for name in (e.spec.name, *e.spec.aliases))
-            and (license is None or licenses.mentions(e.spec.license, license))
+            and (pattern == "*" or any(map(matches, (e.spec.name, *e.spec.aliases))))
+            and (license is None or mentions(e.spec.license))
             and set(needed) <= set(e.spec.needs)
         ]
 

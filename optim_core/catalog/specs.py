@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Any, ClassVar, Literal, NoReturn, TypeAlias, get_args
 
 from optim_core.catalog.needs import NEEDS, Need
@@ -98,12 +99,27 @@ class Spec:
 
     def _check_types(self) -> None:
         """Refuse what a listing cannot print in its line, or would take for something else."""
-        for name in ("name", "target", "summary", "license", "code", "code_license", *self._more_texts):
-            self._check_text(name, getattr(self, name))
+        texts = ("name", "target", "summary", "license", "code", "code_license", *self._more_texts)
+        try:
+            printable = "".join([getattr(self, name) for name in texts]).isprintable()
+        except TypeError:
+            printable = False
+        if not printable:
+            for name in texts:
+                self._check_text(name, getattr(self, name))
         for name in ("aliases", "needs", *self._more_tuples):
             value = getattr(self, name)
-            if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
+            if value != () and not (isinstance(value, tuple) and all(isinstance(item, str) for item in value)):
                 self._reject(name, value, "a tuple of texts, such as ('one',)")
+        self._check_mappings()
+        paper: object = self.paper
+        if paper is not None:
+            if not isinstance(paper, Paper) or type(paper.year) is not int:
+                self._reject("paper", paper, "a Paper with a year such as 2023")
+            self._check_text("paper.title", paper.title)
+            self._check_text("paper.url", paper.url)
+
+    def _check_mappings(self) -> None:
         for name, expected in self._more_mappings.items():
             value = getattr(self, name)
             if not isinstance(value, Mapping):
@@ -113,12 +129,6 @@ class Spec:
             for key, item in value.items():
                 self._check_text(name, key)
                 self._check_text(f"{name}[{key!r}]", item)
-        paper: object = self.paper
-        if paper is not None:
-            if not isinstance(paper, Paper) or type(paper.year) is not int:
-                self._reject("paper", paper, "a Paper with a year such as 2023")
-            self._check_text("paper.title", paper.title)
-            self._check_text("paper.url", paper.url)
 
     def _check_text(self, field_name: str, value: object) -> None:
         if not isinstance(value, str) or not value.isprintable():
@@ -137,7 +147,7 @@ class Spec:
         for name in names:
             if not _NAME.fullmatch(name):
                 self._reject("name", name, "lower-case letters, digits and single '_' between them")
-        if len({normalise(name) for name in names}) < len(names):
+        if len(names) > 1 and len({normalise(name) for name in names}) < len(names):
             self._reject("aliases", self.aliases, "different from the name and from each other")
 
     def _reject(self, field_name: str, value: object, expected: str) -> NoReturn:
@@ -279,6 +289,7 @@ class WrapperSpec(Spec):
             self._reject("base", self.base, f"one of {', '.join(get_args(BaseForm))}")
 
 
+@cache
 def is_license(text: str) -> bool:
     """Return whether a text has the form of an SPDX expression; it may still name a licence that does not exist.
 

@@ -29,7 +29,7 @@ class Row:
         decay: the weight decay and how it is applied, or why there is none.
         wrappers: what is around the method, the innermost first.
         engine: the engine that runs the update, and why.
-        state_bytes: bytes of its state once it has had a gradient; of a plain class whose spec does not tell, those now.
+        state_bytes: bytes of its state once it has had a gradient; of a plain class without such a spec, now.
     """
 
     name: str

@@ -14,6 +14,7 @@ from optim_core.api import find, get, get_wrapper, info
 from optim_core.catalog.registry import registry
 from optim_core.catalog.specs import OptimizerSpec, WrapperSpec
 from optim_core.errors import InvalidOption, PackNotInstalled, UnknownOption, UnresolvedName
+from optim_core.grouping import GroupsChoice, groups_by
 from optim_core.names import did_you_mean
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.wrapping.wrapper import Wrapper
@@ -41,6 +42,7 @@ def create_optimizer(
     use_gc: bool | Mapping[str, Any] = False,
     use_lookahead: bool | Mapping[str, Any] = False,
     no_decay: NoDecay = "auto",
+    groups: GroupsChoice | None = None,
     **options: Any,
 ) -> Optimizer:
     """Build an optimizer for a model.
@@ -59,6 +61,9 @@ def create_optimizer(
         use_lookahead: the same for Lookahead. Outermost of all.
         no_decay: ``"auto"``; None to decay every parameter; or a function of (name, module, parameter) that is true of
             a parameter that shall not be decayed.
+        groups: a rule for parameter groups: ``"no_decay"``, ``"layerwise_decay"``, ``"mup"`` or one of a pack, with
+            options as in ``("layerwise_decay", {"decay": 0.8})``; or a function of (model, lr, weight_decay) that
+            returns groups. ``no_decay`` applies within each of them. None for the method's own groups.
         options: the method's own options.
 
     Returns:
@@ -91,12 +96,13 @@ def create_optimizer(
     }
     _check_options(cls, {**common, **options}, option_names)
     if _first_argument(cls) in takes:
-        if callable(no_decay):
-            raise InvalidOption(f"{name} takes the model and makes groups of it itself, so no_decay does nothing")
+        if callable(no_decay) or groups is not None:
+            raise InvalidOption(f"{name} takes the model and makes groups itself: leave out no_decay and groups")
         optimizer = cls(**takes, **common, **options)
     else:
-        groups = _groups(cls, model, no_decay, decays="weight_decay" in option_names)
-        optimizer = cls(groups, **takes, **common, **options)
+        decays = "weight_decay" in option_names
+        chosen = None if groups is None else _chosen_groups(cls, groups, model, common)
+        optimizer = cls(_groups(cls, model, no_decay, decays=decays, chosen=chosen), **takes, **common, **options)
     for choice in choices:
         optimizer = _wrap(optimizer, choice, model if isinstance(model, nn.Module) else None)
     return optimizer
@@ -173,9 +179,14 @@ def _check_no_decay(no_decay: object, name: str, *, decays: bool) -> None:
 
 
 def _groups(
-    cls: type[Optimizer], model: nn.Module | Iterable[Any], no_decay: NoDecay, *, decays: bool
+    cls: type[Optimizer],
+    model: nn.Module | Iterable[Any],
+    no_decay: NoDecay,
+    *,
+    decays: bool,
+    chosen: list[dict[str, Any]] | None = None,
 ) -> Iterable[Any]:
-    """The method's own groups of a model, each split in two: parameters with weight decay and without."""
+    """The groups of a model, the method's own unless others are chosen, each split in two: with decay and without."""
     if not isinstance(model, nn.Module):
         if no_decay not in ("auto", None):
             raise InvalidOption("no_decay decides by module, so create_optimizer needs the model, not its parameters")
@@ -183,7 +194,9 @@ def _groups(
     undecayed = {p for name, module, p in _trainable(model) if decays and _is_undecayed(name, module, p, no_decay)}
     zero_decay = {"weight_decay": 0.0, "why": _WHY_AUTO if no_decay == "auto" else _WHY_CHOSEN}
     groups = []
-    for group in (cls if issubclass(cls, RuleOptimizer) else RuleOptimizer).groups_of(model):
+    if chosen is None:
+        chosen = (cls if issubclass(cls, RuleOptimizer) else RuleOptimizer).groups_of(model)
+    for group in chosen:
         with_decay = [(name, p) for name, p in group["params"] if p not in undecayed]
         without_decay = [(name, p) for name, p in group["params"] if p in undecayed]
         if with_decay:
@@ -191,6 +204,22 @@ def _groups(
         if without_decay:
             groups.append({**group, **zero_decay, "params": without_decay})
     return groups
+
+
+def _chosen_groups(
+    cls: type[Optimizer], choice: GroupsChoice, model: nn.Module | Iterable[Any], given: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The groups that a rule makes of a model, with lr and weight decay as they will be in force."""
+    if not isinstance(model, nn.Module):
+        raise InvalidOption("groups go by the model's layers: give create_optimizer the model, not its parameters")
+    if issubclass(cls, RuleOptimizer):
+        defaults = {name: hyper.default for name, hyper in cls.hypers.items()}
+    else:
+        defaults = {q.name: q.default for q in inspect.signature(cls).parameters.values()}
+    in_force = {**defaults, **given}
+    numbers = {name: in_force.get(name) for name in ("lr", "weight_decay")}
+    numbers = {name: x if isinstance(x, (int, float, Tensor)) else None for name, x in numbers.items()}
+    return groups_by(choice, model, **numbers)
 
 
 def _trainable(model: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Parameter]]:

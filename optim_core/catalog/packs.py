@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from optim_core.catalog._known import KNOWN
+from optim_core.catalog.additions import Addition
 from optim_core.catalog.specs import Spec
 from optim_core.catalog.strangers import described
 from optim_core.names import normalise
@@ -82,12 +83,14 @@ class Pack(Origin):
 
     Attributes:
         specs: of the methods that it brings.
+        additions: what it brings beside methods.
         classes: those that are at hand already, by the name of the method.
         manners: what its manifest does and should not, such as to print; it works all the same.
         seconds: the time that its manifest took.
     """
 
     specs: tuple[Spec, ...]
+    additions: tuple[Addition, ...] = ()
     classes: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     manners: tuple[str, ...] = field(default=(), compare=False)
     seconds: float = field(default=0.0, compare=False)

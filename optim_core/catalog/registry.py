@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cache, partial
 from types import MappingProxyType, ModuleType
 from typing import Any
 
 from optim_core.catalog import discovery, known, licenses, unresolved
+from optim_core.catalog.additions import Addition
 from optim_core.catalog.installed import Entry, Installed
 from optim_core.catalog.kinds import KINDS
 from optim_core.catalog.needs import NEEDS, Need
@@ -20,7 +21,7 @@ from optim_core.catalog.settings import STRICT, notes
 from optim_core.catalog.specs import KindName, Spec
 from optim_core.catalog.strangers import contained
 from optim_core.catalog.targets import import_target
-from optim_core.errors import InvalidOption, PackBroken, PackWarning, SettingWarning, SpecError, warn
+from optim_core.errors import AmbiguousName, InvalidOption, PackBroken, PackWarning, SettingWarning, SpecError, UnknownName, warn
 from optim_core.names import did_you_mean, normalise
 
 
@@ -126,6 +127,34 @@ class Registry(Installed):
             and set(needed) <= set(e.spec.needs)
         ]
 
+    def addition(self, noun: str, name: str) -> tuple[Pack, Addition]:
+        """What packs bring beside methods, by name.
+
+        Args:
+            noun: a key of :data:`optim_core.catalog.additions.ADDITIONS`.
+            name: its name, or ``pack:name``.
+
+        Raises:
+            UnresolvedName: there is none, or several, or its pack does not work.
+        """
+        pack, _, plain = name.rpartition(":")
+        if pack:
+            self.check_pack(pack)
+        all_of_sort = [(p, a) for p in self.packs for a in p.additions if a.noun == noun]
+        found = [
+            (p, a)
+            for p, a in all_of_sort
+            if normalise(a.name) == normalise(plain) and (not pack or normalise(p.name) == normalise(pack))
+        ]
+        if len(found) > 1:
+            choices = " or ".join(f"'{p.name}:{a.name}'" for p, a in found)
+            raise AmbiguousName(f"{name!r} comes from {' and '.join(str(p) for p, _ in found)}. Ask for {choices}")
+        if not found:
+            near = did_you_mean(plain, [a.name for _, a in all_of_sort])
+            names = ", ".join(f"{p.name}:{a.name}" for p, a in all_of_sort) or "none"
+            raise UnknownName(f"no {noun} {name!r} in any pack.{near} Installed: {names}")
+        return found[0]
+
     def names(self, kind: KindName | None = None) -> list[str]:
         """The names of a kind, sorted; in full where several packs claim one."""
         return sorted(self._shortest(e, kind) for e in self.entries if kind in (None, e.spec.kind))
@@ -168,6 +197,26 @@ def load_class(spec: Spec) -> Any:
 
     with contained(broken):
         return import_target(spec.target)
+
+
+def load_addition(pack: Pack, addition: Addition) -> Callable[..., Any]:
+    """Import the function of an addition.
+
+    Raises:
+        PackBroken: it cannot be imported, whatever that raises, or is no function.
+    """
+
+    def broken(reason: str) -> PackBroken:
+        return PackBroken(
+            f"the {addition.noun} '{pack.name}:{addition.name}' cannot be loaded from {addition.target}: {reason}. "
+            f"Reinstall {pack.label}, or ask its authors"
+        )
+
+    with contained(broken):
+        function = import_target(addition.target)
+    if not callable(function):
+        raise broken("it is no function")
+    return function  # type: ignore[no-any-return]
 
 
 _registered: dict[str, ModuleType | str] = {}

@@ -10,10 +10,26 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Any, Protocol
 
-from optim_core.catalog.installed import Entry
+from optim_core.catalog.additions import Addition
+from optim_core.catalog.packs import Pack
+from optim_core.catalog.specs import Spec
 from optim_core.catalog.strangers import described, output_aside
 from optim_core.errors import OptimCoreError
+
+
+class Named(Protocol):
+    """A method, or another thing that a pack brings."""
+
+    @property
+    def pack(self) -> Pack: ...
+    @property
+    def spec(self) -> Spec | Addition: ...
+    @property
+    def cls(self) -> Any: ...
+    @property
+    def full_name(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -26,19 +42,19 @@ class Resolved:
         seconds: the time that the import took; None without one.
     """
 
-    entry: Entry
+    entry: Named
     problem: str = ""
     seconds: float | None = None
 
 
-def looked_at(entries: Iterable[Entry]) -> list[Resolved]:
+def looked_at(entries: Iterable[Named]) -> list[Resolved]:
     """The targets that cannot be there, as far as files tell: no such module, or one without such a name in it."""
     judge = cache(_absent)  # for this look alone: files come and go
     found = ((entry, judge(entry.spec.target)) for entry in entries if entry.cls is None)
     return [Resolved(entry, problem) for entry, problem in found if problem]
 
 
-def imported(entries: Iterable[Entry], load: Callable[[Entry], object]) -> list[Resolved]:
+def imported(entries: Iterable[Named], load: Callable[[Named], object]) -> list[Resolved]:
     """Import all targets, with the time that each takes; ``load`` raises whatever is wrong with one."""
     results = []
     for entry in entries:

@@ -289,6 +289,19 @@ class WrapperSpec(Spec):
             self._reject("base", self.base, f"one of {', '.join(get_args(BaseForm))}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class TransformSpec(WrapperSpec):
+    """A transform that is used by its name, wherever a wrapper is: a :class:`~optim_core.rules.Transform` as target.
+
+    The class is a frozen dataclass; its fields are the options.
+
+    Example:
+        >>> spec = TransformSpec(name="signed", target="acme.signed:Signed", summary="Signs alone.", license="MIT")
+        >>> spec.kind
+        'wrapper'
+    """
+
+
 @cache
 def is_license(text: str) -> bool:
     """Return whether a text has the form of an SPDX expression; it may still name a licence that does not exist.

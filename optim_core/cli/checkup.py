@@ -12,9 +12,10 @@ import importlib_metadata
 
 from optim_core import __version__
 from optim_core.catalog import licenses, requirements, resolving, settings, spdx, unresolved
+from optim_core.catalog.additions import Addition
 from optim_core.catalog.installed import Entry, Installed
 from optim_core.catalog.packs import DISABLE, DisabledPack, Failure, Origin, Pack
-from optim_core.catalog.registry import Registry
+from optim_core.catalog.registry import Registry, load_addition
 from optim_core.errors import PolicyError
 from optim_core.names import normalise
 from optim_core.text import counted, one_line
@@ -25,6 +26,20 @@ EXTRAS = {
     "cli": ("click", "rich", "license-expression", "packaging"),
     "compare": ("filelock", "jinja2", "matplotlib", "scikit-learn"),
 }
+
+
+@dataclass(frozen=True)
+class Extra:
+    """An addition and the pack that brings it, named and loaded as methods are."""
+
+    pack: Pack
+    spec: Addition
+    cls: None = None
+
+    @property
+    def full_name(self) -> str:
+        """Pack and name."""
+        return f"{self.pack.name}:{self.spec.name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +94,9 @@ def examine(installed: Registry, *, deep: bool = False, pack: str = "") -> Check
         raise unresolved.unknown_pack(installed, pack)
     names = {origin.name for origin in origins}
     entries = [entry for entry in installed.entries if entry.pack.name in names]
+    others = [Extra(p, a) for p in installed.packs if p.name in names for a in p.additions]
     notes, problems = [*_notes(installed, entries, pack)], [*_problems(installed, origins, entries, pack)]
-    imports = resolving.imported(entries, _load) if deep else resolving.looked_at(entries)
+    imports = resolving.imported([*entries, *others], _load) if deep else resolving.looked_at([*entries, *others])
     problems += [_dead(resolved) for resolved in imports if resolved.problem]
     if deep:
         notes += _switched_off(installed, entries)
@@ -192,8 +208,8 @@ def _switched_off(installed: Installed, entries: list[Entry]) -> Iterator[str]:
 
 def _requirements(origins: tuple[Origin, ...]) -> Iterator[str]:
     for origin in origins:
-        if isinstance(origin, Pack) and not origin.specs:
-            yield f"pack {origin} brings no method: its hooks return nothing. Tell its authors"
+        if isinstance(origin, Pack) and not (origin.specs or origin.additions):
+            yield f"pack {origin} brings nothing: its hooks return nothing. Tell its authors"
         if isinstance(origin, Pack) and origin.distribution:
             for what in requirements.unmet(origin.distribution):
                 yield f"pack {origin} asks for {what}: pip install --upgrade {origin.distribution}"
@@ -207,10 +223,13 @@ def _near_misses() -> Iterator[str]:
         )
 
 
-def _load(entry: Entry) -> None:
+def _load(thing: resolving.Named) -> None:
     from optim_core.api import class_of  # imports torch
 
-    class_of(entry)
+    if isinstance(thing, Entry):
+        class_of(thing)
+    elif isinstance(thing, Extra):
+        load_addition(thing.pack, thing.spec)
 
 
 def _dead(resolved: resolving.Resolved) -> str:

@@ -55,4 +55,4 @@ def _print(found: Checkup, *, deep: bool) -> None:
     elif deep:
         say("All is well.")
     else:
-        say("Nothing is wrong from outside. To import every method, too: optim-core doctor --deep")
+        say("Nothing is wrong from outside. To import every method, too: optim-core doctor --deep", wrap=True)

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from optim_core.catalog.registry import load_addition, registry
 from optim_core.compare.errors import TaskError
 from optim_core.compare.task import Task
+from optim_core.errors import PackBroken, UnresolvedName
 
 #: The built-in tasks: from the name to `module:function`.
 BUILT_IN = {
@@ -31,12 +33,11 @@ def load_task(text: str, device: str = "cpu") -> Task:
         TaskError: no such task, module or function; the function failed, or returned something else than a `Task`;
             it has no parameter `device`, and `device` is not the CPU.
     """
-    if ":" not in text and text not in BUILT_IN:
-        raise TaskError(
-            f"no task {text!r}. Built in: {', '.join(BUILT_IN)}. A task of your own is --task module:function."
-        )
-    module_name, _, function_name = BUILT_IN.get(text, text).partition(":")
-    function = _import_function(module_name, function_name, text)
+    function = _of_a_pack(text) if text not in BUILT_IN else None
+    if function is None:
+        module_name, _, function_name = BUILT_IN.get(text, text).partition(":")
+        function = _import_function(module_name, function_name, text)
+    function_name = getattr(function, "__name__", text)
     arguments = _device_argument(function, device, text)
     try:
         task = function(**arguments)
@@ -50,6 +51,17 @@ def load_task(text: str, device: str = "cpu") -> Task:
             "The docstring of optim_core.compare.task has an example."
         )
     return task
+
+
+def _of_a_pack(text: str) -> Callable[..., Any] | None:
+    """The function of a task that a pack brings; None for what reads as a module and a function."""
+    try:
+        return load_addition(*registry().addition("task", text))
+    except UnresolvedName as error:
+        if ":" in text and not isinstance(error, PackBroken):
+            return None
+        problem = str(error)
+    raise TaskError(f"{problem}. Built in: {', '.join(BUILT_IN)}. A task of your own is --task module:function.")
 
 
 def _device_argument(function: Callable[..., Any], device: str, text: str) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Any
 
 from torch.optim.optimizer import Optimizer
 
-from optim_core.catalog.specs import Spec, WrapperSpec
+from optim_core.catalog.specs import Spec, TransformSpec, WrapperSpec
 from optim_core.wrapping.conflicts import check_base
+from optim_core.wrapping.transform_wrapper import wrapper_of
 
 
 def constructor_of(spec: Spec, cls: Any) -> Any:
@@ -20,6 +21,8 @@ def constructor_of(spec: Spec, cls: Any) -> Any:
         spec: of the method.
         cls: what its target names.
     """
+    if isinstance(spec, TransformSpec):
+        return wrapper_of(cls)
     return _around(cls) if isinstance(spec, WrapperSpec) and spec.base == "params_and_class" else cls
 
 

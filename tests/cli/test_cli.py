@@ -242,13 +242,14 @@ def test_doctor(site, monkeypatch):
     done = run("doctor")
     assert done.exit_code == 1
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    prefer = "export OPTIM_CORE_PREFER=acme:lion or optim_core.prefer('acme:lion')"
+    remedy = f"'zoo:lion'; or say which one it means, {prefer}"
     for line in (
         "bad bad-optim 1.0 not declared broken (import)",
         "off off-optim 1.0 MIT off (OPTIM_CORE_DISABLE)",
         "OPTIM_CORE_DISABLE=off,zo",
         "note: OPTIM_CORE_DISABLE names 'zo', and no such pack is installed. Did you mean 'zoo'?",
-        "note: 'lion' comes from 'acme' (acme-optim 1.0) and 'zoo' (zoo-optim 1.0). Ask for 'acme:lion' or 'zoo:lion'; "
-        "or say which one it means, export OPTIM_CORE_PREFER=acme:lion or optim_core.prefer('acme:lion')",
+        f"note: 'lion' comes from 'acme' (acme-optim 1.0) and 'zoo' (zoo-optim 1.0). Ask for 'acme:lion' or {remedy}",
         "Something is broken.",
     ):
         assert line in lines

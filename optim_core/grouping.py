@@ -79,7 +79,9 @@ def _check(groups: list[Any], model: nn.Module, label: str) -> None:
     for group in groups:
         pairs = group.get("params") if isinstance(group, dict) else None
         if not isinstance(pairs, list) or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
-            raise InvalidOption(f"groups={label} returned {group!r:.80}: a group is a dict with params=[(name, p), ...]")
+            raise InvalidOption(
+                f"groups={label} returned {group!r:.80}: a group is a dict with params=[(name, p), ...]"
+            )
         counts.update(p for _, p in pairs)
     strange = [p for p in counts if p not in names]
     if strange:
@@ -97,8 +99,10 @@ def no_decay(model: nn.Module, *, lr: float | None = None, weight_decay: float |
     Source: the convention of timm's ``param_groups_weight_decay``.
     """
     del lr
-    listed = set(model.no_weight_decay()) if callable(getattr(model, "no_weight_decay", None)) else set()
-    decayed, others = [], []
+    own: Any = getattr(model, "no_weight_decay", None)
+    listed = set(own()) if callable(own) else set()
+    decayed: list[Any] = []
+    others: list[Any] = []
     for name, p in _trainable(model):
         is_other = p.ndim < 2 or name.endswith(".bias") or name in listed
         (others if is_other else decayed).append((name, p))
@@ -194,9 +198,7 @@ def mup(
         if name not in narrow:
             raise InvalidOption(f"mup: the narrow model has no {name}: make it in the same way, with smaller widths")
         by_width.setdefault(wide[name] / narrow[name], []).append((name, p))
-    return [
-        {"params": pairs, "lr": lr / m, "why": f"{m:g} times as wide as the base"} for m, pairs in by_width.items()
-    ]
+    return [{"params": pairs, "lr": lr / m, "why": f"{m:g} times as wide as the base"} for m, pairs in by_width.items()]
 
 
 def _input_widths(model: nn.Module) -> dict[str, int]:

@@ -62,9 +62,9 @@ class TaskSpec(Addition):
 class GroupsSpec(Addition):
     """A rule for ``create_optimizer(groups=NAME)``: a function of the model that returns parameter groups.
 
-    It is called as ``rule(model, lr=lr, weight_decay=weight_decay, **options)``, the two numbers as they are in force or
-    None where the method has none, and returns dicts whose ``params`` are pairs of name and parameter; ``why`` says in a
-    few words what the group is, for ``explain``. Each trainable parameter is in one group.
+    It is called as ``rule(model, lr=lr, weight_decay=weight_decay, **options)``, the two numbers as they are in force,
+    or None where the method has none, and returns dicts whose ``params`` are pairs of name and parameter; ``why`` says
+    in a few words what the group is, for ``explain``. Each trainable parameter is in one group.
 
     Example:
         >>> GroupsSpec(name="halves", target="acme.groups:halves", summary="Half the lr for the first half.").noun

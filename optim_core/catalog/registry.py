@@ -21,7 +21,16 @@ from optim_core.catalog.settings import STRICT, notes
 from optim_core.catalog.specs import KindName, Spec
 from optim_core.catalog.strangers import contained
 from optim_core.catalog.targets import import_target
-from optim_core.errors import AmbiguousName, InvalidOption, PackBroken, PackWarning, SettingWarning, SpecError, UnknownName, warn
+from optim_core.errors import (
+    AmbiguousName,
+    InvalidOption,
+    PackBroken,
+    PackWarning,
+    SettingWarning,
+    SpecError,
+    UnknownName,
+    warn,
+)
 from optim_core.names import did_you_mean, normalise
 
 

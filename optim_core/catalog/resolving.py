@@ -23,13 +23,20 @@ class Named(Protocol):
     """A method, or another thing that a pack brings."""
 
     @property
-    def pack(self) -> Pack: ...
+    def pack(self) -> Pack:
+        """The pack that brings it."""
+
     @property
-    def spec(self) -> Spec | Addition: ...
+    def spec(self) -> Spec | Addition:
+        """What the pack says of it."""
+
     @property
-    def cls(self) -> Any: ...
+    def cls(self) -> Any:
+        """The class, if it is at hand."""
+
     @property
-    def full_name(self) -> str: ...
+    def full_name(self) -> str:
+        """Pack and name."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,9 @@ def _learning_rates(context: click.Context, parameter: click.Parameter, text: st
 
 @click.command(epilog=_EPILOG)
 @click.argument("optimizers", nargs=-1, metavar="[OPTIMIZER]...")
-@click.option("--task", default="digits", show_default=True, help="digits, chars, one of a pack, or your own module:function.")
+@click.option(
+    "--task", default="digits", show_default=True, help="digits, chars, one of a pack, or your own module:function."
+)
 @click.option(
     "--lrs",
     metavar="LR,LR,...",

@@ -98,7 +98,7 @@ class TransformWrapper(Wrapper):
 
 
 @functools.cache
-def wrapper_of(transform: type[Transform]) -> type[TransformWrapper]:
+def wrapper_of(transform: Any) -> type[TransformWrapper]:
     """The wrapper around optimizers that a transform is: its options are the fields of the dataclass.
 
     Raises:

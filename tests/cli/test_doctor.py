@@ -62,7 +62,7 @@ ALIVE = {
 }
 MODULES = {
     "there": "from torch.optim import SGD\nclass Here(SGD): pass\nAlias = Here\nif True:\n    class Maybe(SGD): pass",
-    "lazy": "import torch.optim\ndef __getattr__(name):\n    return getattr(torch.optim, name.replace('Whatever', 'SGD'))",
+    "lazy": "def __getattr__(name):\n    from torch.optim import SGD\n    return {'Whatever': SGD}[name]",
     "star": "from fake_acme_optim.there import *",
     "dynamic": "from torch.optim import SGD\nglobals()['Made'] = SGD",
 }  # fmt: skip

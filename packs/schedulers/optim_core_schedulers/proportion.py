@@ -6,7 +6,7 @@ from typing import Any
 
 from optim_core.methods import hyper
 from optim_core_schedulers.over import Over, present
-from optim_core_schedulers.schedule import Rate
+from optim_core.schedules import Rate
 
 
 class ProportionScheduler(Over):

@@ -207,6 +207,9 @@ def _switched_off(installed: Installed, entries: list[Entry]) -> Iterator[str]:
 
 
 def _requirements(origins: tuple[Origin, ...]) -> Iterator[str]:
+    if _version("packaging") is None:
+        yield 'what distributions ask for cannot be read without packaging: pip install "optim-core[cli]"'
+        return
     for origin in origins:
         if isinstance(origin, Pack) and not (origin.specs or origin.additions):
             yield f"pack {origin} brings nothing: its hooks return nothing. Tell its authors"

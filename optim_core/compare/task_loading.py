@@ -12,7 +12,8 @@ from typing import Any, cast
 from optim_core.catalog.registry import load_addition, registry
 from optim_core.compare.errors import TaskError
 from optim_core.compare.task import Task
-from optim_core.errors import PackBroken, UnresolvedName
+from optim_core.errors import PackDisabled, PackNotInstalled, UnknownName, UnresolvedName
+from optim_core.names import did_you_mean
 
 #: The built-in tasks: from the name to `module:function`.
 BUILT_IN = {
@@ -57,11 +58,18 @@ def _of_a_pack(text: str) -> Callable[..., Any] | None:
     """The function of a task that a pack brings; None for what reads as a module and a function."""
     try:
         return load_addition(*registry().addition("task", text))
-    except UnresolvedName as error:
-        if ":" in text and not isinstance(error, PackBroken):
+    except (UnknownName, PackNotInstalled, PackDisabled) as unknown:
+        if ":" in text:
             return None
-        problem = str(error)
-    raise TaskError(f"{problem}. Built in: {', '.join(BUILT_IN)}. A task of your own is --task module:function.")
+        names = [f"{p.name}:{a.name}" for p in registry().packs for a in p.additions if a.noun == "task"]
+        near = did_you_mean(text, [*BUILT_IN, *(name.partition(":")[2] for name in names)])
+        of_packs = f"; of packs: {', '.join(names)}" if names else ""
+        raise TaskError(
+            f"no task {text!r}. Built in: {', '.join(BUILT_IN)}{of_packs}.{near} A task of your own is "
+            "--task module:function."
+        ) from unknown
+    except UnresolvedName as error:
+        raise TaskError(f"task {text!r}: {error}") from error
 
 
 def _device_argument(function: Callable[..., Any], device: str, text: str) -> dict[str, Any]:

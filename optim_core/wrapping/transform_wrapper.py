@@ -134,7 +134,7 @@ def wrapper_of(transform: Any) -> type[TransformWrapper]:
     return type(transform.__name__, (TransformWrapper,), body)
 
 
-def _bare(transform: type[Transform]) -> TransformWrapper:
+def _bare(transform: Any) -> TransformWrapper:
     """An empty wrapper of a transform, for pickle, which would not find the class by its name."""
     cls = wrapper_of(transform)
     return cls.__new__(cls)

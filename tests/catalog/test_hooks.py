@@ -140,7 +140,7 @@ def test_a_task_and_columns_of_a_pack(acme, tmp_path, name):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--task", "lime"], "no task 'lime' in any pack. Did you mean 'line'"),
+        (["--task", "lime"], "of packs: acme:line, acme:odd. Did you mean 'line'?"),
         (["--task", "acme:odd"], "odd() returned int, not optim_core.compare.Task"),
         (["--task", "line", "--column", "final"], "no column 'final' in any pack."),
     ],

@@ -40,13 +40,17 @@ DOORS = (
     "optim_core.methods",
     "optim_core.optimizers",
     "optim_core.wrapping",
+    "optim_core.schedules",
     "optim_core.testing",
 )
 
 #: Words for public names that have no docstring.
 WORDS = {
+    "BASE_LR": "The lr of the optimizer that `rates` runs a schedule on.",
+    "BETA2": "The second beta of that optimizer.",
     "NEEDS": "What a method may need besides gradients, each need in words.",
     "Need": "The type of a need.",
+    "Rate": "The type of a rate: a number, or a tensor where lr is one.",
     "Over": "The type of `over`: a reduction's extent.",
     "__version__": "The version of the core.",
     "hookimpl": "Marks a function of a manifest as a hook.",

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
         get_wrapper,
         info,
         load_optimizer,
+        prefer,
     )
     from optim_core.catalog import licenses
     from optim_core.errors import NonCommercialWarning, OptimCoreError
     from optim_core.factory import create_optimizer
     from optim_core.methods import decoupled, extra, hyper, l2, state
     from optim_core.optimizers import RuleOptimizer, explain
+    from optim_core.registering import register
     from optim_core.stepping import minimize
     from optim_core.wrapping import Wrapper
 
@@ -52,6 +54,8 @@ __all__ = [
     "licenses",
     "load_optimizer",
     "minimize",
+    "prefer",
+    "register",
     "state",
 ]
 
@@ -77,6 +81,8 @@ _HOMES = {
     "licenses": "catalog",
     "load_optimizer": "api",
     "minimize": "stepping",
+    "prefer": "api",
+    "register": "registering",
     "state": "methods",
 }
 

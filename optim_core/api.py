@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from optim_core.catalog import licenses
+from optim_core.catalog.installed import Entry
 from optim_core.catalog.kinds import KINDS, Kind
 from optim_core.catalog.needs import Need
+from optim_core.catalog.preferences import set_preferences
 from optim_core.catalog.registry import load_class, matches_pattern, registry
 from optim_core.catalog.specs import KindName, Spec
 from optim_core.catalog.targets import import_target
-from optim_core.errors import PackBroken, UnknownName
+from optim_core.errors import InvalidOption, PackBroken, UnknownName
 from optim_core.torch_names import is_torch, torch_class, torch_hint
 
 if TYPE_CHECKING:
@@ -94,6 +96,30 @@ def info(name: str, kind: KindName | None = None) -> Spec:
     return registry().spec(name, kind)
 
 
+def prefer(*full_names: str) -> None:
+    """Say which method is meant where several packs claim a name; ``prefer()`` without arguments takes that back.
+
+    It decides about names that would raise AmbiguousName, and about nothing else. ``OPTIM_CORE_PREFER`` does the same
+    in the environment (comma-separated); what is set here comes first.
+
+    Args:
+        full_names: of the methods, ``pack:name``, the strongest preference first.
+
+    Raises:
+        UnresolvedName: there is no such method.
+        InvalidOption: one is not of the form ``pack:name``.
+
+    Example:
+        >>> prefer("acme:lion")  # doctest: +SKIP
+        >>> prefer()
+    """
+    for full_name in full_names:
+        if not full_name.rpartition(":")[0] or is_torch(full_name):
+            raise InvalidOption(f"{full_name!r} is not the name of a method in a pack: write pack:name")
+        registry().entry(full_name)
+    set_preferences(full_names)
+
+
 def find(
     pattern: str = "*",
     *,
@@ -135,11 +161,23 @@ def _class(name: str, kind: KindName) -> Any:
     except UnknownName as unknown:
         raise UnknownName(f"{unknown}{torch_hint(name, KINDS[kind])}") from None
     licenses.check(entry.spec, entry.pack.label)
-    cls = load_class(entry.spec)
-    if not _is_of_kind(cls, KINDS[kind]):
+    return class_of(entry)
+
+
+def class_of(entry: Entry) -> Any:
+    """What users call to build a method, whatever a licence policy says of it.
+
+    Raises:
+        PackBroken: it cannot be loaded, or is of another kind than its spec says.
+    """
+    cls, kind = load_class(entry.spec), KINDS[entry.spec.kind]
+    if kind.name == "wrapper":
+        from optim_core.wrapping.plain import constructor_of
+
+        cls = constructor_of(entry.spec, cls)
+    if not _is_of_kind(cls, kind):
         raise PackBroken(
-            f"{entry.full_name!r}: {entry.spec.target} is not {KINDS[kind].phrase}. "
-            f"Report it to the authors of {entry.pack}"
+            f"{entry.full_name!r}: {entry.spec.target} is not {kind.phrase}. Report it to the authors of {entry.pack}"
         )
     return cls
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
 from optim_core.api import find, get, get_wrapper, info
+from optim_core.catalog.registry import registry
+from optim_core.catalog.specs import OptimizerSpec, WrapperSpec
 from optim_core.errors import InvalidOption, PackNotInstalled, UnknownOption, UnresolvedName
+from optim_core.grouping import GroupsChoice, groups_by
 from optim_core.names import did_you_mean
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.wrapping.wrapper import Wrapper
@@ -39,6 +42,7 @@ def create_optimizer(
     use_gc: bool | Mapping[str, Any] = False,
     use_lookahead: bool | Mapping[str, Any] = False,
     no_decay: NoDecay = "auto",
+    groups: GroupsChoice | None = None,
     **options: Any,
 ) -> Optimizer:
     """Build an optimizer for a model.
@@ -57,6 +61,9 @@ def create_optimizer(
         use_lookahead: the same for Lookahead. Outermost of all.
         no_decay: ``"auto"``; None to decay every parameter; or a function of (name, module, parameter) that is true of
             a parameter that shall not be decayed.
+        groups: a rule for parameter groups: ``"no_decay"``, ``"layerwise_decay"``, ``"mup"`` or one of a pack, with
+            options as in ``("layerwise_decay", {"decay": 0.8})``; or a function of (model, lr, weight_decay) that
+            returns groups. ``no_decay`` applies within each of them. None for the method's own groups.
         options: the method's own options.
 
     Returns:
@@ -74,7 +81,8 @@ def create_optimizer(
         [(1, 0.1), (3, 0.0)]
     """
     cls = get(name)
-    option_names = _option_names(cls)
+    takes = _arguments(cls, model)
+    option_names = _option_names(cls) - set(takes)
     flags = [key for key in options if key.startswith("use_") and key not in option_names]
     if flags:
         raise UnknownOption(
@@ -86,7 +94,15 @@ def create_optimizer(
     common: dict[str, Any] = {
         key: value for key, value in {"lr": lr, "weight_decay": weight_decay}.items() if value is not None
     }
-    optimizer = cls(_groups(cls, model, no_decay, decays="weight_decay" in option_names), **common, **options)
+    _check_options(cls, {**common, **options}, option_names)
+    if _first_argument(cls) in takes:
+        if callable(no_decay) or groups is not None:
+            raise InvalidOption(f"{name} takes the model and makes groups itself: leave out no_decay and groups")
+        optimizer = cls(**takes, **common, **options)
+    else:
+        decays = "weight_decay" in option_names
+        chosen = None if groups is None else _chosen_groups(cls, groups, model, common)
+        optimizer = cls(_groups(cls, model, no_decay, decays=decays, chosen=chosen), **takes, **common, **options)
     for choice in choices:
         optimizer = _wrap(optimizer, choice, model if isinstance(model, nn.Module) else None)
     return optimizer
@@ -108,6 +124,51 @@ def _option_names(cls: type[Optimizer]) -> set[str]:
     return set(cls.hypers) if issubclass(cls, RuleOptimizer) else set(inspect.signature(cls).parameters)
 
 
+def _first_argument(cls: type[Optimizer]) -> str:
+    return next(iter(inspect.signature(cls).parameters), "")
+
+
+def _check_options(cls: type[Optimizer], options: Mapping[str, Any], names: Collection[str]) -> None:
+    """Refuse an option that a plain class does not have; others say so themselves.
+
+    Raises:
+        UnknownOption: naming it and what is near.
+    """
+    parameters = inspect.signature(cls).parameters.values()
+    if issubclass(cls, RuleOptimizer) or any(q.kind is q.VAR_KEYWORD for q in parameters):
+        return
+    own = [name for name in names if name != _first_argument(cls)]
+    for option in options:
+        if option not in own:
+            near = did_you_mean(option, own)
+            raise UnknownOption(f"{cls.__name__} has no option {option!r}.{near} It takes: {', '.join(sorted(own))}")
+
+
+def _arguments(cls: type[Optimizer], model: nn.Module | Iterable[Any]) -> dict[str, Any]:
+    """The arguments of a plain class that follow from the model, as its spec names them.
+
+    Raises:
+        InvalidOption: there are parameters only.
+    """
+    for entry in registry().nearest_entries(cls, "arguments"):
+        if isinstance(entry.spec, OptimizerSpec):
+            return _arguments_from(model, entry.spec.arguments, cls.__name__)
+    return {}
+
+
+def _arguments_from(model: object, arguments: Mapping[str, str], name: str) -> dict[str, Any]:
+    if arguments and not isinstance(model, nn.Module):
+        raise InvalidOption(f"{name} takes {', '.join(arguments)}: give create_optimizer the model, not its parameters")
+    return {argument: _PROVIDERS[what](model) for argument, what in arguments.items()}
+
+
+#: How each of `optim_core.catalog.specs.ARGUMENTS` is got from a model.
+_PROVIDERS: Mapping[str, Callable[[Any], Any]] = {
+    "model": lambda model: model,
+    "named_parameters": lambda model: [(name, p) for name, p in model.named_parameters() if p.requires_grad],
+}
+
+
 def _check_no_decay(no_decay: object, name: str, *, decays: bool) -> None:
     if no_decay not in ("auto", None) and not callable(no_decay):
         raise InvalidOption(
@@ -118,9 +179,14 @@ def _check_no_decay(no_decay: object, name: str, *, decays: bool) -> None:
 
 
 def _groups(
-    cls: type[Optimizer], model: nn.Module | Iterable[Any], no_decay: NoDecay, *, decays: bool
+    cls: type[Optimizer],
+    model: nn.Module | Iterable[Any],
+    no_decay: NoDecay,
+    *,
+    decays: bool,
+    chosen: list[dict[str, Any]] | None = None,
 ) -> Iterable[Any]:
-    """The method's own groups of a model, each split in two: parameters with weight decay and without."""
+    """The groups of a model, the method's own unless others are chosen, each split in two: with decay and without."""
     if not isinstance(model, nn.Module):
         if no_decay not in ("auto", None):
             raise InvalidOption("no_decay decides by module, so create_optimizer needs the model, not its parameters")
@@ -128,7 +194,9 @@ def _groups(
     undecayed = {p for name, module, p in _trainable(model) if decays and _is_undecayed(name, module, p, no_decay)}
     zero_decay = {"weight_decay": 0.0, "why": _WHY_AUTO if no_decay == "auto" else _WHY_CHOSEN}
     groups = []
-    for group in (cls if issubclass(cls, RuleOptimizer) else RuleOptimizer).groups_of(model):
+    if chosen is None:
+        chosen = (cls if issubclass(cls, RuleOptimizer) else RuleOptimizer).groups_of(model)
+    for group in chosen:
         with_decay = [(name, p) for name, p in group["params"] if p not in undecayed]
         without_decay = [(name, p) for name, p in group["params"] if p in undecayed]
         if with_decay:
@@ -136,6 +204,22 @@ def _groups(
         if without_decay:
             groups.append({**group, **zero_decay, "params": without_decay})
     return groups
+
+
+def _chosen_groups(
+    cls: type[Optimizer], choice: GroupsChoice, model: nn.Module | Iterable[Any], given: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The groups that a rule makes of a model, with lr and weight decay as they will be in force."""
+    if not isinstance(model, nn.Module):
+        raise InvalidOption("groups go by the model's layers: give create_optimizer the model, not its parameters")
+    if issubclass(cls, RuleOptimizer):
+        defaults = {name: hyper.default for name, hyper in cls.hypers.items()}
+    else:
+        defaults = {q.name: q.default for q in inspect.signature(cls).parameters.values()}
+    in_force = {**defaults, **given}
+    numbers = {name: in_force.get(name) for name in ("lr", "weight_decay")}
+    numbers = {name: x if isinstance(x, (int, float, Tensor)) else None for name, x in numbers.items()}
+    return groups_by(choice, model, **numbers)
 
 
 def _trainable(model: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Parameter]]:
@@ -188,8 +272,11 @@ def _is_pair(choice: object) -> bool:
     return isinstance(choice[0], str) and isinstance(choice[1], Mapping)
 
 
-def _arguments_of(wrapper: Callable[..., Optimizer], model: nn.Module | None) -> dict[str, Any]:
+def _arguments_of(name: str, wrapper: Callable[..., Optimizer], model: nn.Module | None) -> dict[str, Any]:
     """The arguments of a wrapper that follow from the model."""
+    spec = info(name, "wrapper")
+    if isinstance(spec, WrapperSpec) and spec.arguments:
+        return _arguments_from(model, spec.arguments, name)
     if model is None:
         return {}
     if isinstance(wrapper, type) and issubclass(wrapper, Wrapper):
@@ -201,7 +288,7 @@ def _wrap(optimizer: Optimizer, choice: WrapperChoice, model: nn.Module | None) 
     if not callable(choice):
         name, options = (choice, {}) if isinstance(choice, str) else choice
         cls = get_wrapper(name)
-        return cls(optimizer, **_arguments_of(cls, model) | dict(options))
+        return cls(optimizer, **_arguments_of(name, cls, model) | dict(options))
     wrapped = choice(optimizer)
     if not isinstance(wrapped, Optimizer):
         raise InvalidOption(f"{choice!r} in wrappers returned {wrapped!r}, which is not an optimizer")

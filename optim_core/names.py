@@ -19,7 +19,8 @@ def normalise(name: str) -> str:
         >>> normalise("Explore-Exploit")
         'exploreexploit'
     """
-    return re.sub(r"[-_. ]", "", name.lower())
+    # by far the most frequent call where many methods are installed; a regular expression takes five times as long
+    return name.lower().replace("_", "").replace("-", "").replace(".", "").replace(" ", "")
 
 
 def nearest(name: str, candidates: Iterable[str]) -> list[str]:

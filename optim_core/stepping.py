@@ -62,7 +62,11 @@ def minimize(optimizer: Optimizer, closure: Callable[[], Any]) -> Any:
         return closures.evaluate(optimizer, closure, create_graph=needs_graph)
 
     try:
-        return optimizer.step(loss_and_gradients)
+        if "gradients" not in needs:
+            return optimizer.step(loss_and_gradients)
+        loss = loss_and_gradients()
+        optimizer.step(loss_and_gradients)
+        return loss
     finally:
         if needs_graph:
             closures.drop_graph(parameters(optimizer))

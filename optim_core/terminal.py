@@ -7,8 +7,8 @@ import io
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
-from textwrap import TextWrapper
+from collections.abc import Iterable, Iterator, Sequence
+from textwrap import TextWrapper, wrap
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -21,6 +21,8 @@ from rich.text import Text
 _WIDTH = 160
 #: The fewest columns in which a meaning is read with ease; with fewer, a table's rows are stacked.
 _READABLE = 40
+#: Rows above which a table is laid out here.
+_MANY = 500
 #: The name under which `reconfigure` and `open` know the spelling of what an encoding lacks.
 _SPELT = "optim_core.spelt"
 _SPELLINGS = {"±": "+-", "µ": "u", "\u00d7": "x", "√": "sqrt", "\u2013": "-", "—": "-", "\u2018": "'", "\u2019": "'"}
@@ -117,6 +119,8 @@ def table(
     cells = [[spelt(cell, out.encoding) for cell in row] for row in rows]
     looks = styles or [""] * len(cells)
     if _fits(headers, cells, elastic, out.width):
+        if len(cells) > _MANY and not (styles or right):
+            return "\n".join(plain_lines(headers, cells, elastic, out.width))
         result = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
         for header in headers:
             is_elastic = header == elastic
@@ -133,6 +137,27 @@ def table(
     return _stacked(headers, cells, elastic, out.width, looks)
 
 
+def plain_lines(headers: Sequence[str], rows: Sequence[Sequence[str]], elastic: str, width: int) -> Iterator[str]:
+    """The lines of a table as rich would lay it out, without rich, which takes half a millisecond for a row."""
+    widths = [max(map(_longest, column)) for column in zip(headers, *rows, strict=True)]
+    if elastic:
+        at = list(headers).index(elastic)
+        widths[at] = min(widths[at], width - sum(widths) + widths[at] - 2 * len(widths))
+
+    def line(cells: Sequence[str]) -> str:
+        return " " + "  ".join(c + " " * (w - _longest(c)) for c, w in zip(cells, widths, strict=True))
+
+    yield from ("", line(headers), " " + "\u2500" * (sum(widths) + 2 * len(widths) - 2))
+    for row in rows:
+        if elastic and len(row[at]) > widths[at]:
+            first, *more = wrap(row[at], widths[at]) or [""]
+            yield line([*row[:at], first, *row[at + 1 :]])
+            yield from (line([*[""] * at, text, *[""] * (len(row) - at - 1)]) for text in more)
+        else:
+            yield line(row)
+    yield ""
+
+
 def _fits(headers: Sequence[str], rows: Iterable[Sequence[str]], elastic: str, width: int) -> bool:
     """Return whether columns side by side leave room to read the one that is folded."""
     widths = {header: _longest(header) for header in headers}
@@ -145,6 +170,8 @@ def _fits(headers: Sequence[str], rows: Iterable[Sequence[str]], elastic: str, w
 
 
 def _longest(cell: str) -> int:
+    if cell.isascii() and "\n" not in cell:
+        return len(cell)
     return max((cell_len(line) for line in cell.splitlines()), default=0)
 
 

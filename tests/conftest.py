@@ -10,7 +10,7 @@ import importlib_metadata
 import pytest
 from support.fake_packs import Site
 
-from optim_core.catalog import licenses
+from optim_core.catalog import licenses, preferences
 from optim_core.catalog import registry as registry_module
 from optim_core.catalog.settings import VARIABLES
 
@@ -34,7 +34,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setattr(importlib_metadata, "distributions", installed.distributions)
     monkeypatch.setattr(registry_module, "_registry", None)
     monkeypatch.setattr(registry_module, "_registered", {})
+    monkeypatch.setattr(registry_module, "_local", {})
     monkeypatch.setattr(registry_module, "_told", set())
+    monkeypatch.setattr(preferences, "_preferred", ())
     monkeypatch.setattr(licenses, "_policy", ())
     monkeypatch.setattr(licenses, "_warned", set())
     yield installed

@@ -47,7 +47,10 @@ def test_every_wing_that_packs_may_use_has_its_list():
     assert set(public_names()) == {
         "optim_core",
         *(f"optim_core.{name}" for name in ("errors", "names")),
-        *(f"optim_core.{wing}" for wing in ("catalog", "rules", "methods", "optimizers", "wrapping", "testing")),
+        *(
+            f"optim_core.{wing}"
+            for wing in ("catalog", "rules", "methods", "optimizers", "wrapping", "testing", "schedules")
+        ),
     }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -15,9 +17,11 @@ import importlib_metadata
 import pluggy
 
 from optim_core.catalog import hookspecs
-from optim_core.catalog.kinds import KINDS, Kind
+from optim_core.catalog.additions import ADDITIONS, Addition
+from optim_core.catalog.kinds import KINDS
 from optim_core.catalog.packs import (
     DISABLE,
+    LOCAL,
     ONLY,
     TORCH,
     DisabledPack,
@@ -29,7 +33,7 @@ from optim_core.catalog.packs import (
     distribution_of,
     first_party_name,
 )
-from optim_core.catalog.specs import Spec
+from optim_core.catalog.specs import Spec, TransformSpec
 from optim_core.catalog.strangers import output_aside
 from optim_core.errors import SpecError
 from optim_core.names import normalise
@@ -37,10 +41,13 @@ from optim_core.text import one_line
 
 GROUP = f"{hookspecs.PROJECT}.packs"
 
+#: Seconds that a manifest may take; those of the first-party packs take hundredths.
+_PATIENCE = 0.5
 #: More specs than any pack has: a hook that yields without an end is stopped there.
 _MOST_SPECS = 10_000
 
 _Origin = TypeVar("_Origin", bound=Origin)
+_Spec = TypeVar("_Spec", bound="Spec | Addition")
 
 
 def specs_of_manifest(manifest: object, pack: str) -> tuple[Spec, ...]:
@@ -55,52 +62,80 @@ def specs_of_manifest(manifest: object, pack: str) -> tuple[Spec, ...]:
         pluggy.PluginValidationError: the manifest implements a hook that does not exist.
         Exception: whatever the pack's hooks raise.
     """
+    manager = _hooks_of(manifest, pack)
+    hooks = [(kind.hook, kind.spec) for kind in KINDS.values()] + [("optim_core_transforms", TransformSpec)]
+    specs = [spec for hook, cls in hooks for spec in _returned(manager, hook, cls)]
+    _check_unique(specs)
+    return tuple(specs)
+
+
+def additions_of_manifest(manifest: object, pack: str) -> tuple[Addition, ...]:
+    """Call a manifest's other hooks and return what they bring; errors as for :func:`specs_of_manifest`."""
+    manager = _hooks_of(manifest, pack)
+    by_sort = [list(_returned(manager, sort.hook, sort)) for sort in ADDITIONS.values()]
+    for additions in by_sort:
+        _check_unique(additions)
+    return tuple(addition for additions in by_sort for addition in additions)
+
+
+def _hooks_of(manifest: object, pack: str) -> pluggy.PluginManager:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     manager.register(manifest, name=pack)
     manager.check_pending()
     if not manager.get_hookcallers(manifest):
         raise SpecError("it implements no hook: mark the manifest's functions with optim_core.catalog.hookimpl")
-    specs = [
-        spec
-        for kind in KINDS.values()
-        # pluggy would call them, too, but it drops a None: a pack that has forgotten its `return` would seem empty.
-        for implementation in getattr(manager.hook, kind.hook).get_hookimpls()
-        for spec in _specs_of(kind, implementation.function())
-    ]
-    _check_unique(specs)
-    return tuple(specs)
+    return manager
 
 
-def _specs_of(kind: Kind, returned: Any) -> Iterator[Spec]:
-    """What a hook has returned, spec by spec, if that is what it should."""
-    if not isinstance(returned, Iterable):
-        raise SpecError(f"{kind.hook}() returned {returned!r:.60}, not a list of {kind.spec.__name__}")
-    for position, spec in enumerate(returned):
-        if type(spec) is not kind.spec:
-            raise SpecError(f"{kind.hook}() returned {type(spec).__name__} {spec!r:.60}, not {kind.spec.__name__}")
-        if position == _MOST_SPECS:
-            raise SpecError(f"{kind.hook}() returned more than {_MOST_SPECS} specs: does it end?")
-        yield spec
+def _returned(manager: pluggy.PluginManager, hook: str, cls: type[_Spec]) -> Iterator[_Spec]:
+    """What a hook returns, spec by spec, if that is what it should."""
+    # pluggy would call it, too, but it drops a None: a pack that has forgotten its `return` would seem empty
+    for implementation in getattr(manager.hook, hook).get_hookimpls():
+        returned = implementation.function()
+        if not isinstance(returned, Iterable):
+            raise SpecError(f"{hook}() returned {returned!r:.60}, not a list of {cls.__name__}")
+        for position, spec in enumerate(returned):
+            if type(spec) is not cls:
+                raise SpecError(f"{hook}() returned {type(spec).__name__} {spec!r:.60}, not {cls.__name__}")
+            if position == _MOST_SPECS:
+                raise SpecError(f"{hook}() returned more than {_MOST_SPECS} specs: does it end?")
+            yield spec
 
 
 def load_pack(source: Source) -> Pack | Failure:
     """Import a pack's manifest and ask it for its specs; whatever goes wrong becomes a failure."""
     stage: Stage = "import"
+    had_torch, start = "torch" in sys.modules, time.perf_counter()
     try:
-        with output_aside():
+        with output_aside() as aside:
             manifest = source.manifest()
             stage = "api"
             _check_api(manifest)
             stage = "hooks"
             specs = specs_of_manifest(manifest, source.name)
+            additions = additions_of_manifest(manifest, source.name)
             stage = "specs"
             _check_licenses(specs, source.license, package=str(getattr(manifest, "__name__", "")).partition(".")[0])
     except KeyboardInterrupt:
         raise
     except BaseException as cause:  # noqa: BLE001 - a stranger's code, SystemExit included, takes nobody else along
         return _with_origin(Failure, source, stage="specs" if isinstance(cause, SpecError) else stage, cause=cause)
-    return _with_origin(Pack, source, specs=specs)
+    seconds = time.perf_counter() - start
+    manners = _manners(aside.said, seconds, imports_torch=not had_torch and "torch" in sys.modules)
+    return _with_origin(Pack, source, specs=specs, additions=additions, manners=manners, seconds=seconds)
+
+
+def _manners(said: str, seconds: float, *, imports_torch: bool) -> tuple[str, ...]:
+    """What a manifest has done that costs everybody who lists methods."""
+    found = []
+    if said:
+        found.append(f"prints {one_line(said.strip())!r}")
+    if imports_torch:
+        found.append("imports torch: a manifest names its classes as texts, 'module:Class'")
+    elif seconds > _PATIENCE:
+        found.append(f"takes {seconds:.1f} s: a manifest only returns specs")
+    return tuple(found)
 
 
 def find_packs(
@@ -226,6 +261,8 @@ def _name_problem(source: Source, owned: list[Source]) -> str | None:
     """Why a source cannot have its name; ``owned``: all that have it, without imitations of first-party packs."""
     if normalise(source.name) == TORCH:
         return f"the name {TORCH!r} is reserved for torch's own classes"
+    if normalise(source.name) == LOCAL:
+        return f"the name {LOCAL!r} is reserved for what optim_core.register adds"
     if not re.fullmatch(r"[\w.-]+", source.name):
         return "a pack's name consists of letters, digits, '_', '-' and '.'"
     if source.is_imitation:
@@ -247,13 +284,14 @@ def _check_api(manifest: object) -> None:
         )
 
 
-def _check_unique(specs: Iterable[Spec]) -> None:
-    owners: dict[str, Spec] = {}
-    for spec in specs:
-        for name in (spec.name, *spec.aliases):
-            if normalise(name) in owners:
-                raise SpecError(f"both {owners[normalise(name)].name!r} and {spec.name!r} are called {name!r}")
-        owners.update((normalise(name), spec) for name in (spec.name, *spec.aliases))
+def _check_unique(specs: Iterable[Spec | Addition]) -> None:
+    owners: dict[str, tuple[int, str]] = {}
+    for position, spec in enumerate(specs):
+        mine = position, spec.name
+        for name in (spec.name, *getattr(spec, "aliases", ())):
+            owner = owners.setdefault(normalise(name), mine)
+            if owner is not mine:
+                raise SpecError(f"both {owner[1]!r} and {spec.name!r} are called {name!r}")
 
 
 def _check_licenses(specs: Iterable[Spec], declared: str, package: str) -> None:

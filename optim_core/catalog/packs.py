@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from optim_core.catalog._known import KNOWN
+from optim_core.catalog.additions import Addition
 from optim_core.catalog.specs import Spec
 from optim_core.catalog.strangers import described
 from optim_core.names import normalise
 
 #: Names with this prefix are torch's own classes; no pack may be called so.
 TORCH = "torch"
+#: The pack of what `optim_core.register` adds; no other may be called so.
+LOCAL = "local"
 #: The environment variables that admit only some packs, and that switch some off.
 ONLY, DISABLE = "OPTIM_CORE_PACKS", "OPTIM_CORE_DISABLE"
 
 #: The names of the first-party packs.
 FIRST_PARTY = frozenset(pack for _, _, pack in KNOWN.values())
+
+_FORMS = {normalise(pack): pack for pack in FIRST_PARTY}
 
 #: The steps of loading a pack: read its distribution's metadata, accept its name, import the manifest, speak its hook
 #: API, call its hooks, accept its specs.
@@ -78,9 +83,17 @@ class Pack(Origin):
 
     Attributes:
         specs: of the methods that it brings.
+        additions: what it brings beside methods.
+        classes: those that are at hand already, by the name of the method.
+        manners: what its manifest does and should not, such as to print; it works all the same.
+        seconds: the time that its manifest took.
     """
 
     specs: tuple[Spec, ...]
+    additions: tuple[Addition, ...] = ()
+    classes: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    manners: tuple[str, ...] = field(default=(), compare=False)
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +134,7 @@ def first_party_name(name: str) -> str | None:
         >>> first_party_name("Second-Order"), first_party_name("acme")
         ('second_order', None)
     """
-    return next((pack for pack in FIRST_PARTY if normalise(pack) == normalise(name)), None)
+    return _FORMS.get(normalise(name))
 
 
 def distribution_of(first_party: str) -> str:

@@ -5,21 +5,32 @@ from __future__ import annotations
 import importlib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import cache, partial
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from optim_core.catalog import discovery, licenses, unresolved
-from optim_core.catalog.installed import Entry, Installed, claimants
+from optim_core.catalog import discovery, known, licenses, unresolved
+from optim_core.catalog.additions import Addition
+from optim_core.catalog.installed import Entry, Installed
 from optim_core.catalog.kinds import KINDS
 from optim_core.catalog.needs import NEEDS, Need
-from optim_core.catalog.packs import Failure, Pack
+from optim_core.catalog.packs import LOCAL, Failure, Pack
 from optim_core.catalog.settings import STRICT, notes
 from optim_core.catalog.specs import KindName, Spec
 from optim_core.catalog.strangers import contained
 from optim_core.catalog.targets import import_target
-from optim_core.errors import InvalidOption, PackBroken, PackWarning, SettingWarning, SpecError, warn
+from optim_core.errors import (
+    AmbiguousName,
+    InvalidOption,
+    PackBroken,
+    PackWarning,
+    SettingWarning,
+    SpecError,
+    UnknownName,
+    warn,
+)
 from optim_core.names import did_you_mean, normalise
 
 
@@ -28,16 +39,26 @@ class Registry(Installed):
 
     Args:
         registered: packs that no entry point names: from the name to the manifest, or the manifest's module's name.
+        local: the pack of what the program itself has registered.
     """
 
-    def __init__(self, registered: Mapping[str, ModuleType | str] = MappingProxyType({})) -> None:
+    def __init__(
+        self, registered: Mapping[str, ModuleType | str] = MappingProxyType({}), local: Pack | None = None
+    ) -> None:
         sources, failures, disabled = discovery.find_packs(registered)
         loaded = [discovery.load_pack(source) for source in sources]
         super().__init__(
-            packs=tuple(p for p in loaded if isinstance(p, Pack)),
+            packs=(*(p for p in loaded if isinstance(p, Pack)), *([local] if local is not None else [])),
             failures=(*failures, *(f for f in loaded if isinstance(f, Failure))),
             disabled=tuple(disabled),
         )
+
+    def with_local(self, local: Pack | None) -> Registry:
+        """The same with another pack of what the program itself has registered."""
+        other = object.__new__(Registry)
+        packs = (*(p for p in self.packs if p.name != LOCAL), *([local] if local is not None else []))
+        Installed.__init__(other, packs=packs, failures=self.failures, disabled=self.disabled)
+        return other
 
     def entry(self, name: str, kind: KindName | None = None) -> Entry:
         """The one entry that a name stands for.
@@ -50,12 +71,14 @@ class Registry(Installed):
             UnresolvedName: one of its subclasses, whose text has the remedy.
         """
         pack, colon, plain = name.rpartition(":")
-        entries = self.entries_of(pack) if colon else self.entries
-        # The kind asked for wins over the others.
-        of_kind = [e for e in entries if kind in (None, e.spec.kind)]
-        for candidates in (of_kind, entries):
-            found = claimants(plain, candidates)
-            if not colon and found and not any(e.pack.is_first_party for e in found):
+        if colon:
+            self.check_pack(pack)
+        for wanted in (kind, None):  # the kind asked for wins over the others
+            found = self.claimants(plain, wanted, pack)
+            chosen = self.preferred(found) if found and not colon else None
+            if chosen is not None:
+                found = [chosen[0]]
+            elif not colon and found and not any(e.pack.is_first_party for e in found):
                 unresolved.check_not_ours(self, plain, found)
             if len(found) > 1:
                 raise unresolved.ambiguous(name, found)
@@ -75,9 +98,17 @@ class Registry(Installed):
         Raises:
             UnresolvedName: there is no such pack, or it does not work.
         """
+        self.check_pack(pack)
+        return self.entries_in(pack)
+
+    def check_pack(self, pack: str) -> None:
+        """Refuse a pack that is not there.
+
+        Raises:
+            UnresolvedName: there is no such pack, or it does not work.
+        """
         if all(normalise(p.name) != normalise(pack) for p in self.packs):
             raise unresolved.unknown_pack(self, pack)
-        return self.entries_in(pack)
 
     def find(
         self,
@@ -94,19 +125,56 @@ class Registry(Installed):
             _check_choice("needs", need, NEEDS)
         if kind is not None:
             _check_choice("kind", kind, KINDS)
+        matches = partial(matches_pattern, pattern=pattern)
+        mentions = cache(partial(licenses.mentions, term=license or ""))
         return [
             e
             for e in (self.entries if pack is None else self.entries_of(pack))
             if kind in (None, e.spec.kind)
-            and any(matches_pattern(name, pattern) for name in (e.spec.name, *e.spec.aliases))
-            and (license is None or licenses.mentions(e.spec.license, license))
+            and (pattern == "*" or any(map(matches, (e.spec.name, *e.spec.aliases))))
+            and (license is None or mentions(e.spec.license))
             and set(needed) <= set(e.spec.needs)
         ]
 
+    def addition(self, noun: str, name: str) -> tuple[Pack, Addition]:
+        """What packs bring beside methods, by name.
+
+        Args:
+            noun: a key of :data:`optim_core.catalog.additions.ADDITIONS`.
+            name: its name, or ``pack:name``.
+
+        Raises:
+            UnresolvedName: there is none, or several, or its pack does not work.
+        """
+        pack, _, plain = name.rpartition(":")
+        if pack:
+            self.check_pack(pack)
+        all_of_sort = [(p, a) for p in self.packs for a in p.additions if a.noun == noun]
+        found = [
+            (p, a)
+            for p, a in all_of_sort
+            if normalise(a.name) == normalise(plain) and (not pack or normalise(p.name) == normalise(pack))
+        ]
+        if len(found) > 1:
+            choices = " or ".join(f"'{p.name}:{a.name}'" for p, a in found)
+            raise AmbiguousName(f"{name!r} comes from {' and '.join(str(p) for p, _ in found)}. Ask for {choices}")
+        if not found:
+            near = did_you_mean(plain, [a.name for _, a in all_of_sort])
+            names = ", ".join(f"{p.name}:{a.name}" for p, a in all_of_sort) or "none"
+            raise UnknownName(f"no {noun} {name!r} in any pack.{near} Installed: {names}")
+        return found[0]
+
     def names(self, kind: KindName | None = None) -> list[str]:
         """The names of a kind, sorted; in full where several packs claim one."""
-        entries = [e for e in self.entries if kind in (None, e.spec.kind)]
-        return sorted(e.spec.name if len(claimants(e.spec.name, entries)) == 1 else e.full_name for e in entries)
+        return sorted(self._shortest(e, kind) for e in self.entries if kind in (None, e.spec.kind))
+
+    def _shortest(self, entry: Entry, kind: KindName | None) -> str:
+        """The plain name of a method, or the full one where that would mean another or nothing."""
+        found = self.claimants(entry.spec.name, kind)
+        if len(found) > 1:
+            chosen = self.preferred(found)
+            return entry.spec.name if chosen is not None and chosen[0] is entry else entry.full_name
+        return entry.spec.name
 
 
 def matches_pattern(name: str, pattern: str) -> bool:
@@ -125,6 +193,9 @@ def load_class(spec: Spec) -> Any:
     Raises:
         PackBroken: its module cannot be imported, whatever it raises, or defines no such class.
     """
+    for mine, cls in _local.values():
+        if mine is spec:
+            return cls
     package = re.split("[.:]", spec.target)[0]
 
     def broken(reason: str) -> PackBroken:
@@ -137,7 +208,29 @@ def load_class(spec: Spec) -> Any:
         return import_target(spec.target)
 
 
+def load_addition(pack: Pack, addition: Addition) -> Callable[..., Any]:
+    """Import the function of an addition.
+
+    Raises:
+        PackBroken: it cannot be imported, whatever that raises, or is no function.
+    """
+
+    def broken(reason: str) -> PackBroken:
+        return PackBroken(
+            f"the {addition.noun} '{pack.name}:{addition.name}' cannot be loaded from {addition.target}: {reason}. "
+            f"Reinstall {pack.label}, or ask its authors"
+        )
+
+    with contained(broken):
+        function = import_target(addition.target)
+    if not callable(function):
+        raise broken("it is no function")
+    return function  # type: ignore[no-any-return]
+
+
 _registered: dict[str, ModuleType | str] = {}
+#: What the program itself has registered: spec and class, by where the class is defined.
+_local: dict[tuple[str, str], tuple[Spec, Any]] = {}
 _registry: Registry | None = None
 _told: set[str] = set()
 
@@ -176,7 +269,7 @@ def refresh() -> Registry:
 
 def survey() -> Registry:
     """Look for packs and keep nothing: those there are, also where ``OPTIM_CORE_STRICT`` does not accept them."""
-    return Registry(_registered)
+    return Registry(_registered, _local_pack(_local))
 
 
 def register_pack(name: str, manifest: ModuleType | str) -> None:
@@ -198,12 +291,50 @@ def register_pack(name: str, manifest: ModuleType | str) -> None:
         return
     if any(normalise(name) == normalise(origin.name) for origin in registry().origins):
         raise SpecError(f"there is a pack {name!r} already. Register this one under another name")
-    extended = Registry({**_registered, name: manifest})
+    extended = Registry({**_registered, name: manifest}, _local_pack(_local))
     for failure in extended.failures:
         if failure.name == name:
             raise unresolved.broken(failure) from failure.cause
     _registered[name] = manifest
     _registry = extended
+
+
+def register_class(spec: Spec, cls: Any) -> None:
+    """Add a class of the program itself, without a pack; it replaces the one that was defined at the same place.
+
+    Args:
+        spec: of the method.
+        cls: its class, or the function of a wrapper.
+
+    Raises:
+        SpecError: a first-party method, or another that is there, has its name or one of its aliases.
+    """
+    global _registry  # noqa: PLW0603 - the one registry of the process
+    place = (cls.__module__, cls.__qualname__)
+    others = {where: both for where, both in _local.items() if where != place}
+    present = registry().with_local(_local_pack(others))
+    for name in (spec.name, *spec.aliases):
+        ours = known.lookup(name)
+        if ours is not None:
+            owner = f"the method {ours.name!r} of {ours.distribution}"
+        else:
+            claimants = present.claimants(name)
+            if not claimants:
+                continue
+            owner = f"{claimants[0].full_name!r}"
+        raise SpecError(f"the name {name!r} belongs to {owner}: give {cls.__name__} another, name='my_{spec.name}'")
+    others[place] = spec, cls
+    _local.clear()
+    _local.update(others)
+    _registry = present.with_local(_local_pack(_local))
+
+
+def _local_pack(classes: Mapping[tuple[str, str], tuple[Spec, Any]]) -> Pack | None:
+    """The pack of what the program itself has registered; None if there is nothing."""
+    if not classes:
+        return None
+    by_name = {spec.name: cls for spec, cls in classes.values()}
+    return Pack(name=LOCAL, specs=tuple(spec for spec, _ in classes.values()), classes=by_name)
 
 
 def _check_choice(argument: str, value: str, choices: Iterable[str]) -> None:

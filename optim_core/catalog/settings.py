@@ -9,6 +9,7 @@ from optim_core.catalog.discovery import pack_names_in
 from optim_core.catalog.installed import Installed
 from optim_core.catalog.licenses import ALLOW, DENY
 from optim_core.catalog.packs import DISABLE, FIRST_PARTY, ONLY
+from optim_core.catalog.preferences import PREFER, in_environment
 from optim_core.names import did_you_mean, nearest, normalise
 from optim_core.text import one_line
 
@@ -18,7 +19,7 @@ ENGINE, CACHE = "OPTIM_CORE_ENGINE", "OPTIM_CORE_CACHE"
 #: The values of the first, as :mod:`optim_core.engines` knows them; this module imports no torch.
 ENGINES = ("auto", "eager", "native", "triton")
 _PREFIX = "OPTIM_CORE_"
-VARIABLES = (ONLY, DISABLE, STRICT, ALLOW, DENY, ENGINE, CACHE)
+VARIABLES = (ONLY, DISABLE, PREFER, STRICT, ALLOW, DENY, ENGINE, CACHE)
 
 
 def notes(installed: Installed) -> Iterator[str]:
@@ -36,9 +37,22 @@ def notes(installed: Installed) -> Iterator[str]:
         for name in pack_names_in(variable):
             if normalise(name) not in fine:
                 yield f"{variable} names {name!r}, and no such pack is installed.{did_you_mean(name, names)}"
+    yield from _vain_preferences(installed)
     engine = os.environ.get(ENGINE, "auto")
     if engine not in ENGINES:
         yield f"{ENGINE}={one_line(engine)} is not one of {', '.join(ENGINES)}.{did_you_mean(engine, ENGINES)}"
     strict = os.environ.get(STRICT, "")
     if strict not in ("", "0", "1"):
         yield f"{STRICT}={one_line(strict)} counts as 1: write 1 to have a broken pack raise, 0 to have it skipped"
+
+
+def _vain_preferences(installed: Installed) -> Iterator[str]:
+    full_names = [entry.full_name for entry in installed.entries]
+    for preference in in_environment():
+        pack, colon, plain = preference.rpartition(":")
+        if not colon:
+            meant = " or ".join(e.full_name for e in installed.claimants(plain)) or "pack:name"
+            yield f"{PREFER} names {one_line(preference)!r}, which is of no pack: write {meant}"
+        elif not installed.claimants(plain, pack=pack):
+            near = did_you_mean(preference, full_names)
+            yield f"{PREFER} names {one_line(preference)!r}, and no such method is installed.{near}"

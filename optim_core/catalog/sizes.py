@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TypeAlias
 
 from optim_core.catalog.strangers import contained, output_aside
@@ -68,6 +68,7 @@ SIZES: Mapping[str, Size] = {
 }
 
 
+@cache
 def is_size(text: str) -> bool:
     """Return whether a text is a size; functions are not imported.
 

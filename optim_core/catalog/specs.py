@@ -6,7 +6,8 @@ import ast
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal, NoReturn, TypeAlias
+from functools import cache
+from typing import Any, ClassVar, Literal, NoReturn, TypeAlias, get_args
 
 from optim_core.catalog.needs import NEEDS, Need
 from optim_core.catalog.sizes import SIZES, is_size
@@ -15,6 +16,16 @@ from optim_core.errors import SpecError
 from optim_core.names import did_you_mean, normalise
 
 KindName: TypeAlias = Literal["optimizer", "scheduler", "wrapper"]
+BaseForm: TypeAlias = Literal["optimizer", "params_and_class"]
+
+#: What `create_optimizer` can give to an argument of a plain class, each in words.
+ARGUMENTS: Mapping[str, str] = {
+    "model": "the model",
+    "named_parameters": "pairs of name and parameter, those that are trained",
+}
+
+_SIZES = "a size for each name, such as {'exp_avg': 'element'}"
+_SOURCES = f"one of {', '.join(ARGUMENTS)} for each name, such as {{'net': 'model'}}"
 
 _ID = r"[A-Za-z0-9][A-Za-z0-9.\-]*\+?"
 _LICENSE = re.compile(rf"\(*{_ID}\)*(?: (?:AND|OR|WITH) \(*{_ID}\)*)*")
@@ -55,6 +66,8 @@ class Spec:
 
     kind: ClassVar[KindName]
     _more_texts: ClassVar[tuple[str, ...]] = ()
+    #: Fields that hold a mapping of texts, and what is said of one that does not.
+    _more_mappings: ClassVar[Mapping[str, str]] = {}
     _more_tuples: ClassVar[tuple[str, ...]] = ()
 
     name: str
@@ -86,12 +99,19 @@ class Spec:
 
     def _check_types(self) -> None:
         """Refuse what a listing cannot print in its line, or would take for something else."""
-        for name in ("name", "target", "summary", "license", "code", "code_license", *self._more_texts):
-            self._check_text(name, getattr(self, name))
+        texts = ("name", "target", "summary", "license", "code", "code_license", *self._more_texts)
+        try:
+            printable = "".join([getattr(self, name) for name in texts]).isprintable()
+        except TypeError:
+            printable = False
+        if not printable:
+            for name in texts:
+                self._check_text(name, getattr(self, name))
         for name in ("aliases", "needs", *self._more_tuples):
             value = getattr(self, name)
-            if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
+            if value != () and not (isinstance(value, tuple) and all(isinstance(item, str) for item in value)):
                 self._reject(name, value, "a tuple of texts, such as ('one',)")
+        self._check_mappings()
         paper: object = self.paper
         if paper is not None:
             if not isinstance(paper, Paper) or type(paper.year) is not int:
@@ -99,16 +119,35 @@ class Spec:
             self._check_text("paper.title", paper.title)
             self._check_text("paper.url", paper.url)
 
+    def _check_mappings(self) -> None:
+        for name, expected in self._more_mappings.items():
+            value = getattr(self, name)
+            if not isinstance(value, Mapping):
+                self._reject(name, value, expected)
+            # whatever kind of mapping it was, a plain one can be copied, pickled and written as JSON
+            object.__setattr__(self, name, dict(value))
+            for key, item in value.items():
+                self._check_text(name, key)
+                self._check_text(f"{name}[{key!r}]", item)
+
     def _check_text(self, field_name: str, value: object) -> None:
         if not isinstance(value, str) or not value.isprintable():
             self._reject(field_name, value, "one line of printable text")
+
+    def _check_arguments(self, arguments: Mapping[str, str]) -> None:
+        for name, value in arguments.items():
+            if not name.isidentifier():
+                self._reject("arguments", name, "the name of an argument of the constructor")
+            if value not in ARGUMENTS:
+                expected = f"one of {', '.join(ARGUMENTS)}.{did_you_mean(value, ARGUMENTS)}"
+                self._reject(f"arguments[{name!r}]", value, expected)
 
     def _check_names(self) -> None:
         names = (self.name, *self.aliases)
         for name in names:
             if not _NAME.fullmatch(name):
                 self._reject("name", name, "lower-case letters, digits and single '_' between them")
-        if len({normalise(name) for name in names}) < len(names):
+        if len(names) > 1 and len({normalise(name) for name in names}) < len(names):
             self._reject("aliases", self.aliases, "different from the name and from each other")
 
     def _reject(self, field_name: str, value: object, expected: str) -> NoReturn:
@@ -126,7 +165,10 @@ class Spec:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSpec(Spec):
-    """An optimizer.
+    """An optimizer, of this library or any other.
+
+    A class that is not a :class:`~optim_core.RuleOptimizer` says nothing of itself. By what its spec says of its needs,
+    its state, its arguments and what it divides by, `minimize`, wrappers, `explain` and `compare` go.
 
     Args:
         state: the size of each state that it keeps with its default options: a key of
@@ -136,26 +178,50 @@ class OptimizerSpec(Spec):
         constructors: names of class methods that construct it in another way.
         shortfall: why it does not learn what every optimizer must (90 % on the task ``digits`` after 10 epochs, at
             some lr of its range), one line; "" if it does. ``nox -s learns`` checks it.
+        arguments: what the constructor of a plain class takes beside parameter groups and options: the argument's name,
+            and a key of :data:`ARGUMENTS` that :func:`optim_core.create_optimizer` gives it. If the first argument of
+            the constructor is among them, it takes the place of the parameters: ``AdamMini(model, lr=...)``.
+        offers: what a plain class divides by, as ``"module:function"``, a function of its states and options in the
+            words of :mod:`optim_core.rules`, by position and by keyword as in a rule; its result does not matter::
+
+                def names(exp_avg_sq, *, betas, eps, step):
+                    c2 = 1 - betas[1] ** step
+                    root(second_moment(exp_avg_sq, c2), eps, c2)
+
+            States are as they are after the step, and of the parameter's shape. So the wrappers ``softplus`` and
+            ``stablewd`` go around the class.
+
+    Example:
+        >>> OptimizerSpec(
+        ...     name="mini",
+        ...     target="acme.mini:Mini",
+        ...     summary="Adam with a second moment a block.",
+        ...     license="MIT",
+        ...     state={"m": "element", "v": "row"},
+        ...     arguments={"model": "model"},
+        ...     offers="acme.offers:mini",
+        ... ).needs
+        ()
     """
 
     kind: ClassVar[KindName] = "optimizer"
-    _more_texts: ClassVar[tuple[str, ...]] = ("shortfall",)
+    _more_texts: ClassVar[tuple[str, ...]] = ("shortfall", "offers")
+    _more_mappings: ClassVar[Mapping[str, str]] = {"state": _SIZES, "arguments": _SOURCES}
     _more_tuples: ClassVar[tuple[str, ...]] = ("constructors",)
 
     state: Mapping[str, str] = field(default_factory=dict, hash=False)
     constructors: tuple[str, ...] = ()
     shortfall: str = ""
+    arguments: Mapping[str, str] = field(default_factory=dict, hash=False)
+    offers: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.state, Mapping):
-            self._reject("state", self.state, "a size for each name, such as {'exp_avg': 'element'}")
-        # whatever kind of mapping it was, a plain one can be copied, pickled and written as JSON
-        object.__setattr__(self, "state", dict(self.state))
-        sizes: Mapping[str, object] = self.state
-        for name, size in sizes.items():
-            self._check_text("state", name)
-            if not isinstance(size, str) or not is_size(size):
+        self._check_arguments(self.arguments)
+        if self.offers and not is_target(self.offers):
+            self._reject("offers", self.offers, "'module:function'")
+        for name, size in self.state.items():
+            if not is_size(size):
                 expected = f"one of {', '.join(SIZES)}, '3 element' for three, or 'module:function'"
                 self._reject(f"state[{name!r}]", size, expected)
 
@@ -187,11 +253,56 @@ class SchedulerSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class WrapperSpec(Spec):
-    """A wrapper: an optimizer around another one."""
+    """A wrapper: an optimizer around another one.
+
+    Args:
+        base: what the constructor takes first: ``"optimizer"``, the one to go around; or ``"params_and_class"``, as
+            SAM's first implementations do: parameters, and a class that it builds the optimizer from itself. Users call
+            all wrappers alike, ``wrapper(optimizer, **options)``: such a class gets the groups of the optimizer, and a
+            function in the place of the class that returns it.
+        arguments: what a plain class takes beside its base and options; as for :class:`OptimizerSpec`.
+
+    Example:
+        >>> sam = WrapperSpec(
+        ...     name="their_sam",
+        ...     target="acme.sam:SAM",
+        ...     summary="Gradients from the highest point nearby.",
+        ...     license="MIT",
+        ...     needs=("closure", "gradients"),
+        ...     base="params_and_class",
+        ... )
+        >>> sam.kind
+        'wrapper'
+    """
 
     kind: ClassVar[KindName] = "wrapper"
+    _more_texts: ClassVar[tuple[str, ...]] = ("base",)
+    _more_mappings: ClassVar[Mapping[str, str]] = {"arguments": _SOURCES}
+
+    base: BaseForm = "optimizer"
+    arguments: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_arguments(self.arguments)
+        if self.base not in get_args(BaseForm):
+            self._reject("base", self.base, f"one of {', '.join(get_args(BaseForm))}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class TransformSpec(WrapperSpec):
+    """A transform that is used by its name, wherever a wrapper is: a :class:`~optim_core.rules.Transform` as target.
+
+    The class is a frozen dataclass; its fields are the options.
+
+    Example:
+        >>> spec = TransformSpec(name="signed", target="acme.signed:Signed", summary="Signs alone.", license="MIT")
+        >>> spec.kind
+        'wrapper'
+    """
+
+
+@cache
 def is_license(text: str) -> bool:
     """Return whether a text has the form of an SPDX expression; it may still name a licence that does not exist.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 from collections.abc import Callable, Iterator
 
@@ -41,9 +42,29 @@ def contained(failure: Callable[[str], Exception]) -> Iterator[None]:
         raise failure(described(cause)) from cause
 
 
-def output_aside() -> contextlib.AbstractContextManager[object]:
+class Aside(io.TextIOBase):
+    """Stands for standard output: what is written goes to standard error, and the beginning is remembered."""
+
+    def __init__(self) -> None:
+        self.said = ""
+
+    def write(self, text: str, /) -> int:
+        """Pass a text on."""
+        self.said += text[: max(0, _REMEMBERED - len(self.said))]
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Pass that on, too."""
+        sys.stderr.flush()
+
+
+#: Characters of what a pack prints that are kept.
+_REMEMBERED = 60
+
+
+def output_aside() -> contextlib.AbstractContextManager[Aside]:
     """For the time of a ``with``, have ``print`` write to standard error, so that JSON on standard output stays whole.
 
     It holds for all threads, hence only for the light parts of a pack, its manifest and sizes, not for its classes.
     """
-    return contextlib.redirect_stdout(sys.stderr)
+    return contextlib.redirect_stdout(Aside())

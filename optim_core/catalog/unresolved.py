@@ -8,6 +8,7 @@ from optim_core.catalog import known
 from optim_core.catalog.installed import Entry, Installed
 from optim_core.catalog.kinds import KINDS
 from optim_core.catalog.packs import DISABLE, TORCH, DisabledPack, Failure
+from optim_core.catalog.preferences import PREFER
 from optim_core.catalog.specs import KindName, Spec
 from optim_core.errors import (
     AmbiguousName,
@@ -27,7 +28,11 @@ def ambiguous(name: str, claimants: Sequence[Entry]) -> AmbiguousName:
     """Several packs claim a name."""
     packs = " and ".join(str(e.pack) for e in claimants)
     full_names = " or ".join(repr(e.full_name) for e in claimants)
-    return AmbiguousName(f"{name!r} comes from {packs}. Ask for {full_names}")
+    for_good = claimants[0].full_name
+    return AmbiguousName(
+        f"{name!r} comes from {packs}. Ask for {full_names}; or say which one it means, "
+        f"export {PREFER}={for_good} or optim_core.prefer({for_good!r})"
+    )
 
 
 def check_not_ours(installed: Installed, name: str, claimants: Sequence[Entry]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
+
 import click
 
 from optim_core.catalog.installed import Installed
@@ -33,7 +35,8 @@ def licenses(ctx: click.Context, *, deny: tuple[str, ...], allow: tuple[str, ...
         )
     except PolicyError as error:
         raise click.UsageError(str(error)) from error
-    judged = [(*row, _refusal(row[2], (*options, *rules()))) for row in _rows(installed)]
+    refusal = cache(partial(_refusal, in_force=(*options, *rules())))
+    judged = [(*row, refusal(row[2])) for row in _rows(installed)]
     if as_json:
         keys = ("name", "origin", "license", "code_license", "refused_by")
         print_json([dict(zip(keys, row, strict=True)) for row in judged])

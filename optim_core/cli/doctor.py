@@ -2,96 +2,57 @@
 
 from __future__ import annotations
 
-import os
 import platform
-from collections.abc import Iterator
 
 import click
-import importlib_metadata
 
 from optim_core import __version__
-from optim_core.catalog import licenses, settings, unresolved
-from optim_core.catalog.installed import Installed
-from optim_core.catalog.packs import Origin
 from optim_core.catalog.registry import survey
-from optim_core.cli.output import print_table
-from optim_core.errors import PolicyError
+from optim_core.cli.checkup import Checkup, examine, packages, settings_in_force, state_of
+from optim_core.cli.output import print_json, print_table
 from optim_core.terminal import say
-from optim_core.text import counted, one_line
+from optim_core.text import counted
 
-_REQUIRED = ("torch", "pluggy", "importlib-metadata")
-#: The packages of each extra.
-_EXTRAS = {
-    "cli": ("click", "rich", "license-expression"),
-    "compare": ("filelock", "jinja2", "matplotlib", "scikit-learn"),
-    "scaffold": ("jinja2",),
-}
+#: How many of the slowest imports are shown.
+_SLOWEST = 5
 
 
 @click.command()
+@click.option("--deep", is_flag=True, help="Import every method, read what distributions ask for, tell what is off.")
+@click.option("--pack", default="", metavar="NAME", help="Look at this pack only.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.pass_context
-def doctor(ctx: click.Context) -> None:
-    """Check the installation. Exits with 1 if something is broken."""
-    installed = survey()
+def doctor(ctx: click.Context, *, deep: bool, pack: str, as_json: bool) -> None:
+    """Check the installation. Exits with 1 if something is broken.
+
+    Without --deep no method is imported: that there is a class of its name is seen from its module's text.
+    """
+    found = examine(survey(), deep=deep, pack=pack)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        _print(found, deep=deep)
+    ctx.exit(int(bool(found.problems)))
+
+
+def _print(found: Checkup, *, deep: bool) -> None:
     say(f"optim-core {__version__}, Python {platform.python_version()}, {platform.platform(terse=True)}", wrap=True)
-    print_table("package", "version", "for", rows=_packages())
-    print_table("pack", "from", "licence", "state", rows=_packs(installed), elastic="state")
-    for variable in settings.VARIABLES:
-        if variable in os.environ:
-            say(f"{variable}={one_line(os.environ[variable])}")
-    for note in _notes(installed):
-        say(f"note: {one_line(note)}")
-    problems = list(_problems(installed))
-    for problem in problems:
-        say(f"problem: {one_line(problem)}")  # unwrapped, so that its command can be copied
-    say("Something is broken." if problems else "All is well.")
-    ctx.exit(int(bool(problems)))
-
-
-def _packages() -> Iterator[tuple[str, str, str]]:
-    for name in _REQUIRED:
-        yield name, _version(name) or "missing", "everything"
-    for extra, names in _EXTRAS.items():
-        for name in names:
-            yield name, _version(name) or "-", f"optim-core[{extra}]"
-
-
-def _packs(installed: Installed) -> Iterator[tuple[str, str, str, str]]:
-    states: list[tuple[Origin, str]] = [(pack, counted(len(pack.specs), "method")) for pack in installed.packs]
-    states += [(failure, f"broken ({failure.stage})") for failure in installed.failures]
-    states += [(off, f"off ({off.variable})") for off in installed.disabled]
-    for origin, state in states:
-        yield origin.name, origin.label, origin.license or "not declared", state
-
-
-def _notes(installed: Installed) -> Iterator[str]:
-    """Settings that may be mistakes."""
-    if not installed.packs:
-        yield 'no pack works. All permissively licensed ones: pip install "optim-core[all]"'
-    yield from settings.notes(installed)
-    for name, claimants in installed.contested():
-        if not any(entry.pack.is_first_party for entry in claimants):
-            yield str(unresolved.ambiguous(name, claimants))
-
-
-def _problems(installed: Installed) -> Iterator[str]:
-    """Requirements that are missing, packs that are broken, first-party names that others claim, a policy in vain."""
-    for name in _REQUIRED:
-        if _version(name) is None:
-            yield f"{name} is missing: pip install {name}"
-    for failure in installed.failures:
-        yield str(unresolved.broken(failure))
-    for name, claimants in installed.contested():
-        if any(entry.pack.is_first_party for entry in claimants):
-            yield str(unresolved.ambiguous(name, claimants))
-    try:
-        licenses.rules()
-    except PolicyError as error:
-        yield str(error)
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib_metadata.version(distribution)
-    except importlib_metadata.PackageNotFoundError:
-        return None
+    print_table("package", "version", "for", rows=packages())
+    rows = [(o.name, o.label, o.license or "not declared", state_of(o)) for o in found.looked_at]
+    print_table("pack", "from", "licence", "state", rows=rows, elastic="state")
+    for variable, value in settings_in_force().items():
+        say(f"{variable}={value}")
+    if found.imports:
+        slowest = sorted(found.imports, key=lambda r: -(r.seconds or 0.0))[:_SLOWEST]
+        say(f"{counted(len(found.imports), 'method')} imported; the slowest:")
+        print_table("method", "seconds", rows=[(r.entry.full_name, f"{r.seconds:.3f}") for r in slowest])
+    for note in found.notes:
+        say(f"note: {note}")
+    for problem in found.problems:
+        say(f"problem: {problem}")  # unwrapped, so that its command can be copied
+    if found.problems:
+        say("Something is broken.")
+    elif deep:
+        say("All is well.")
+    else:
+        say("Nothing is wrong from outside. To import every method, too: optim-core doctor --deep", wrap=True)

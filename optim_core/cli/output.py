@@ -15,7 +15,11 @@ from optim_core.text import counted
 def print_table(*headers: str, rows: Iterable[Sequence[str]], elastic: str = "") -> None:
     """Print a table of plain texts; ``elastic`` is the header of the column that is folded in a narrow terminal."""
     out = console()
-    out.print(table(*headers, rows=rows, out=out, elastic=elastic), crop=False)
+    laid_out = table(*headers, rows=rows, out=out, elastic=elastic)
+    if isinstance(laid_out, str):
+        say(laid_out)
+    else:
+        out.print(laid_out, crop=False)
 
 
 def print_json(value: Any) -> None:

@@ -176,8 +176,10 @@ def _load_or_explain(entry: Entry) -> tuple[Any, str]:
     refusals = [rule for rule in licenses.rules() if not rule.permits(entry.spec.license)]
     if refusals:
         return None, f"are not shown: your policy does not allow {entry.spec.license} ({refusals[0]})."
+    from optim_core.wrapping.plain import constructor_of  # imports torch
+
     try:
-        return load_class(entry.spec), ""
+        return constructor_of(entry.spec, load_class(entry.spec)), ""
     except PackBroken as problem:
         return None, f"cannot be shown: {problem}"
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from optim_core.compare.columns import Column
 from optim_core.compare.results import TaskFacts
 from optim_core.compare.summary import Point, Row, show_point
 from optim_core.text import byte_size
 
 
-def headers(task: TaskFacts) -> list[str]:
+def headers(task: TaskFacts, columns: Sequence[Column] = ()) -> list[str]:
     """The headers of a row's numbers."""
     target = [f"to {task.show(task.target)}: steps, time"] if task.target is not None else []
-    return ["best lr", task.metric, *target, "time a step", "state", "good lrs"]
+    return ["best lr", task.metric, *target, "time a step", "state", "good lrs", *(c.header for c in columns)]
 
 
-def cells_of(row: Row, task: TaskFacts) -> list[str]:
+def cells_of(row: Row, task: TaskFacts, columns: Sequence[Column] = ()) -> list[str]:
     """The texts of a row: rank, name, the numbers under `headers`, and how the runs ended."""
     best = row.best
     if best is None or best.mean is None:
-        return ["", row.optimizer, *("-" for _ in headers(task)), row.state]
+        return ["", row.optimizer, *("-" for _ in headers(task, columns)), row.state]
     return [
         f"{row.rank}{'=' if row.tied else ''}",
         row.optimizer,
@@ -27,6 +30,7 @@ def cells_of(row: Row, task: TaskFacts) -> list[str]:
         _step_time(row),
         "-" if row.state_bytes is None else byte_size(row.state_bytes),
         _good(row),
+        *(column.cell(row) for column in columns),
         row.state,
     ]
 

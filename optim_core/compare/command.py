@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from optim_core.errors import OptimCoreError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from optim_core.compare.columns import Column
     from optim_core.compare.runner import Outcome
 
 INTERRUPTED = 130
@@ -49,7 +51,9 @@ def _learning_rates(context: click.Context, parameter: click.Parameter, text: st
 
 @click.command(epilog=_EPILOG)
 @click.argument("optimizers", nargs=-1, metavar="[OPTIMIZER]...")
-@click.option("--task", default="digits", show_default=True, help="digits, chars, or your own module:function.")
+@click.option(
+    "--task", default="digits", show_default=True, help="digits, chars, one of a pack, or your own module:function."
+)
 @click.option(
     "--lrs",
     metavar="LR,LR,...",
@@ -66,6 +70,7 @@ def _learning_rates(context: click.Context, parameter: click.Parameter, text: st
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of results.json and report.html. [default: compare-TASK]",
 )
+@click.option("--column", "columns", multiple=True, metavar="NAME", help="Of a pack, beside the others; repeatable.")
 @click.option("--fresh", is_flag=True, help="Discard what --out holds instead of continuing it.")
 @click.option("--device", default="cpu", show_default=True, help="As torch writes devices.")
 @click.option(
@@ -75,7 +80,7 @@ def _learning_rates(context: click.Context, parameter: click.Parameter, text: st
     show_default=True,
     help="For torch; small models are fastest on one.",
 )
-def compare(*, epochs: int | None, steps: int | None, **options: Any) -> None:
+def compare(*, epochs: int | None, steps: int | None, columns: tuple[str, ...], **options: Any) -> None:
     """Train a small real model with each OPTIMIZER and say which was best.
 
     Every optimizer is tried at several learning rates with several seeds. The folder --out gets results.json and
@@ -87,10 +92,12 @@ def compare(*, epochs: int | None, steps: int | None, **options: Any) -> None:
         _check_extra()
         from rich.console import Console
 
+        from optim_core.compare.columns import load_columns
         from optim_core.compare.runner import Settings, run_comparison
 
         console = Console(highlight=False)
-        code = _show(run_comparison(Settings(epochs=epochs, steps=steps, **options), console), console)
+        more = load_columns(columns)  # before anything is trained
+        code = _show(run_comparison(Settings(epochs=epochs, steps=steps, **options), console), console, more)
     except OptimCoreError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:  # before the first run, or again while the report was written
@@ -98,7 +105,7 @@ def compare(*, epochs: int | None, steps: int | None, **options: Any) -> None:
     click.get_current_context().exit(code)
 
 
-def _show(outcome: Outcome, console: Console) -> int:
+def _show(outcome: Outcome, console: Console, columns: Sequence[Column]) -> int:
     """Print the table and write the report; returns the exit code."""
     from optim_core.compare.console import table
     from optim_core.compare.report import write_report
@@ -108,7 +115,7 @@ def _show(outcome: Outcome, console: Console) -> int:
     task = outcome.results.task
     rows = summarise(outcome.results.runs.values(), task)
     if rows:
-        console.print(table(rows, task, console), crop=False)
+        console.print(table(rows, task, console, columns), crop=False)
     for remark in filter(None, (*remarks(rows), how_timed(rows))):
         _print(console, f"* {remark}", style="dim")
     _print(console, verdict(rows, task), style="bold")
@@ -118,7 +125,7 @@ def _show(outcome: Outcome, console: Console) -> int:
         console.print(f"{outcome.skipped} of {outcome.planned} runs were there already.", style="dim")
     with locked(outcome.results.folder):  # so that no older report replaces one of more runs
         outcome.results.refresh()
-        report = write_report(outcome.results, outcome.note)
+        report = write_report(outcome.results, outcome.note, columns)
     console.print(f"report: {report}", markup=False, soft_wrap=True)
     if outcome.interrupted:
         return INTERRUPTED

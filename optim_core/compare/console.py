@@ -21,6 +21,7 @@ from rich.text import Text
 
 from optim_core import terminal
 from optim_core.compare.cells import cells_of, headers
+from optim_core.compare.columns import Column
 from optim_core.compare.plan import PlannedRun
 from optim_core.compare.results import Run, TaskFacts
 from optim_core.compare.summary import Row
@@ -83,15 +84,17 @@ def progress_bars(console: Console, total: int, task: TaskFacts) -> Iterator[Pro
         yield ProgressBars(console, progress, total, task)
 
 
-def table(rows: Sequence[Row], task: TaskFacts, console: Console) -> RenderableType:
+def table(
+    rows: Sequence[Row], task: TaskFacts, console: Console, columns: Sequence[Column] = ()
+) -> RenderableType | str:
     """The comparison, best first; `optim_core.compare.summary` explains the columns.
 
     It fits into 80 columns, the failures of an optimizer under its name; in fewer, each optimizer is a paragraph.
     """
-    heads = [fill(header, 10, break_long_words=False) for header in headers(task)]
+    heads = [fill(header, 10, break_long_words=False) for header in headers(task, columns)]
     cells, styles = [], []
     for row in rows:
-        rank, name, *numbers, state = cells_of(row, task)
+        rank, name, *numbers, state = cells_of(row, task, columns)
         outcome = "" if state == "ok" else f"\n{state}"
         cells.append([f"{rank:<2} {name}{outcome}", *numbers])
         styles.append("bold" if row.rank == 1 and row.best else "")

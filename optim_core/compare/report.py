@@ -13,28 +13,30 @@ from markupsafe import Markup
 
 from optim_core.compare import plots
 from optim_core.compare.cells import cells_of, headers
+from optim_core.compare.columns import Column
 from optim_core.compare.results import Results, write_atomically
 from optim_core.compare.summary import Row, how_timed, remarks, show_point, summarise, verdict
 
 FILE = "report.html"
 
 
-def write_report(results: Results, note: str = "") -> Path:
+def write_report(results: Results, note: str = "", columns: Sequence[Column] = ()) -> Path:
     """Write `report.html` beside `results.json`.
 
     Args:
         results: the comparison.
         note: a remark for the top, for example that the comparison was interrupted.
+        columns: those of packs.
 
     Returns:
         Its path.
     """
     path = results.folder / FILE
-    write_atomically(path, render(results, note))
+    write_atomically(path, render(results, note, columns))
     return path
 
 
-def render(results: Results, note: str = "") -> str:
+def render(results: Results, note: str = "", columns: Sequence[Column] = ()) -> str:
     """The page as text. Everything that users name is escaped."""
     task = results.task
     rows = summarise(results.runs.values(), task)
@@ -50,8 +52,8 @@ def render(results: Results, note: str = "") -> str:
         target=task.show(task.target) if task.target is not None else "",
         verdict=verdict(rows, task),
         note=note,
-        headers=headers(task),
-        rows=[(row, cells_of(row, task)) for row in rows],
+        headers=headers(task, columns),
+        rows=[(row, cells_of(row, task, columns)) for row in rows],
         remarks=list(filter(None, (*remarks(rows), how_timed(rows)))),
         legend=[(row.optimizer, _trusted(plots.swatch(index))) for index, row in enumerate(finished)],
         figures=[(plot, _trusted(plot.svg)) for plot in figures],

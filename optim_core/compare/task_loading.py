@@ -9,8 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from optim_core.catalog.registry import load_addition, registry
 from optim_core.compare.errors import TaskError
 from optim_core.compare.task import Task
+from optim_core.errors import PackDisabled, PackNotInstalled, UnknownName, UnresolvedName
+from optim_core.names import did_you_mean
 
 #: The built-in tasks: from the name to `module:function`.
 BUILT_IN = {
@@ -31,12 +34,11 @@ def load_task(text: str, device: str = "cpu") -> Task:
         TaskError: no such task, module or function; the function failed, or returned something else than a `Task`;
             it has no parameter `device`, and `device` is not the CPU.
     """
-    if ":" not in text and text not in BUILT_IN:
-        raise TaskError(
-            f"no task {text!r}. Built in: {', '.join(BUILT_IN)}. A task of your own is --task module:function."
-        )
-    module_name, _, function_name = BUILT_IN.get(text, text).partition(":")
-    function = _import_function(module_name, function_name, text)
+    function = _of_a_pack(text) if text not in BUILT_IN else None
+    if function is None:
+        module_name, _, function_name = BUILT_IN.get(text, text).partition(":")
+        function = _import_function(module_name, function_name, text)
+    function_name = getattr(function, "__name__", text)
     arguments = _device_argument(function, device, text)
     try:
         task = function(**arguments)
@@ -50,6 +52,24 @@ def load_task(text: str, device: str = "cpu") -> Task:
             "The docstring of optim_core.compare.task has an example."
         )
     return task
+
+
+def _of_a_pack(text: str) -> Callable[..., Any] | None:
+    """The function of a task that a pack brings; None for what reads as a module and a function."""
+    try:
+        return load_addition(*registry().addition("task", text))
+    except (UnknownName, PackNotInstalled, PackDisabled) as unknown:
+        if ":" in text:
+            return None
+        names = [f"{p.name}:{a.name}" for p in registry().packs for a in p.additions if a.noun == "task"]
+        near = did_you_mean(text, [*BUILT_IN, *(name.partition(":")[2] for name in names)])
+        of_packs = f"; of packs: {', '.join(names)}" if names else ""
+        raise TaskError(
+            f"no task {text!r}. Built in: {', '.join(BUILT_IN)}{of_packs}.{near} A task of your own is "
+            "--task module:function."
+        ) from unknown
+    except UnresolvedName as error:
+        raise TaskError(f"task {text!r}: {error}") from error
 
 
 def _device_argument(function: Callable[..., Any], device: str, text: str) -> dict[str, Any]:

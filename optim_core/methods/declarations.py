@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias
 from torch import Tensor
 
 from optim_core.errors import InvalidOption, RuleError
+from optim_core.names import did_you_mean
 from optim_core.rules.values import Level
 
 if sys.version_info >= (3, 11):
@@ -201,10 +202,17 @@ class State:
 
     def level_in(self, group: Group) -> Level:
         """The level on which a group's parameters have the state, where it has no ``shape`` of its own."""
-        return LEVELS[self.level(group)] if callable(self.level) else self.level
+        return _level(self.level(group), self.name) if callable(self.level) else self.level
 
 
 LEVELS = {"element": Level.ELEMENT, "row": Level.ROW, "tensor": Level.TENSOR, "whole": Level.WHOLE}
+
+
+def _level(name: object, owner: str) -> Level:
+    if not isinstance(name, str) or name not in LEVELS:
+        near = did_you_mean(name, LEVELS) if isinstance(name, str) else ""
+        raise RuleError(f"state {owner!r}: level={name!r} is not one of {', '.join(map(repr, LEVELS))}.{near}")
+    return LEVELS[name]
 
 
 def state(
@@ -235,7 +243,7 @@ def state(
     Example:
         >>> exp_avg = state("moving average of the gradient")
     """
-    declared_level = level if callable(level) else LEVELS[level]
+    declared_level = level if callable(level) else _level(level, doc)
     return State(doc=doc, start=start, level=declared_level, when=when, every=every, copies=copies, shape=shape)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -142,10 +141,15 @@ class Method:
             UnsupportedParameter: the parameter is complex, and the rule does what is for real ones.
         """
         self._check_decay()
+        if self.rule is None:
+            raise RuleError(
+                f"{self.name} has no rule: write `@staticmethod def rule(p, g, {', '.join([*self.states, '*'])}, lr)`, "
+                "which returns the new p and the new states"
+            )
         trace = Trace(split(options)[0], shape)
         try:
             return compose(
-                typing.cast("Callable[..., Any]", self.rule),
+                self.rule,
                 trace,
                 self.buffers(options, tuple(shape), extras),
                 scalars(options, trace),

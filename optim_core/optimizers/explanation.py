@@ -9,6 +9,9 @@ from typing import Any
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
+from optim_core.catalog.registry import registry
+from optim_core.catalog.sizes import element_count
+from optim_core.catalog.specs import OptimizerSpec
 from optim_core.text import byte_size
 
 
@@ -26,7 +29,7 @@ class Row:
         decay: the weight decay and how it is applied, or why there is none.
         wrappers: what is around the method, the innermost first.
         engine: the engine that runs the update, and why.
-        state_bytes: bytes of its state once it has had a gradient (for torch's own classes: those that it has now).
+        state_bytes: bytes of its state once it has had a gradient; of a plain class without such a spec, now.
     """
 
     name: str
@@ -84,11 +87,25 @@ def explain(optimizer: Optimizer) -> Explanation:
     if callable(own):
         return own()  # type: ignore[no-any-return]
 
+    cls = type(optimizer)
+    owner = "torch" if cls.__module__.partition(".")[0] == "torch" else cls.__name__
+    sizes = _declared_sizes(cls)
+
     def facts(p: Tensor, group: Mapping[str, Any]) -> dict[str, Any]:
-        size = sum(x.nbytes for x in optimizer.state.get(p, {}).values() if isinstance(x, Tensor) and x.ndim)
-        return {"decay": decay_text(group, "as torch applies it"), "engine": "torch's own", "state_bytes": size}
+        kept = [x for x in optimizer.state.get(p, {}).values() if isinstance(x, Tensor) and x.ndim]
+        bytes_of = sum(x.nbytes for x in kept) or sum(element_count(s, tuple(p.shape)) for s in sizes) * p.itemsize
+        decays = decay_text(group, f"as {owner} applies it")
+        return {"decay": decays, "engine": f"{owner}'s own", "state_bytes": bytes_of}
 
     return explanation_of(optimizer, facts)
+
+
+def _declared_sizes(cls: type[Optimizer]) -> list[str]:
+    """The sizes of the states of a plain class, as the spec of a pack declares them; none for torch's own."""
+    if cls.__module__.partition(".")[0] == "torch":
+        return []
+    specs = [entry.spec for entry in registry().nearest_entries(cls, "state")]
+    return list(specs[0].state.values()) if specs and isinstance(specs[0], OptimizerSpec) else []
 
 
 def explanation_of(

@@ -176,6 +176,9 @@ def call_rule(
     """
     rule_name = rule.__qualname__
     result = rule(p, g, *(buffer.symbols(trace) for buffer in buffers), **options)
+    if result is None:
+        names = ", ".join(["new_p", *(buffer.name for buffer in buffers if buffer.written)])
+        raise RuleError(f"{rule_name} returns nothing: end it with `return {names}`, the new values in this order")
     returns = result if isinstance(result, tuple) else (result,)
     written = [buffer for buffer in buffers if buffer.written]
     if len(returns) != 1 + len(written):

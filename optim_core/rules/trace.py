@@ -55,6 +55,13 @@ class Guard:
     outcome: float
 
 
+#: What to do instead, by what a value was to serve as.
+_INSTEAD = {
+    "": "use where(condition, a, b)",
+    "a number": "functions of math take numbers; use the words of optim_core.rules, such as sqrt(x) for math.sqrt(x)",
+}
+
+
 class Trace:
     """Records one call of a rule.
 
@@ -201,7 +208,9 @@ class Trace:
         if value.level is not Level.HOST:
             where = value.level.name.lower()
             differs = "is computed in the step" if value.level is Level.WHOLE else f"differs from {where} to {where}"
-            raise RuleError(f"{value!r} {differs}, so it cannot serve as {use} of the rule: use where(condition, a, b)")
+            raise RuleError(
+                f"{value!r} {differs}, so it cannot serve as {use} of the rule: {_INSTEAD.get(use, _INSTEAD[''])}"
+            )
         outcome = kind(evaluate(value, self._host))
         if value.op != "constant" and (value.index, kind) not in self._decisions:
             self._decisions.add((value.index, kind))

@@ -27,6 +27,7 @@ from typing import Any, Protocol, TypeAlias
 
 from optim_core.errors import RuleError
 from optim_core.rules.arithmetic import MASKS
+from optim_core.rules.remedies import instead_of
 
 
 class Level(IntEnum):
@@ -57,6 +58,18 @@ class _Trace(Protocol):
     def shape_fact(self, fact: Callable[[Sequence[int]], int]) -> int: ...
     def refuse_complex(self, what: str) -> None: ...
     def decide(self, value: Value, use: str, kind: Callable[[float], float]) -> float: ...
+
+
+class _MissingWord(RuleError, AttributeError):
+    """A method that a symbol does not have; ``hasattr`` is false."""
+
+
+def _refused(what: str, remedy: str) -> Callable[..., Any]:
+    def refuse(self: Value, *operands: object) -> Any:
+        del operands
+        raise RuleError(f"{self!r}: a rule has no {what}: {remedy}")
+
+    return refuse
 
 
 class ComplexShape(tuple[int, ...]):
@@ -208,6 +221,38 @@ class Value:
 
     def __float__(self) -> float:
         return float(self.trace.decide(self, "a number", float))
+
+    # what torch and numpy would do ------------------------------------------------------------------------------
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # Python's own protocols ask for these
+            raise AttributeError(name)
+        raise _MissingWord(f"{self!r} has no {name!r}, it is a symbol and not a tensor: {instead_of(name)}")
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
+        del types, arguments, keywords
+        name = getattr(function, "__name__", str(function))
+        raise RuleError(f"torch's {name} takes tensors, and a rule works on symbols: {instead_of(name)}")
+
+    def __array_ufunc__(self, function: Any, method: str, *arguments: Any, **keywords: Any) -> Any:
+        del method, arguments, keywords
+        name = getattr(function, "__name__", str(function))
+        raise RuleError(f"numpy's {name} takes arrays, and a rule works on symbols: {instead_of(name)}")
+
+    def __array_function__(self, function: Any, types: Any, arguments: Any, keywords: Any) -> Any:
+        del types
+        return self.__array_ufunc__(function, "", *arguments, **keywords)
+
+    def __array__(self, *arguments: Any, **keywords: Any) -> Any:
+        del arguments, keywords
+        raise RuleError(f"{self!r} is a symbol, and no array comes of it: {instead_of('array')}")
+
+    __matmul__ = __rmatmul__ = _refused("`@`", "dot(a, b), or a function of tensors that is marked @stacked(...)")
+    __floordiv__ = __rfloordiv__ = _refused("`//`", "write a / b; nothing is rounded in a rule")
+    __xor__ = __rxor__ = _refused("`^`", "write a**b for a power, (a | b) & ~(a & b) for conditions")
+    __getitem__ = _refused("`[...]`", "it works on whole tensors: where(condition, a, b), or sample(x, every)")
+    __setitem__ = _refused("`[...] =`", f"{instead_of('index_put_')}")
+    __len__ = _refused("len()", "write size(x) of optim_core.rules")
 
     def __iter__(self) -> Iterator[Value]:
         raise RuleError(f"{self!r} is one value, not a sequence; a rule works on whole tensors, without loops")

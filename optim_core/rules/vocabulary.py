@@ -110,7 +110,13 @@ def softplus(x: Operand, sharpness: Operand) -> Value:
 def _reduce(op: str, over: str, *operands: Value) -> Value:
     if over not in _OVER:
         raise RuleError(f"{op}: over={over!r} is not one of 'row', 'tensor'; total(...) sums over all parameters")
-    return operands[0].trace.reduce(op, _OVER[over], *operands)
+    return _symbol(op, operands[0]).trace.reduce(op, _OVER[over], *operands)
+
+
+def _symbol(op: str, x: object) -> Value:
+    if not isinstance(x, Value):
+        raise RuleError(f"{op} takes symbols, such as g or a state, not {x!r:.60}")
+    return x
 
 
 def norm(x: Value, over: Over = "tensor") -> Value:
@@ -154,9 +160,9 @@ def size(x: Value, over: Over = "tensor") -> Value:
 
 def total(x: Value) -> Value:
     """Sum over everything: all elements (or rows, or tensors) of all parameters of all groups."""
-    return x.trace.reduce("sum", Level.WHOLE, x)
+    return _symbol("total", x).trace.reduce("sum", Level.WHOLE, x)
 
 
 def sample(x: Value, every: Operand) -> Value:
     """Elements 0, every, 2*every, ... of the flattened tensor; meets other sampled values and reductions only."""
-    return x.trace.sample(x, int(every))
+    return _symbol("sample", x).trace.sample(x, int(every))

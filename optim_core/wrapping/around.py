@@ -18,6 +18,7 @@ from torch.optim.optimizer import Optimizer
 from optim_core.engines.bucket import Bucket
 from optim_core.engines.run import run
 from optim_core.engines.tensors import as_pairs, compute_dtype, shape_of
+from optim_core.errors import SpecError
 from optim_core.methods.composition import Composition
 from optim_core.methods.graph_cache import GraphCache
 from optim_core.optimizers.gradients import check_dense
@@ -25,7 +26,7 @@ from optim_core.rules import Level, Trace, Transform, Value
 from optim_core.rules.compose import CompositionSettings, decay, enter, offers_of, transform_update, update_of
 from optim_core.rules.graph import Extent, Graph, reach
 from optim_core.rules.options import LATE, scalars, split
-from optim_core.wrapping.torch_rules import TorchRule, torch_rule_of
+from optim_core.wrapping.plain_rules import PlainRule, plain_rule_of
 
 #: From a group and transforms to the settings for the composition, and the options that the transforms see.
 SettingsOf: TypeAlias = Callable[[Mapping[str, Any], tuple[Transform, ...]], tuple[CompositionSettings, dict[str, Any]]]
@@ -91,7 +92,7 @@ class Around:
                 options = options | {name: group[name] for name in rule.options if group.get(name) is not None}
             present = [p for p in group["params"] if p.grad is not None]
             counts = rule is not None and rule.takes_step
-            steps = [n + 1 for n in _steps_done(present, state)] if counts else [0] * len(present)
+            steps = [n + 1 for n in _steps_done(present, state, group)] if counts else [0] * len(present)
             numbers = {n: options | ({"step": n} if counts else {}) for n in set(steps)}
             splits = {n: split(numbers[n]) for n in numbers}
             for p, step in zip(present, steps, strict=True):
@@ -107,9 +108,9 @@ class Around:
         return list(parts.values())
 
     @property
-    def _rule(self) -> TorchRule | None:
+    def _rule(self) -> PlainRule | None:
         """The optimizer's, if a transform acts on what it divides by."""
-        return torch_rule_of(type(self.optimizer)) if any(map(acts_inside, self.composition.transforms)) else None
+        return plain_rule_of(type(self.optimizer)) if any(map(acts_inside, self.composition.transforms)) else None
 
     def _passes_for(
         self,
@@ -164,7 +165,7 @@ def after(
     options: Mapping[str, Any],
     shape: Sequence[int],
     *,
-    rule: TorchRule | None = None,
+    rule: PlainRule | None = None,
 ) -> Graph:
     """The graph that turns the ``p`` that the optimizer has left into the final one.
 
@@ -204,7 +205,7 @@ def sums(settings: CompositionSettings, options: Mapping[str, Any]) -> bool:
 
 def reach_around(optimizer: Optimizer, settings: CompositionSettings, options: Mapping[str, Any]) -> Level:
     """How far what the transforms in ``settings`` make of an element depends on others."""
-    rule = torch_rule_of(type(optimizer)) if any(map(acts_inside, settings.transforms)) else None
+    rule = plain_rule_of(type(optimizer)) if any(map(acts_inside, settings.transforms)) else None
     if rule is not None:
         options = {**options, **{name: optimizer.defaults[name] for name in rule.options}, "step": LATE}
     host = split(options)[0]
@@ -249,8 +250,23 @@ class Part:
     def after(self) -> Bucket:
         """The work after it."""
         graph = self.passes.after
-        states = {name: [self.state[p][name] for p in self.params] for name in graph.buffers if name not in _OWN}
+        states = {name: [self._state(p, name) for p in self.params] for name in graph.buffers if name not in _OWN}
         return self._bucket(graph, g=self.transformed or self.gradients, old=self.old, **states)
+
+    def _state(self, p: Tensor, name: str) -> Tensor:
+        """A state of the optimizer after its step, which the spec of a plain class has promised.
+
+        Raises:
+            SpecError: there is none in the parameter's shape.
+        """
+        kept = self.state[p].get(name) if p in self.state else None
+        if isinstance(kept, Tensor) and kept.shape == p.shape:
+            return kept
+        found = ", ".join(f"{k} {tuple(x.shape)}" for k, x in self.state.get(p, {}).items() if isinstance(x, Tensor))
+        raise SpecError(
+            f"what the optimizer's spec offers goes by a state {name!r} of the parameter's shape {tuple(p.shape)}, but "
+            f"the optimizer keeps {found or 'none'}: tell the authors of its pack"
+        )
 
     def set_gradients(self, gradients: Sequence[Tensor]) -> None:
         """Put gradients into the parameters."""
@@ -266,9 +282,12 @@ class Part:
         return Bucket(graph, self.host, views, compute_dtype(views["p"][0]))
 
 
-def _steps_done(params: Sequence[Tensor], state: Mapping[Tensor, Mapping[str, Any]]) -> list[int]:
-    """How many steps each parameter has had; counts on a device are fetched together."""
-    counts = [state[p].get("step", 0) if p in state else 0 for p in params]
+def _steps_done(
+    params: Sequence[Tensor], state: Mapping[Tensor, Mapping[str, Any]], group: Mapping[str, Any]
+) -> list[int]:
+    """How many steps each parameter has had, or its group; counts on a device are fetched together."""
+    of_group = group.get("step", 0)  # where classes of other libraries count
+    counts = [state[p].get("step", of_group) if p in state else of_group for p in params]
     tensors = {i: count for i, count in enumerate(counts) if isinstance(count, Tensor)}
     fetched: dict[int, float] = {}
     for device in {x.device for x in tensors.values()}:

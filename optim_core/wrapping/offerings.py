@@ -11,12 +11,12 @@ from torch.optim.optimizer import Optimizer
 
 from optim_core.catalog import licenses
 from optim_core.catalog.registry import load_class, registry
-from optim_core.errors import NotOffered, OptimCoreError
+from optim_core.errors import NotOffered
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.rules.offers import Offers
 from optim_core.rules.options import LATE, late_numbers, split
 from optim_core.rules.trace import Trace
-from optim_core.wrapping.torch_rules import TorchRule, torch_rule_of
+from optim_core.wrapping.plain_rules import PlainRule, plain_rule_of
 from optim_core.wrapping.wrapper import Wrapper
 
 
@@ -36,8 +36,8 @@ def offered(cls: type[Optimizer], options: Mapping[str, Any]) -> Offers:
     lr = float(options["lr"] or 1.0) if options.get("lr") is not None else None
     options = {**options, "lr": lr, "step": LATE}  # a rule may do without its denominator at first
     if not issubclass(cls, RuleOptimizer):
-        torch_rule = torch_rule_of(cls)
-        return Offers() if torch_rule is None else _named_by(torch_rule, options)
+        plain_rule = plain_rule_of(cls)
+        return Offers() if plain_rule is None else _named_by(plain_rule, options)
     method = cls.method
     if method.rule is None:
         return Offers()
@@ -46,11 +46,11 @@ def offered(cls: type[Optimizer], options: Mapping[str, Any]) -> Offers:
     return trace.offers or Offers()
 
 
-def _named_by(torch_rule: TorchRule, options: Mapping[str, Any]) -> Offers:
-    known = {name: options[name] for name in (*torch_rule.options, "step")}
+def _named_by(plain_rule: PlainRule, options: Mapping[str, Any]) -> Offers:
+    known = {name: options[name] for name in (*plain_rule.options, "step") if name in options}
     trace = Trace(split(known)[0], (2, 2))
     trace.offers = Offers()
-    torch_rule(trace, known)
+    plain_rule(trace, known)
     return trace.offers
 
 
@@ -86,12 +86,13 @@ def _all() -> Iterator[tuple[str, Offers]]:
         try:
             cls = load_class(entry.spec)
             options = _defaults(cls)
-        except OptimCoreError:  # it cannot be loaded, or has no defaults to go by
+            offers = None if options is None else offered(cls, options)
+        except Exception:  # noqa: BLE001, S112 - a list of methods that work leaves out a stranger's that does not
             continue
-        if options is not None:
-            yield entry.spec.name, offered(cls, options)
+        if offers is not None:
+            yield entry.spec.name, offers
     for name, cls in vars(torch.optim).items():
-        if inspect.isclass(cls) and issubclass(cls, Optimizer) and torch_rule_of(cls):
+        if inspect.isclass(cls) and issubclass(cls, Optimizer) and plain_rule_of(cls):
             yield f"torch:{name.lower()}", offered(cls, _signature_defaults(cls))
 
 
@@ -105,8 +106,14 @@ def _defaults(cls: Any) -> Mapping[str, Any] | None:
         return None
     if issubclass(cls, RuleOptimizer):
         return cls.resolve({n: h.default for n, h in cls.hypers.items()}, frozenset())
+    rule = plain_rule_of(cls)
+    defaults = _signature_defaults(cls)
     # a class of a pack may be derived from one of torch's and take other arguments
-    return _signature_defaults(cls) if cls.__module__.startswith("torch.optim.") and torch_rule_of(cls) else None
+    missing = [name for name in rule.options if defaults.get(name, _NONE) is _NONE] if rule is not None else [""]
+    return None if missing else defaults
+
+
+_NONE = inspect.Parameter.empty
 
 
 def _signature_defaults(cls: type[Optimizer]) -> dict[str, Any]:

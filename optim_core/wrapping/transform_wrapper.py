@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import typing
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from torch import Tensor
 
-from optim_core.errors import UnsupportedParameter, WrapperConflict
+from optim_core.errors import SpecError, UnsupportedParameter, WrapperConflict
+from optim_core.methods.declarations import REQUIRED, hyper
 from optim_core.optimizers.explanation import Explanation
 from optim_core.rules import Level, Transform
 from optim_core.rules.transform import Keeper
@@ -95,3 +99,46 @@ class TransformWrapper(Wrapper):
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"_excluded": self._excluded}
+
+
+@functools.cache
+def wrapper_of(transform: Any) -> type[TransformWrapper]:
+    """The wrapper around optimizers that a transform is: its options are the fields of the dataclass.
+
+    Raises:
+        SpecError: it is no dataclass that is a transform, or keeps tensors between steps, which needs a wrapper class.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass(frozen=True)
+        ... class Scaled(Transform):
+        ...     by: float = 2.0
+        ...
+        ...     def gradient(self, g, p):
+        ...         return self.by * g
+        >>> wrapper_of(Scaled).__name__, list(wrapper_of(Scaled).hypers)
+        ('Scaled', ['by'])
+    """
+    if not (isinstance(transform, type) and issubclass(transform, Transform) and dataclasses.is_dataclass(transform)):
+        raise SpecError(f"{transform!r:.80} is not a frozen dataclass derived from optim_core.rules.Transform")
+    if transform.keeps or transform.numbers:
+        raise SpecError(f"{transform.__name__} keeps tensors or takes numbers: write a TransformWrapper for it")
+    types = typing.get_type_hints(transform)
+    fields = dataclasses.fields(transform)
+    missing = dataclasses.MISSING
+    options = {f.name: hyper(REQUIRED if f.default is missing else f.default, f"field {f.name}") for f in fields}
+    body = {
+        "__doc__": transform.__doc__,
+        "__module__": transform.__module__,
+        "__annotations__": {f.name: types[f.name] for f in fields},
+        "transform": lambda self: transform(**self.options),
+        "__reduce_ex__": lambda self, protocol: (_bare, (transform,), self.__getstate__()),
+        **options,
+    }
+    return type(transform.__name__, (TransformWrapper,), body)
+
+
+def _bare(transform: Any) -> TransformWrapper:
+    """An empty wrapper of a transform, for pickle, which would not find the class by its name."""
+    cls = wrapper_of(transform)
+    return cls.__new__(cls)

@@ -149,7 +149,8 @@ def test_claimed_twice(site):
     site.install("sign", spec("lion"), distribution="optim-core-sign")
     site.install("acme", spec("Lion".lower()), version="0.3")
     assert error_text(errors.AmbiguousName, optim_core.get, "lion") == (
-        "'lion' comes from 'acme' (acme-optim 0.3) and 'sign' (optim-core-sign 1.0). Ask for 'acme:lion' or 'sign:lion'"
+        "'lion' comes from 'acme' (acme-optim 0.3) and 'sign' (optim-core-sign 1.0). Ask for 'acme:lion' or "
+        "'sign:lion'; or say which one it means, export OPTIM_CORE_PREFER=acme:lion or optim_core.prefer('acme:lion')"
     )
     assert optim_core.get("acme:lion")
     assert optim_core.get_supported_optimizers() == ["acme:lion", "sign:lion"]

@@ -49,7 +49,7 @@ MANIFESTS = {
     "aliases": (SPEC % "'aliases': 'lion'", "aliases='lion' should be a tuple of texts"),
     "a paper": (SPEC % "'paper': 'https://x'", "paper='https://x' should be a Paper"),
     "a state": (SPEC % "'state': ['m']", "state=['m'] should be a size for each name"),
-    "a size": (SPEC % "'state': {'m': 3}", "state['m']=3 should be one of"),
+    "a size": (SPEC % "'state': {'m': 3}", "state['m']=3 should be one line of printable text"),
 }  # fmt: skip
 
 
@@ -240,7 +240,8 @@ def test_a_stranger_s_name_that_is_a_name_or_an_alias_of_ours(site, name, asked)
     text = error_text(errors.AmbiguousName, optim_core.get, asked)
     assert text == (
         f"{asked!r} comes from 'acme' (acme-optim 1.0) and 'second_order' ({OURS} 1.0). "
-        f"Ask for 'acme:{name}' or 'second_order:sophiah'"
+        f"Ask for 'acme:{name}' or 'second_order:sophiah'; or say which one it means, "
+        f"export OPTIM_CORE_PREFER=acme:{name} or optim_core.prefer('acme:{name}')"
     )
     assert optim_core.get(f"acme:{name}").__name__ == "Adam"
     assert optim_core.get("second_order:sophia").__name__ == "SGD"
@@ -252,7 +253,7 @@ def test_a_stranger_s_alias_that_is_a_name_of_ours_means_ours(site):
     first_party(site)
     site.install("acme", spec("other", aliases=("sophiah",)))
     assert optim_core.info("sophiah").name == "sophiah"
-    assert doctor(site, code=0)[-1] == "All is well."
+    assert doctor(site, code=0)[-1].startswith("Nothing is wrong from outside.")
 
 
 def test_a_stranger_s_alias_that_is_an_alias_of_ours(site):
@@ -315,3 +316,45 @@ def test_doctor_works_where_broken_packs_are_not_accepted(good, monkeypatch):
     good.install("bad", manifest="1/0")
     monkeypatch.setenv("OPTIM_CORE_STRICT", "1")
     assert "pack 'bad'" in problem(good)
+
+
+# packs that go ---------------------------------------------------------------------------------------------------
+def uninstall(site: Site, pack: str, *, metadata: bool) -> None:
+    """Remove a pack's package as pip does, and its metadata unless that is left behind."""
+    import shutil
+
+    shutil.rmtree(site.root / f"fake_{pack}_optim")
+    if metadata:
+        shutil.rmtree(site.root / f"{pack}_optim-1.0.dist-info")
+    for name in [name for name in sys.modules if name.startswith(f"fake_{pack}_optim")]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("metadata", [True, False])
+def test_a_pack_that_is_uninstalled_between_two_calls(good, metadata):
+    good.install("going", spec("lynx", target="fake_going_optim.lynx:Lynx"),
+                 modules={"lynx": "from torch.optim import SGD as Lynx"})  # fmt: skip
+    assert optim_core.info("lynx").name == "lynx"
+    uninstall(good, "going", metadata=metadata)
+    text = error_text(errors.PackBroken, optim_core.get, "lynx")
+    assert text.startswith("'lynx' cannot be loaded from fake_going_optim.lynx:Lynx: ModuleNotFoundError: ")
+    assert "Reinstall the distribution that holds fake_going_optim" in text
+    assert optim_core.get("lion")
+    if metadata:
+        good.registry()
+        error_text(errors.UnknownName, optim_core.get, "lynx")
+        assert doctor(good, code=0)[-1].startswith("Nothing is wrong from outside.")
+    else:
+        with pytest.warns(errors.PackWarning, match="pack 'going'"):
+            good.registry()
+        assert "pack 'going' (going-optim 1.0) failed to load (import: ModuleNotFoundError" in problem(good)
+    assert optim_core.get("lion")
+
+
+@pytest.mark.parametrize("declared", ["Apache-2.0", "MIT AND Apache-2.0"])
+def test_a_licence_that_differs_from_the_distribution_s(good, declared):
+    good.install("bad", spec("lynx", target="fake_bad_optim.x:X", license="GPL-3.0-only"), licence=declared)
+    with pytest.warns(errors.PackWarning, match="'lynx' is GPL-3.0-only, but the distribution declares"):
+        good.registry()
+    assert "'lynx' is GPL-3.0-only, but the distribution declares" in problem(good)
+    assert optim_core.get("lion")

@@ -226,11 +226,12 @@ def test_show_draws_nothing_else(arguments, text):
 
 
 def test_doctor_finds_nothing():
-    done = run("doctor")
+    done = run("doctor", "--pack", "Zoo")
     assert done.exit_code == 0
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert "zoo zoo-optim 1.0 MIT 2 methods" in lines
-    assert lines[-1] == "All is well."
+    assert lines[-1] == "Nothing is wrong from outside. To import every method, too: optim-core doctor --deep"
+    assert run("doctor", "--deep", "--pack", "zoo").stdout.splitlines()[-1] == "All is well."
 
 
 def test_doctor(site, monkeypatch):
@@ -241,16 +242,19 @@ def test_doctor(site, monkeypatch):
     done = run("doctor")
     assert done.exit_code == 1
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    prefer = "export OPTIM_CORE_PREFER=acme:lion or optim_core.prefer('acme:lion')"
+    remedy = f"'zoo:lion'; or say which one it means, {prefer}"
     for line in (
         "bad bad-optim 1.0 not declared broken (import)",
         "off off-optim 1.0 MIT off (OPTIM_CORE_DISABLE)",
         "OPTIM_CORE_DISABLE=off,zo",
         "note: OPTIM_CORE_DISABLE names 'zo', and no such pack is installed. Did you mean 'zoo'?",
-        "note: 'lion' comes from 'acme' (acme-optim 1.0) and 'zoo' (zoo-optim 1.0). Ask for 'acme:lion' or 'zoo:lion'",
+        f"note: 'lion' comes from 'acme' (acme-optim 1.0) and 'zoo' (zoo-optim 1.0). Ask for 'acme:lion' or {remedy}",
         "Something is broken.",
     ):
         assert line in lines
-    (problem,) = [line for line in lines if line.startswith("problem: ")]
+    problem, dead = [line for line in lines if line.startswith("problem: ")]
+    assert "'nc:nero' of pack 'nc' (nc-optim 1.0) is dead: builtins has no no_such_class" in dead
     assert "pack 'bad' (bad-optim 1.0) failed to load (import: ModuleNotFoundError: No module named" in problem
     assert problem.endswith("Reinstall it: pip install --upgrade --force-reinstall bad-optim")
 

@@ -19,7 +19,7 @@ from torch.nn import Parameter
 import optim_core
 from optim_core.errors import NotOffered, OptimCoreError
 from optim_core.names import normalise
-from optim_core.wrapping.torch_rules import torch_rule_of
+from optim_core.wrapping.plain_rules import plain_rule_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 softplus_wrapper, stablewd = (optim_core.get_wrapper(name) for name in ("softplus", "stablewd"))
@@ -28,7 +28,7 @@ softplus_wrapper, stablewd = (optim_core.get_wrapper(name) for name in ("softplu
 def candidates() -> Iterator[Any]:
     """Optimizers of torch whose rule is known, ours of that name, and options that both have."""
     for torch_s in vars(torch.optim).values():
-        if not isinstance(torch_s, type) or not torch_rule_of(torch_s):
+        if not isinstance(torch_s, type) or not plain_rule_of(torch_s):
             continue
         names = inspect.signature(torch_s).parameters
         for name, ours in rule_classes().items():
@@ -83,7 +83,7 @@ WRAPPERS = [
 
 
 def test_torch_s_optimizers_have_twins() -> None:
-    readable = {cls.__name__ for cls in vars(torch.optim).values() if isinstance(cls, type) and torch_rule_of(cls)}
+    readable = {cls.__name__ for cls in vars(torch.optim).values() if isinstance(cls, type) and plain_rule_of(cls)}
     found = [case.values[0].__name__ for case in candidates() if twin(*case.values)]
     assert set(found) == readable
     assert len(found) >= 2 * len(readable)

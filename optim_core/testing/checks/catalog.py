@@ -18,7 +18,6 @@ from torch.optim.optimizer import Optimizer
 
 from optim_core.catalog import spdx
 from optim_core.catalog._known import KNOWN
-from optim_core.catalog.installed import claimants
 from optim_core.catalog.registry import registry
 from optim_core.names import normalise
 from optim_core.testing.check import check, fail, require
@@ -124,7 +123,7 @@ def check_names_are_free(subject: Subject) -> None:
         known = KNOWN.get(normalise(name))
         ours = known is None or entry.pack.is_first_party
         require(ours, f"{name!r} is the name of {known and known[0]!r} in the first-party pack {known and known[2]!r}")
-        claims = [e.full_name for e in claimants(name, registry().entries) if e.spec.kind == spec.kind]
+        claims = [e.full_name for e in registry().claimants(name, spec.kind)]
         require(claims in ([entry.full_name], []), f"{name!r} is claimed by {', '.join(claims)}")
 
 

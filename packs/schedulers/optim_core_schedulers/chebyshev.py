@@ -6,7 +6,7 @@ import math
 from functools import cache
 
 from optim_core.methods import REQUIRED, hyper
-from optim_core_schedulers.schedule import Rate, Schedule
+from optim_core.schedules import Rate, Schedule
 
 
 class ChebyshevLR(Schedule):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from optim_core.methods import REQUIRED, hyper
-from optim_core_schedulers.schedule import Ranged, Rate
+from optim_core.schedules import Rate
+from optim_core_schedulers.schedule import Ranged
 
 
 class CosineAnnealingWarmupRestarts(Ranged):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from optim_core.methods import hyper
+from optim_core.schedules import of_group
 from optim_core_schedulers.over import Warmup
 from optim_core_schedulers.ranger21 import warmup_length
-from optim_core_schedulers.schedule import of_group
 
 
 class LinearWarmup(Warmup):

@@ -11,7 +11,7 @@ from torch.optim.optimizer import Optimizer
 
 from optim_core.errors import InvalidOption
 from optim_core.methods import Hyper
-from optim_core_schedulers.schedule import Rate, Schedule
+from optim_core.schedules import Rate, Schedule
 
 
 @dataclass(frozen=True, kw_only=True)

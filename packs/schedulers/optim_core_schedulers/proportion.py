@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from optim_core.methods import hyper
+from optim_core.schedules import Rate
 from optim_core_schedulers.over import Over, present
-from optim_core_schedulers.schedule import Rate
 
 
 class ProportionScheduler(Over):

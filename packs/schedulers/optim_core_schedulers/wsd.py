@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from optim_core.methods import REQUIRED, hyper
-from optim_core_schedulers.schedule import Rate, Schedule
+from optim_core.schedules import Rate, Schedule
 
 
 class WarmupStableDecay(Schedule):

@@ -1,6 +1,8 @@
-"""What torch's own optimizers divide by, as it follows from their options and from the state that they keep.
+"""What plain optimizers divide by, as it follows from their options and from the state that they keep.
 
-A TorchRule is written like a rule: it takes states by position and options by name, and names what an optimizer divides
+torch's own are listed here; for others, the spec of their pack names a function (``offers``).
+
+A PlainRule is written like a rule: it takes states by position and options by name, and names what an optimizer divides
 by with the words of :mod:`optim_core.rules.offers`. It is traced for what comes after the optimizer's step. What torch
 divides by and then keeps (Adadelta, RMSprop's momentum) cannot be changed from outside, so it is not called a
 denominator.
@@ -11,25 +13,32 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import torch
 from torch.optim.optimizer import Optimizer
 
+from optim_core.catalog.registry import registry
+from optim_core.catalog.specs import OptimizerSpec
+from optim_core.catalog.strangers import contained
+from optim_core.catalog.targets import import_target
+from optim_core.errors import PackBroken, SpecError
 from optim_core.rules import Level, Trace, Value, denominator, gain, maximum, root, second_moment, square
 from optim_core.rules.options import scalars
 
 
 @dataclass(frozen=True)
-class TorchRule:
-    """The names that one of torch's optimizers would give in its rule.
+class PlainRule:
+    """The names that a plain optimizer would give in its rule.
 
     Attributes:
         names: called as ``names(*states, **options)``; ``step``, if it takes one, is the parameter's.
+        source: where that is found, for messages.
     """
 
-    names: Callable[..., None]
+    names: Callable[..., object]
+    source: str = "torch"
 
     @cached_property
     def states(self) -> tuple[str, ...]:
@@ -56,10 +65,22 @@ class TorchRule:
         Args:
             trace: the trace.
             options: numbers and options as they are, by name, with ``step`` if :attr:`takes_step`.
+
+        Raises:
+            SpecError: a function of a pack asks for an option that is not there, or fails.
         """
         states = [trace.input(name, Level.ELEMENT) for name in self.states]
         asked = (*self.options, "step") if self.takes_step else self.options
-        self.names(*states, **scalars({name: options[name] for name in asked}, trace))
+        missing = [name for name in asked if name not in options]
+        if missing:
+            raise self.wrong(f"asks for {missing[0]!r}, which is no entry of its parameter groups")
+        given = scalars({name: options[name] for name in asked}, trace)
+        with contained(self.wrong):
+            self.names(*states, **given)
+
+    def wrong(self, problem: str) -> SpecError:
+        """The error for a function that does not fit its class."""
+        return SpecError(f"{self.source} {problem}. It should take states by position and options by keyword")
 
 
 def _adam(
@@ -107,17 +128,42 @@ def _sgd(*, lr: Value, momentum: Value, dampening: Value) -> None:
     gain(lr, (1 - dampening) / (1 - momentum) if momentum else 1.0)
 
 
-_TORCH_RULES: Mapping[type[Optimizer], TorchRule] = {
-    torch.optim.Adam: TorchRule(_adam),  # and AdamW, which is one
-    torch.optim.NAdam: TorchRule(_nadam),
-    torch.optim.RAdam: TorchRule(_radam),
-    torch.optim.Adamax: TorchRule(_adamax),
-    torch.optim.Adagrad: TorchRule(_adagrad),
-    torch.optim.RMSprop: TorchRule(_rmsprop),
-    torch.optim.SGD: TorchRule(_sgd),
+_TORCH_RULES: Mapping[type[Optimizer], PlainRule] = {
+    torch.optim.Adam: PlainRule(_adam),  # and AdamW, which is one
+    torch.optim.NAdam: PlainRule(_nadam),
+    torch.optim.RAdam: PlainRule(_radam),
+    torch.optim.Adamax: PlainRule(_adamax),
+    torch.optim.Adagrad: PlainRule(_adagrad),
+    torch.optim.RMSprop: PlainRule(_rmsprop),
+    torch.optim.SGD: PlainRule(_sgd),
 }
 
 
-def torch_rule_of(cls: type[Optimizer]) -> TorchRule | None:
-    """The rule of a class of torch's, or of one derived from it; None for any other."""
-    return next((_TORCH_RULES[base] for base in cls.__mro__ if base in _TORCH_RULES), None)
+def plain_rule_of(cls: type[Optimizer]) -> PlainRule | None:
+    """The rule of a class, or of the nearest of its bases that has one: torch's, or one whose spec names it.
+
+    Raises:
+        PackBroken: what the spec names cannot be imported.
+    """
+    for base in cls.__mro__:
+        if base in _TORCH_RULES:
+            return _TORCH_RULES[base]
+        for entry in registry().entries_at(base, "offers"):
+            if isinstance(entry.spec, OptimizerSpec):
+                return _declared(entry.full_name, entry.spec.offers)
+    return None
+
+
+def _declared(name: str, target: str) -> PlainRule:
+    def broken(reason: str) -> PackBroken:
+        return PackBroken(f"{name!r}: what it divides by cannot be told, {target} fails: {reason}")
+
+    with contained(broken):
+        return _rule_from(import_target(target), f"{target}, the offers of {name!r},")
+
+
+@cache
+def _rule_from(function: Callable[..., object], source: str) -> PlainRule:
+    rule = PlainRule(function, source)
+    _ = rule.states, rule.options  # what has no signature fails here
+    return rule

@@ -107,7 +107,7 @@ class Saved(Shared):
         """What a saved state lacks of this wrapper."""
         first = state_dict["param_groups"][0] if state_dict["param_groups"] else {}
         yield from (self.kept + name for name in self.counters if self.kept + name not in first)
-        wrappers = tuple(wrapper.kept for wrapper in (self, *self.inside))
+        wrappers = tuple(f"{name}_" for name, _ in checkpoint.layers_of(self.param_groups)[1:])  # those outside too
         for key, entry in state_dict["state"].items():
             present = [name for name, x in entry.items() if x is not None and not isinstance(x, dict)]
             if any(not name.startswith(wrappers) for name in present):  # the base has begun

@@ -168,9 +168,7 @@ def _effect_of_option(
     return False if accepted else None
 
 
-def _rule_depends_on(
-    subject: Subject, name: str, options: Mapping[str, list[Any]], trace: Callable[..., str]
-) -> bool:
+def _rule_depends_on(subject: Subject, name: str, options: Mapping[str, list[Any]], trace: Callable[..., str]) -> bool:
     """Whether a rule computes with an option, or computes something else with another value of it."""
     if not subject.is_rule:
         return False
@@ -239,14 +237,14 @@ def _rule_computes_with(subject: Subject, name: str, options: Mapping[str, Any] 
 
 @check(is_rule)
 def check_every_state_has_an_effect(subject: Subject) -> None:
-    """Each state has an influence on later steps; one that has none is memory for nothing.
+    """Each state that the rule takes has an influence on later steps; one that has none is memory for nothing.
 
     Remedy: use the state named in the rule, or remove its declaration.
     """
     options = {name: _contexts(h) for name, h in subject.hypers.items() if name not in RuleOptimizer.hypers}
     single = [{}, *({name: value} for name, values in options.items() for value in values)]
     pairs = [{**a, **b} for a, b in itertools.combinations(single[1:], 2) if a.keys() != b.keys()]
-    for name in subject.target.states:
+    for name in (name for name in subject.target.method.positions if name in subject.target.states):
         if any(_rule_computes_with(subject, name, beside) for beside in single):
             continue
         outcomes = set()

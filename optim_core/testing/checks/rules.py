@@ -410,6 +410,25 @@ def check_elements_do_not_know_their_place(subject: Subject) -> None:
         require(close([got], [wanted]), f"elements {what} go another way")
 
 
+@check(is_elementwise)
+def check_complex_numbers_are_pairs(subject: Subject) -> None:
+    """A rule for single elements takes complex parameters, as pairs of real ones.
+
+    Remedy: look for what asks for a parameter's shape or type in ``on_group`` or ``step``; the core hands on pairs.
+    """
+    real = positive((4, 3, 2))
+    pairs = torch.nn.Parameter(torch.view_as_complex(real.detach().clone()))
+    for p in (real, pairs):
+        torch.manual_seed(0)
+        optimizer = subject.build([p])
+        for t in range(4):
+            set_gradients([real], t)
+            pairs.grad = torch.view_as_complex(real.grad)  # type: ignore[arg-type]
+            optimizer.step()
+    same = close([torch.view_as_real(pairs.detach())], [real])
+    require(same, "complex parameters go another way than pairs of real ones")
+
+
 @check(is_rule)
 def check_engines_agree(subject: Subject) -> None:
     """Every engine takes the same steps, up to rounding: lists of tensors, tensor by tensor, compiled.

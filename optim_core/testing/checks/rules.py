@@ -117,9 +117,14 @@ def _trajectory(subject: Subject, shapes: Any, options: Mapping[str, Any]) -> li
     except (ValueError, TypeError):
         return None
     found = []
-    for t in range(0, _STEPS, 4):
-        subject.train(optimizer, params, range(t, t + 4), noise=0.1)
-        found += copies(params)
+    try:
+        for t in range(0, _STEPS, 4):
+            subject.train(optimizer, params, range(t, t + 4), noise=0.1)
+            found += copies(params)
+    except (ArithmeticError, ValueError, RuntimeError):
+        if subject.is_declared:
+            raise
+        return None  # a plain class does not say which values its options may have
     return found + copies(tensors(optimizer.state_dict()))
 
 

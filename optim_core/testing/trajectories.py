@@ -7,6 +7,7 @@ parameters after some of them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -66,18 +67,21 @@ def record(
         >>> len(case["losses"]), sorted(case["params"])
         (2, ['1', '2'])
     """
-    chosen = _problem(problem)
-    case: dict[str, Any] = {"case": problem, "problem": problem, "source": source, "kwargs": dict(options or {})}
-    losses: list[float] = []
-    recorded: dict[str, Any] = {}
-    for n, (loss, params) in enumerate(_steps(cls, options or {}, chosen, steps), start=1):
-        losses.append(_digits(loss))
-        if n in _RECORDED or n == steps:
-            recorded[str(n)] = [[*map(_digits, p.detach().flatten())] for p in params]
-    case |= {"losses": losses, "params": recorded}
+    case = {"case": problem, "problem": problem, "source": source, "kwargs": dict(options or {})}
+    case |= _recorded(cls, options or {}, _problem(problem), steps)
     if into is not None:
         _add(Path(into), case, name)
     return case
+
+
+def _recorded(cls: Callable[..., Any], options: Mapping[str, Any], problem: Problem, steps: int) -> dict[str, Any]:
+    losses: list[float] = []
+    recorded: dict[str, Any] = {}
+    for n, (loss, params) in enumerate(_steps(cls, options, problem, steps), start=1):
+        losses.append(_digits(loss))
+        if n in _RECORDED or n == steps:
+            recorded[str(n)] = [[*map(_digits, p.detach().flatten())] for p in params]
+    return {"losses": losses, "params": recorded}
 
 
 def _add(path: Path, case: dict[str, Any], name: str) -> None:
@@ -167,18 +171,25 @@ def against(
         >>> against(torch.optim.SGD, torch.optim.SGD, {"lr": 0.1})
         0.0
     """
-    worst, options = 0.0, dict(options or {})
-    for problem in map(_problem, problems):
-        for way in _ways(cls):
-            runs = _steps(reference, options, problem, steps), _steps(cls, options | way, problem, steps)
-            try:
-                for n, ((a, theirs), (b, ours)) in enumerate(zip(*runs, strict=True), start=1):
-                    pairs = [(b, a), *zip(ours, theirs, strict=True)]
-                    worst = max(
-                        worst, _within(pairs, n, f"{_name(cls)} with {options | way} parts from {_name(reference)}")
-                    )
-            except EngineUnavailable:
-                continue
+    given = dict(options or {})
+    return max(_apart(reference, cls, given, way, _problem(name), steps) for name in problems for way in _ways(cls))
+
+
+def _apart(
+    reference: Callable[..., Any],
+    cls: Callable[..., Any],
+    options: dict[str, Any],
+    way: Any,
+    problem: Problem,
+    steps: int,
+) -> float:
+    """How far two classes come apart on a problem; 0 if the engine is not there."""
+    worst = 0.0
+    runs = _steps(reference, options, problem, steps), _steps(cls, options | way, problem, steps)
+    parted = f"{_name(cls)} with {options | way} parts from {_name(reference)}"
+    with contextlib.suppress(EngineUnavailable):
+        for n, ((a, theirs), (b, ours)) in enumerate(zip(*runs, strict=True), start=1):
+            worst = max(worst, _within([(b, a), *zip(ours, theirs, strict=True)], n, parted))
     return worst
 
 

@@ -132,7 +132,7 @@ def check_refuses_a_negative_lr(subject: Subject) -> None:
         raise NotApplicable("its constructor has no lr")
     try:
         subject.build(subject.params(), lr=-1.0)
-    except (ValueError, TypeError):
+    except Exception:  # noqa: BLE001 - refusals come in many classes
         return
     fail("lr=-1.0 is accepted")
 

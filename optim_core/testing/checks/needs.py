@@ -88,7 +88,9 @@ def check_every_need_is_declared(subject: Subject) -> None:
         return
     for name, way in ways.items():
         if name not in declared and _goes(subject, {**given, **way}):
-            fail(f"without {NEEDS[name]}, a step fails ({failure}), and its needs do not say {name!r}")  # type: ignore[index]
+            words: Any = NEEDS
+            silent = f"it needs {name!r} ({words[name]}), and its needs do not say so"
+            fail(f"{silent}: without it, a step fails ({failure})")
     if "named_params" not in subject.needs and _goes(subject, {**given, "names": True}):
         fail(f"without names of the parameters a step fails ({failure}), and its needs do not say 'named_params'")
     fail(f"a step fails: {failure}")

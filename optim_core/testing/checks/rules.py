@@ -119,9 +119,14 @@ def _trajectory(subject: Subject, shapes: Any, options: Mapping[str, Any]) -> li
     except (ValueError, TypeError):
         return None
     found = []
-    for t in range(0, _STEPS, 4):
-        subject.train(optimizer, params, range(t, t + 4), noise=0.1)
-        found += copies(params)
+    try:
+        for t in range(0, _STEPS, 4):
+            subject.train(optimizer, params, range(t, t + 4), noise=0.1)
+            found += copies(params)
+    except (ArithmeticError, ValueError, RuntimeError):
+        if subject.is_declared:
+            raise
+        return None  # a plain class does not say which values its options may have
     return found + copies(tensors(optimizer.state_dict()))
 
 
@@ -239,14 +244,14 @@ def _rule_computes_with(subject: Subject, name: str, options: Mapping[str, Any] 
 
 @check(is_rule)
 def check_every_state_has_an_effect(subject: Subject) -> None:
-    """Each state has an influence on later steps; one that has none is memory for nothing.
+    """Each state that the rule takes has an influence on later steps; one that has none is memory for nothing.
 
     Remedy: use the state named in the rule, or remove its declaration.
     """
     options = {name: _contexts(h) for name, h in subject.hypers.items() if name not in RuleOptimizer.hypers}
     single = [{}, *({name: value} for name, values in options.items() for value in values)]
     pairs = [{**a, **b} for a, b in itertools.combinations(single[1:], 2) if a.keys() != b.keys()]
-    for name in subject.target.states:
+    for name in (name for name in subject.target.method.positions if name in subject.target.states):
         if any(_rule_computes_with(subject, name, beside) for beside in single):
             continue
         outcomes = set()
@@ -410,6 +415,25 @@ def check_elements_do_not_know_their_place(subject: Subject) -> None:
         "in two parameters": run(first[:5], first[5:]),
     }.items():
         require(close([got], [wanted]), f"elements {what} go another way")
+
+
+@check(is_elementwise)
+def check_complex_numbers_are_pairs(subject: Subject) -> None:
+    """A rule for single elements takes complex parameters, as pairs of real ones.
+
+    Remedy: look for what asks for a parameter's shape or type in ``on_group`` or ``step``; the core hands on pairs.
+    """
+    real = positive((4, 3, 2))
+    pairs = torch.nn.Parameter(torch.view_as_complex(real.detach().clone()))
+    for p in (real, pairs):
+        torch.manual_seed(0)
+        optimizer = subject.build([p])
+        for t in range(4):
+            set_gradients([real], t)
+            pairs.grad = torch.view_as_complex(real.grad)  # type: ignore[arg-type]
+            optimizer.step()
+    same = close([torch.view_as_real(pairs.detach())], [real])
+    require(same, "complex parameters go another way than pairs of real ones")
 
 
 @check(is_rule)

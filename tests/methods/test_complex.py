@@ -80,7 +80,7 @@ def assert_twins(real: Sequence[Tensor], complex_: Sequence[Tensor]) -> None:
 
 def is_random(optimizer: Any) -> bool:
     """Whether it has drawn at random: for twice as many numbers it draws others."""
-    return any(name.startswith("generator") for name in optimizer.whole) or bool(optimizer._generators)
+    return bool(optimizer.param_groups[0].get("draws"))
 
 
 def minds_zeros(cls: Any) -> bool:

@@ -142,7 +142,6 @@ def test_another_shape(kind: Kind) -> None:
         assert small.equal(params, before)
         for p in params:  # the second remedy
             optimizer.state.pop(p, None)
-            getattr(optimizer, "memory", {}).pop(p, None)
         train(kind, optimizer, range(3))
         return
     kept = [x for p in params for x in optimizer.state[p].values() if isinstance(x, Tensor)]

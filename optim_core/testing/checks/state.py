@@ -117,12 +117,12 @@ def check_groups_may_be_added(subject: Subject) -> None:
         require(not torch.equal(old, new), f"after a group was added, {which} group stands still")
 
 
-@check(lambda subject: takes_gradients(subject) and subject.kind == "optimizer")
+@check(lambda subject: is_optimizer(subject) and (subject.is_declared or takes_gradients(subject)))
 def check_distributed_checkpoints(subject: Subject) -> None:
     """torch.distributed.checkpoint saves and loads its state, by the names of a model's parameters.
 
-    Remedy: state of parameters goes under ``self.state[p]``, numbers of groups into the groups; step() works without
-    a closure, and with lr = 0.
+    Remedy: state of parameters goes under ``self.state[p]``, numbers of groups into the groups; a first step() with
+    lr = 0 and zero gradients works without a closure, and creates all states.
     """
     from torch.distributed.checkpoint import state_dict as by_names
 

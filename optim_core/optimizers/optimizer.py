@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter
 from typing import Any, ClassVar, Literal
 
@@ -20,90 +20,24 @@ from optim_core.methods.composition import Composition
 from optim_core.methods.constructor import bind, declare
 from optim_core.methods.declarations import Hyper, State, argument, dataclass_transform, hyper
 from optim_core.methods.method import Method
-from optim_core.methods.moved import follow
 from optim_core.methods.update import Update
 from optim_core.optimizers import hosts
 from optim_core.optimizers.closures import drop_graph, evaluate, that_evaluates
+from optim_core.optimizers.composed import Composed
 from optim_core.optimizers.explanation import Explanation, decay_text, explanation_of
 from optim_core.optimizers.gradients import check_gradient, check_graph, check_parameter
-from optim_core.optimizers.pieces import HostOfPieces, host_of_pieces, is_flat, left_alone, refuse_pieces
-from optim_core.optimizers.stateful import StatefulOptimizer
+from optim_core.optimizers.pieces import left_alone
 from optim_core.optimizers.threads import in_one_thread
-from optim_core.rules.transform import Keeper, Transform
+from optim_core.rules.transform import Transform
 from optim_core.rules.values import Level
 
 Engine: typing.TypeAlias = Literal["auto", "eager", "native", "triton"]
 
 
-class _Attributes(StatefulOptimizer):
-    """The attributes beside the options, which type checkers take for the constructor's arguments."""
-
-    composition: Composition
-    _update: Update
-    _host_of_pieces: HostOfPieces | None
-
-
-class _OnPieces(_Attributes):
-    """What depends on where the parameters of an optimizer lie: with a host of pieces, or moved since."""
-
-    if typing.TYPE_CHECKING:
-
-        def needs_in_force(self) -> frozenset[Need]: ...
-
-    def reach(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
-        """How far what becomes of an element depends on others: itself (ELEMENT), its tensor, or all (WHOLE).
-
-        Args:
-            group: a parameter group, whose options count.
-            transforms: what is to be composed with the rule beside what is composed already.
-        """
-        if self.needs_in_force() & _WHOLE_MODEL or group["rounding"] == "stochastic":
-            return Level.WHOLE
-        if any("groups_of" in vars(cls) for cls in type(self).__mro__ if cls is not RuleOptimizer):
-            return Level.WHOLE  # it sorts parameters by their shapes into groups of its own
-        return self._update.reach(group, self.param_groups, (*transforms, *self.composition.transforms))
-
-    def _check_pieces(self, group: Mapping[str, Any]) -> HostOfPieces | None:
-        host = host_of_pieces(group["params"])
-        if host is not None:
-            self._host_of_pieces = host
-            if self.reach(group) > host.reach or self.needs_in_force() & host.refuses:
-                refuse_pieces(self.method.name, host)
-        return host
-
-    def _check_wrapped_since(self, params: Sequence[Tensor]) -> None:
-        if self._host_of_pieces is None and is_flat(params):  # FSDP1 has come after the constructor
-            for group in self.param_groups:
-                self._check_pieces(group)
-
-    def generator(self, device: torch.device) -> torch.Generator:
-        """The source of random draws on a kind of device; see :meth:`StatefulOptimizer.generator`.
-
-        Raises:
-            UnsupportedParameter: other processes hold the rest of these parameters, and would draw the same numbers.
-        """
-        if self._host_of_pieces is not None:
-            refuse_pieces(self.method.name, self._host_of_pieces)
-        return super().generator(device)
-
-    def follow_parameters(self) -> None:
-        """Have the states of all parameters follow them; for a :meth:`collect` that works with states.
-
-        A step does so itself.
-
-        Raises:
-            UnsupportedParameter: a parameter has another shape than it had.
-        """
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p in self.state:
-                    follow(self.state[p], self.method.parameter_states, p, group, self.method.name)
-
-
 # hyper() and the like are not field specifiers: type checkers would look for `default=` in them, whereas any other
 # value on the right is a default.
 @dataclass_transform(field_specifiers=(argument,))
-class _Declared(_OnPieces):
+class _Declared(Composed):
     """Tells type checkers that a subclass's constructor follows from its annotated options."""
 
 
@@ -238,7 +172,7 @@ class RuleOptimizer(_Declared):
         try:
             group = self.param_groups[-1]
             self.method.check_rounding(group, group["params"])
-            host = self._check_pieces(group)
+            host = self.check_pieces(group)
             group["layers"] = (
                 self.param_groups[0]["layers"] if self.param_groups[1:] else [(self.method.name, self.version)]
             )
@@ -248,17 +182,10 @@ class RuleOptimizer(_Declared):
                 check_parameter(p, self.method.name, in_stacks=in_stacks)
             with left_alone(group["params"], self.state, self.method.name, host):
                 self.on_group(group)
-            self._complete(group)
+            self.complete_states(group)
         except OptimCoreError:
             self.param_groups.pop()
             raise
-
-    def _complete(self, group: dict[str, Any]) -> None:
-        """Where :meth:`on_group` has given a parameter some of its states, create the others."""
-        before = sum(len(g["params"]) for g in self.param_groups[:-1])
-        for number, p in enumerate(group["params"], start=before):
-            if self.state.get(p):
-                self.start_state(p, group, number)
 
     def on_group(self, group: dict[str, Any]) -> None:
         """Called for each new group, while its parameters have their first values."""
@@ -275,19 +202,6 @@ class RuleOptimizer(_Declared):
 
         return explanation_of(self, facts)
 
-    # what is composed with the rule -------------------------------------------------------------------------
-    def add_transform(
-        self, transform: Transform, keeper: Keeper | None = None, *, excluded: Collection[Tensor] = ()
-    ) -> None:
-        """Compose a transform with the rule; arguments as for :meth:`~optim_core.methods.Composition.add`."""
-        self.composition.add(transform, keeper, excluded)
-        self._update.forget()
-
-    def stacks(self) -> bool:
-        """Return True if the rule calls functions of stacks for some parameter; sums over all do not go with them."""
-        groups = self.param_groups
-        return any(self._update.stacks(p, group, groups) for group in groups for p in group["params"])
-
     def extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
         """Compute the extra inputs of this step, for the parameters that have a gradient.
 
@@ -296,6 +210,11 @@ class RuleOptimizer(_Declared):
         """
         del params
         return {}
+
+    def reach(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
+        """As :meth:`Composed.reach`; a method that sorts parameters by their shapes has to see them all."""
+        sorts = any("groups_of" in vars(cls) for cls in type(self).__mro__ if cls is not RuleOptimizer)
+        return Level.WHOLE if sorts else super().reach(group, *transforms)
 
     # what a step needs --------------------------------------------------------------------------------------
     def needs_in_force(self) -> frozenset[Need]:
@@ -404,7 +323,7 @@ class RuleOptimizer(_Declared):
         Raises:
             SparseGradient, UnsupportedParameter, GraphMissing: before anything is changed.
         """
-        self._check_wrapped_since(params)
+        self.check_wrapped_since(params)
         for group in self.param_groups:  # model.half() may have come after the constructor
             self.method.check_rounding(group, group["params"])
         for p in params:
@@ -415,12 +334,6 @@ class RuleOptimizer(_Declared):
         if self.method.extras:
             drop_graph(params)
         return extras
-
-    def start_state(self, p: Tensor, group: Mapping[str, Any], number: int) -> bool:
-        """Create the states that the number-th parameter lacks, the method's and what transforms keep."""
-        first = super().start_state(p, group, number)
-        self.composition.begin(self.state[p], p)
-        return first
 
     # saving -------------------------------------------------------------------------------------------------
     def forget(self) -> None:
@@ -441,10 +354,6 @@ class RuleOptimizer(_Declared):
                 group[name] = declared.check(group.get(name, self.defaults.get(name)), self.method.name)
         self._run_by(engine, foreach)
         self.forget()
-
-
-#: Needs of methods for which a process has to see the whole model.
-_WHOLE_MODEL: frozenset[Need] = frozenset({"closure", "create_graph", "loss", "multi_loss"})
 
 
 def _declare(cls: type[RuleOptimizer]) -> None:

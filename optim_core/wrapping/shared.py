@@ -15,6 +15,7 @@ from optim_core.errors import OptimCoreError
 from optim_core.methods.formula import Formula, ParameterSet
 from optim_core.methods.method import Method
 from optim_core.optimizers.hosts import Hosted
+from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.rules import Transform
 from optim_core.rules.transform import Keeper
 from optim_core.wrapping.steps import Steps
@@ -128,6 +129,14 @@ class Shared(Hosted, Optimizer):
             except OptimCoreError:
                 del self.param_groups[before:]
                 raise
+
+    def name_layers(self) -> None:
+        """Have groups tell what they are of: the method and the wrappers, the innermost first, with versions."""
+        inner = self.innermost
+        version = inner.version if isinstance(inner, RuleOptimizer) else 0
+        wrappers = [(wrapper.label, wrapper.version) for wrapper in reversed((self, *self.inside))]
+        for group in self.param_groups:
+            group["layers"] = [(type(inner).__name__, version), *wrappers]
 
     def join_whole(self, group: dict[str, Any]) -> None:
         """Give a new group what wrappers keep of the model as a whole; see :mod:`optim_core.wrapping.memory`."""

@@ -23,7 +23,6 @@ from optim_core.optimizers import hosts
 from optim_core.optimizers.closures import that_evaluates
 from optim_core.optimizers.explanation import Explanation, explain
 from optim_core.optimizers.gradients import parameters
-from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.optimizers.pieces import host_of_pieces, refuse_pieces
 from optim_core.optimizers.threads import in_one_thread
 from optim_core.rules import Level, Transform
@@ -114,16 +113,8 @@ class Wrapper(_Declared):
             self._present = Column()
             super().__init__(base, _steps_of(base))
             conflicts.check_inside(self)
-            self._join_layers()
+            self.name_layers()
             self.on_wrap()
-
-    def _join_layers(self) -> None:
-        """Have groups tell what they are of."""
-        inner = self.innermost
-        version = inner.version if isinstance(inner, RuleOptimizer) else 0
-        wrappers = [(wrapper.label, wrapper.version) for wrapper in reversed((self, *self.inside))]
-        for group in self.param_groups:
-            group["layers"] = [(type(inner).__name__, version), *wrappers]
 
     @classmethod
     def arguments_of(cls, model: nn.Module) -> dict[str, Any]:

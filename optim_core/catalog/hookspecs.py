@@ -59,6 +59,7 @@ def optim_core_transforms() -> Iterable[TransformSpec]:  # type: ignore[empty-bo
         def optim_core_transforms():
             return [TransformSpec(name="signed", target="acme.signed:Signed", summary="Signs alone.", license="MIT")]
 
+
         create_optimizer(model, "sgd", wrappers=["signed"])
     """
 
@@ -86,6 +87,7 @@ def optim_core_groups() -> Iterable[GroupsSpec]:  # type: ignore[empty-body]
         @hookimpl
         def optim_core_groups():
             return [GroupsSpec(name="halves", target="acme.groups:halves", summary="Half the lr for biases.")]
+
 
         create_optimizer(model, "adamw", groups="halves")
     """

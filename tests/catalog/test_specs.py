@@ -9,6 +9,7 @@ from support.fake_packs import spec
 
 import optim_core
 from optim_core.catalog import hookspecs
+from optim_core.catalog.additions import ADDITIONS
 from optim_core.catalog.kinds import KINDS
 from optim_core.catalog.needs import NEEDS
 from optim_core.catalog.sizes import SIZES, element_count
@@ -31,7 +32,8 @@ def test_a_spec_knows_its_kind_and_class():
 
 def test_each_kind_has_a_hook_a_getter_and_a_name():
     hooks = {name for name in vars(hookspecs) if name.startswith("optim_core_")}
-    assert {kind.hook for kind in KINDS.values()} == hooks
+    transforms = {"optim_core_transforms"}  # they are wrappers to whoever asks for them
+    assert {kind.hook for kind in KINDS.values()} | transforms | {sort.hook for sort in ADDITIONS.values()} == hooks
     assert {kind.getter for kind in KINDS.values()} <= set(optim_core.__all__)
     assert [kind.name for kind in KINDS.values()] == list(KINDS) == list(get_args(KindName))
 

@@ -17,6 +17,7 @@ from optim_core.compare.results import Run
 from optim_core.compare.task import Task
 from optim_core.compare.task_loading import load_task
 from optim_core.compare.train import train
+from optim_core.errors import UnknownOption
 from optim_core.methods.declarations import Hyper
 
 
@@ -155,7 +156,7 @@ def test_one_name_twice() -> None:
 
 def test_misspelt_option_of_a_torch_class(tiny: Task) -> None:
     contenders, _ = plan.read_contenders(["torch:sgd,momentun=0.9"])
-    with pytest.raises(PlanError, match="momentun"):
+    with pytest.raises(UnknownOption, match="momentun"):
         plan.plan_runs(tiny, contenders)
 
 

@@ -148,7 +148,7 @@ def test_element_by_element_pairs_are_two_real_numbers(spec: OptimizerSpec) -> N
     """As torch treats them, too."""
     cls: Any = optim_core.get(spec.name)
     any_of_it = cls([Parameter(torch.ones(2))])
-    if not any_of_it._is_elementwise(any_of_it.param_groups[0]):
+    if any_of_it.reach(any_of_it.param_groups[0]) > Level.ELEMENT:
         pytest.skip("it asks for more than the element")
     complex_ = [Parameter(torch.complex(values(shape), values(shape, 2))) for shape in SHAPES]
     real = [Parameter(torch.view_as_real(p.detach()).clone()) for p in complex_]
@@ -174,7 +174,7 @@ def test_what_does_not_hold_for_complex_parameters_is_refused(spec: OptimizerSpe
             continue
         p, q = twins(shape)[1], Parameter(torch.ones(2))
         optimizer = cls([q])
-        assert not optimizer._is_elementwise(optimizer.param_groups[0])
+        assert optimizer.reach(optimizer.param_groups[0]) > Level.ELEMENT
         before = copies([p])
         with pytest.raises(UnsupportedParameter, match=r"complex: keep complex ones in an optimizer of their own"):
             optimizer.add_param_group({"params": [p]})

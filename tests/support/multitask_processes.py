@@ -8,8 +8,6 @@ batch.
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from typing import Any
 
@@ -20,6 +18,7 @@ from torch import Tensor, nn
 
 import optim_core
 from optim_core.errors import ClosureError
+from support.processes import take_part
 from support.wrappers import required_options
 
 #: How many parts the batch has.
@@ -103,19 +102,12 @@ def refusals() -> list[str]:
 def main() -> None:
     """Take part."""
     rank, processes, file, *names = sys.argv[1:]
-    torch.set_num_threads(1)
-    if int(processes) > 1:
-        dist.init_process_group("gloo", init_method=f"file://{file}", rank=int(rank), world_size=int(processes))
-    found: dict[str, Any] = {name: trained(name, int(rank), int(processes)) for name in names}
-    if int(processes) > 1:
-        found["refusals"] = refusals()
-    if rank == "0":
-        sys.stdout.write(json.dumps(found) + "\n")
-    if int(processes) > 1:
-        dist.barrier()
-        dist.destroy_process_group()
-    sys.stdout.flush()
-    os._exit(0)  # threads of torch.distributed outlive the group now and then
+
+    def found() -> dict[str, Any]:
+        ends: dict[str, Any] = {name: trained(name, int(rank), int(processes)) for name in names}
+        return ends | ({"refusals": refusals()} if int(processes) > 1 else {})
+
+    take_part(rank, processes, file, found)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
-import json
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.optim import ZeroRedundancyOptimizer
@@ -25,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 import optim_core
 from optim_core.errors import OptimCoreError
 from support.kinds import Kind, all_kinds
+from support.processes import take_part
 
 PROCESSES = 2
 STEPS = 4
@@ -102,17 +100,12 @@ def outcome(host: Host, kind: Kind) -> str:
 def main() -> None:
     """Take part."""
     host, rank, file = sys.argv[1:]
-    torch.set_num_threads(1)
-    rendezvous = f"file://{file}"
-    dist.init_process_group("gloo", init_method=rendezvous, rank=int(rank), world_size=PROCESSES, timeout=TIMEOUT)
-    kinds = [kind for kind in all_kinds() if host != "around zero" or kind.spec.kind == "wrapper"]
-    found = {kind.spec.name: outcome(HOSTS[host], kind) for kind in kinds}
-    if rank == "0":
-        sys.stdout.write(json.dumps(found) + "\n")
-    dist.barrier()
-    dist.destroy_process_group()
-    sys.stdout.flush()
-    os._exit(0)  # threads of torch.distributed outlive the group now and then
+
+    def found() -> dict[str, Any]:
+        kinds = [kind for kind in all_kinds() if host != "around zero" or kind.spec.kind == "wrapper"]
+        return {kind.spec.name: outcome(HOSTS[host], kind) for kind in kinds}
+
+    take_part(rank, str(PROCESSES), file, found, TIMEOUT)
 
 
 if __name__ == "__main__":

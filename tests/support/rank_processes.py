@@ -7,8 +7,6 @@ The first process writes JSON: by name, where the replicas on each rank have got
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from typing import Any
 
@@ -17,6 +15,7 @@ import torch.distributed as dist
 from torch import nn
 
 import optim_core
+from support.processes import take_part
 
 
 def trained(name: str, rank: int, **attributes: Any) -> list[list[float]]:
@@ -38,16 +37,12 @@ def trained(name: str, rank: int, **attributes: Any) -> list[list[float]]:
 def main() -> None:
     """Take part."""
     rank, processes, file, *names = sys.argv[1:]
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{file}", rank=int(rank), world_size=int(processes))
-    found = {name: trained(name, int(rank)) for name in names}
-    found["alig, by itself"] = trained("alig", int(rank), process_group=None)
-    if rank == "0":
-        sys.stdout.write(json.dumps(found) + "\n")
-    dist.barrier()
-    dist.destroy_process_group()
-    sys.stdout.flush()
-    os._exit(0)  # threads of torch.distributed outlive the group now and then
+
+    def found() -> dict[str, Any]:
+        alone = {"alig, by itself": trained("alig", int(rank), process_group=None)}
+        return {name: trained(name, int(rank)) for name in names} | alone
+
+    take_part(rank, processes, file, found)
 
 
 if __name__ == "__main__":

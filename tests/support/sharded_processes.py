@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import json
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +23,7 @@ from torch.nn import Parameter
 
 import optim_core
 from optim_core.errors import OptimCoreError
+from support.processes import take_part
 from support.wrappers import base_only_specs, required_options
 
 #: Rows that can be shared out evenly, and that cannot.
@@ -146,16 +145,8 @@ KINDS = {"optimizer": methods, "model": models, "wrapper": wrapped}
 
 def main() -> None:
     """Take part."""
-    kind, rank, processes, file = sys.argv[1:]
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{file}", rank=int(rank), world_size=int(processes))
-    found = KINDS[kind]()
-    if rank == "0":
-        sys.stdout.write(json.dumps(found) + "\n")
-    dist.barrier()  # who leaves while the other still talks takes it along
-    dist.destroy_process_group()
-    sys.stdout.flush()
-    os._exit(0)  # threads of torch.distributed outlive the group now and then, and abort an orderly exit
+    kind, *place = sys.argv[1:]
+    take_part(*place, KINDS[kind])
 
 
 if __name__ == "__main__":

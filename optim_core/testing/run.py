@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unittest
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -71,17 +71,21 @@ def all_checks() -> Mapping[str, Check]:
     return dict(registered())
 
 
-def cases(subjects: Iterable[Any], expected: Expected | None = None) -> Iterator[tuple[Any, Check, str]]:
-    """Each subject with each check that is about it, and the reason if the check is expected to fail.
+def cases(
+    subjects: Iterable[Any], expected: Expected | None = None, only: Collection[str] = ()
+) -> Iterator[tuple[Any, Check, str]]:
+    """Each subject with each check that is about it (or those of ``only``), and the reason if it is expected to fail.
 
     Raises:
-        InvalidOption: there is no such check as is expected to fail.
+        InvalidOption: there is no such check as is expected to fail, or asked for.
     """
+    check_names(only)
     for subject in subjects:
         reasons = (expected(subject) if callable(expected) else expected) or {}
         check_names(reasons)
         for check in checks_of(subject):
-            yield subject, check, reasons.get(check.name, "")
+            if not only or check.name in only:
+                yield subject, check, reasons.get(check.name, "")
 
 
 def outcome(subject: Any, check: Check, reason: str = "") -> Outcome:
@@ -100,9 +104,11 @@ def outcome(subject: Any, check: Check, reason: str = "") -> Outcome:
     return Outcome(subject.name, check.name, "passed")
 
 
-def outcomes(subjects: Iterable[Any], expected: Expected | None = None) -> Iterator[Outcome]:
-    """Run all checks, one by one."""
-    return (outcome(*case) for case in cases(subjects, expected))
+def outcomes(
+    subjects: Iterable[Any], expected: Expected | None = None, only: Collection[str] = ()
+) -> Iterator[Outcome]:
+    """Run all checks, or those of ``only``, one by one."""
+    return (outcome(*case) for case in cases(subjects, expected, only))
 
 
 def subjects(what: Any) -> Sequence[Any]:

@@ -46,7 +46,9 @@ def loss(params: Sequence[Tensor], t: int = 0) -> Tensor:
     return torch.stack([(0.5 * (p + 0.3 - 0.1 * t).square() + 0.05 * p**4).sum().float() for p in params]).sum()
 
 
-def closure(params: Sequence[Tensor], t: int = 0, *, several: bool = False, noise: float = 0.0) -> Callable[[], Any]:
+def closure(
+    params: Sequence[Tensor], t: int = 0, *, several: bool = False, noise: float = 0.0, coupling: float = 0.0
+) -> Callable[[], Any]:
     """What ``minimize`` takes.
 
     Args:
@@ -54,11 +56,15 @@ def closure(params: Sequence[Tensor], t: int = 0, *, several: bool = False, nois
         t: the batch.
         several: for methods that make one gradient of several losses: three, of which two pull apart.
         noise: how much the loss depends on draws from torch's global stream, as with dropout.
+        coupling: how much elements of one parameter interact: without it an estimate of the Hessian's diagonal from
+            draws of signs is exact, whatever was drawn.
     """
 
     def evaluated() -> Any:
         drawn = [(torch.rand(p.shape, dtype=p.dtype) * p).sum().float() for p in params] if noise else []
         value = loss(params, t) + noise * sum(drawn)
+        if coupling:
+            value = value + coupling * sum(p.sum().float().square() for p in params)
         return [value, 0.5 * _apart(params, 2.0), 0.5 * _apart(params, -1.0 - t)] if several else value
 
     return evaluated

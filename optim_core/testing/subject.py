@@ -25,7 +25,7 @@ from optim_core.errors import NotOffered, PackBroken, WrapperConflict
 from optim_core.methods.declarations import REQUIRED, Hyper
 from optim_core.names import normalise
 from optim_core.optimizers.gradients import parameters
-from optim_core.optimizers.needs import declared_needs
+from optim_core.optimizers.needs import declared_needs, has_modes
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.stepping import minimize
 from optim_core.testing import small
@@ -150,7 +150,10 @@ class Subject:
             return self._wrapped(params, lr, {**self._required, **self.options, **options})
         given = {"total_steps": TOTAL_STEPS} if {"total_steps"} <= self.needs & self.defaults.keys() else {}
         own = {**self._required, **given, **self.options, **({} if lr is None else {"lr": lr}), **options}
-        return self.target(params, **own)
+        optimizer = self.target(params, **own)
+        if not self.is_declared and has_modes(optimizer):
+            optimizer.train()  # schedulefree's begin in neither mode, and want to be told before the first step
+        return optimizer
 
     def build_plainly(self, params: Sequence[Tensor], *, named: bool) -> Any:
         """The optimizer on parameters with or without names, whatever it needs."""
@@ -216,12 +219,10 @@ class Subject:
         return False
 
     # how it is driven ---------------------------------------------------------------------------------------
-    def train(
-        self, optimizer: Any, params: Sequence[Tensor], steps: range | int = small.STEPS, *, noise: float = 0.0
-    ) -> None:
-        """Steps on one batch, or on those of a range."""
+    def train(self, optimizer: Any, params: Sequence[Tensor], steps: range | int = small.STEPS, **terms: float) -> None:
+        """Steps on one batch, or on those of a range; ``noise`` and ``coupling`` are those of the closure."""
         for t in steps if isinstance(steps, range) else [0] * steps:
-            minimize(optimizer, small.closure(params, t, several="multi_loss" in self.needs, noise=noise))
+            minimize(optimizer, small.closure(params, t, several="multi_loss" in self.needs, **terms))
 
     @cached_property
     def obstacle(self) -> str | None:

@@ -125,6 +125,41 @@ def test_whatever_a_class_raises_is_a_failed_check() -> None:
     assert "IndexError: one is enough" in found["check_groups_may_be_added"]
 
 
+class WantsToBeTold(torch.optim.SGD):
+    """Steps between train() and eval() only, as schedulefree's do, and refuses what others do without."""
+
+    def __init__(self, params: Any, lr: float = 0.1, *, on_a_gpu: bool = False) -> None:
+        assert lr > 0
+        if on_a_gpu:
+            sys.exit("there is none")
+        super().__init__(params, lr=lr)
+
+    def train(self) -> None:
+        self.param_groups[0]["trains"] = True
+
+    def eval(self) -> None:
+        self.param_groups[0]["trains"] = False
+
+    def step(self, closure: Any = None) -> Any:
+        assert self.param_groups[0].get("trains"), "call train() first"
+        return super().step(closure)
+
+
+class NeverLeavesZero(WantsToBeTold):
+    """Keeps the first lr that a schedule sets."""
+
+    def step(self, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            group["lr"] = group.setdefault("first", group["lr"])
+        return super().step(closure)
+
+
+def test_a_class_is_driven_as_its_users_would() -> None:
+    assert not check_optimizer(WantsToBeTold, on_fail="report").failures
+    found = {o.check: o.text for o in check_optimizer(NeverLeavesZero, on_fail="report").failures}
+    assert "after steps with lr = 0 the parameters never move again" in found["check_lr_zero_stands_still"]
+
+
 def test_surroundings_are_left_as_they_were() -> None:
     class Careless(torch.optim.SGD):
         def __init__(self, params: Any) -> None:
@@ -201,6 +236,16 @@ def test_the_command(site: Site) -> None:
     assert {o["status"] for o in shown["checks"]} == {"passed", "failed"}
 
 
+def test_the_command_runs_single_checks() -> None:
+    words = ["check", "torch.optim:Rprop", "--check", "check_is_silent", "--check", "check_lr_zero_stands_still"]
+    done = CliRunner().invoke(app, words)
+    assert [line.split()[:3] for line in done.stdout.splitlines()[:2]] == [
+        ["passed", "Rprop", "check_is_silent"],
+        ["failed", "Rprop", "check_lr_zero_stands_still"],
+    ]
+    assert done.stdout.splitlines()[2] == "1 check of 2 failed."
+
+
 def test_the_command_on_a_class() -> None:
     done = CliRunner().invoke(app, ["check", "torch.optim:RMSprop"])
     assert done.exit_code == 0, done.output
@@ -210,6 +255,8 @@ def test_the_command_on_a_class() -> None:
 @pytest.mark.parametrize(
     ("words", "text", "code"),
     [
+        (["sign:lion", "--check", "take_a_step"], "there is no check 'take_a_step'", 1),
+        (["sign:lion", "--check", "check_is_a_scheduler_of_torch"], "is about none of these. Without --check, all", 1),
         ([], "name a method, a MODULE:CLASS or --pack PACK to check", 2),
         (["no_such_module:Class"], "'no_such_module:Class' cannot be imported: ", 1),
         (["torch.optim:Adamant"], "'torch.optim:Adamant' cannot be imported: ", 1),

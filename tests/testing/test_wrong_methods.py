@@ -9,6 +9,7 @@ import pytest
 import torch
 from support.fake_packs import Site, spec
 
+import optim_core
 from optim_core import RuleOptimizer, extra, hyper, state
 from optim_core.rules import Value, lerp
 from optim_core.testing import check_optimizer, check_pack
@@ -71,6 +72,35 @@ class HidesRandomness(Momentum):
     def rule(p: Value, g: Value, exp_avg: Value, *, lr: Value, beta: Value) -> tuple[Value, ...]:
         exp_avg = lerp(g, exp_avg, beta)
         return p - lr * (0.9 + 0.1 * random.random()) * exp_avg, exp_avg  # noqa: S311 - it is the fault
+
+
+class KeepsItsDraws(torch.optim.SGD):
+    """Estimates the Hessian's diagonal by draws from a generator of its own, which no checkpoint holds."""
+
+    def __init__(self, params: Any, lr: float = 0.1) -> None:
+        super().__init__(params, lr=lr)
+        self.param_groups[0]["draws"] = torch.Generator().manual_seed(0)
+
+    def state_dict(self) -> Any:
+        kept = super().state_dict()
+        kept["param_groups"] = [{**group, "draws": None} for group in kept["param_groups"]]
+        return kept
+
+    def load_state_dict(self, state: Any) -> None:
+        draws = self.param_groups[0]["draws"]
+        super().load_state_dict(state)
+        self.param_groups[0]["draws"] = draws
+
+    def step(self, closure: Any = None) -> Any:
+        with torch.enable_grad():
+            loss = None if closure is None else closure()
+        params = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        signs = [(torch.rand(p.shape, generator=self.param_groups[0]["draws"]) > 0.5).to(p) * 2 - 1 for p in params]
+        products = torch.autograd.grad([p.grad for p in params], params, signs)
+        with torch.no_grad():
+            for p, sign, product in zip(params, signs, products, strict=True):
+                p.sub_(self.param_groups[0]["lr"] * p.grad / (sign * product).abs().clamp(min=1))
+        return loss
 
 
 class NeedsAGraph(torch.optim.SGD):
@@ -140,6 +170,13 @@ def test_hides_randomness() -> None:
     found = failures(HidesRandomness)
     assert "does not leave the same graph twice" in found["check_rule_is_traced_the_same_twice"]
     assert "something random is hidden in it" in found["check_same_seed_same_steps"]
+
+
+def test_draws_that_no_checkpoint_holds(site: Site) -> None:
+    # whatever signs are drawn, they estimate a diagonal Hessian exactly: elements have to interact
+    optim_core.register(KeepsItsDraws, license="MIT", needs=("create_graph",))
+    found = failures(KeepsItsDraws)["check_resumes_bit_for_bit"]
+    assert "after loading its checkpoint, step 1 leads elsewhere" in found
 
 
 def test_lies_on_its_needs() -> None:

@@ -49,6 +49,8 @@ def check_leaves_gradients_alone(subject: Subject) -> None:
             return value
 
         for _ in range(3):
+            if "gradients" in subject.needs:
+                full()
             optimizer.step(evaluated)
             for p, before in zip(params, kept, strict=True):
                 fault = _written(p.grad, *before, may_go=subject.kind == "wrapper")
@@ -194,6 +196,8 @@ def check_step_takes_a_closure(subject: Subject) -> None:
                 minimize(optimizer, partial(loss, params))
                 continue
             expected = loss(params).item()
+            if "gradients" in subject.needs:
+                full()
             with torch.no_grad():  # trainers call it so
                 value = optimizer.step(full)
             if value is None:

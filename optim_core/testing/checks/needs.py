@@ -23,7 +23,13 @@ _STEPS = 12
 
 
 def _by_hand(
-    subject: Subject, *, graph: bool = False, closure: bool = False, several: bool = False, names: bool | None = None
+    subject: Subject,
+    *,
+    graph: bool = False,
+    closure: bool = False,
+    several: bool = False,
+    before: bool = False,
+    names: bool | None = None,
 ) -> tuple[list[Tensor], int]:
     """Steps in torch's own way, with what is asked for; where they lead, and the most evaluations in one of them."""
     torch.manual_seed(0)
@@ -43,6 +49,9 @@ def _by_hand(
             closures.backward(value, create_graph=graph)
             return value
 
+        if before:
+            evaluated()
+            calls.clear()
         if closure or several:
             optimizer.step(evaluated)
         else:
@@ -78,7 +87,12 @@ def check_every_need_is_declared(subject: Subject) -> None:
 
     Remedy: ``needs = frozenset({"create_graph"})`` in the class, and the same in its spec: ``needs=("create_graph",)``.
     """
-    ways = {"create_graph": {"graph": True}, "closure": {"closure": True}, "multi_loss": {"several": True}}
+    ways = {
+        "create_graph": {"graph": True},
+        "closure": {"closure": True},
+        "multi_loss": {"several": True},
+        "gradients": {"closure": True, "before": True},
+    }
     declared = {name: way for name, way in ways.items() if name in subject.needs}
     given = {key: x for way in declared.values() for key, x in way.items()}
     if "loss" in subject.needs:
@@ -103,7 +117,7 @@ def check_every_declared_need_is_real(subject: Subject) -> None:
     Remedy: remove the need named from the class and from its spec.
     """
     given = {"graph": "create_graph" in subject.needs, "several": "multi_loss" in subject.needs}
-    given["closure"] = bool(subject.needs & {"closure", "loss"})
+    given |= {"closure": bool(subject.needs & {"closure", "loss"}), "before": "gradients" in subject.needs}
     usual, most = _by_hand(subject, **given)
     for need in sorted(subject.needs):
         require(_matters(subject, need, given, usual, most), f"it declares to need {need!r}, and does as well without")
@@ -123,6 +137,7 @@ def _matters(subject: Subject, need: str, given: dict[str, bool], usual: list[Te
         "multi_loss": {"several": False},
         "closure": {"closure": False},
         "loss": {"closure": False},
+        "gradients": {"before": False},
         "named_params": {"names": False},
     }[need]
     found, failure = _try(lambda: _by_hand(subject, **{**given, **without}))

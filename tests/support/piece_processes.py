@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
-from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn.parallel import DistributedDataParallel
 
 import optim_core
@@ -46,17 +45,24 @@ def fsdp1(kind: Kind, plain: nn.Module) -> tuple[nn.Module, Any]:
     return whole, kind.make(whole.parameters())
 
 
+def zero_class() -> Any:
+    """torch's class, whose module warns of itself when it is imported."""
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
+    return ZeroRedundancyOptimizer
+
+
 def zero(kind: Kind, plain: nn.Module) -> tuple[nn.Module, Any]:
     """Some of the parameters, each whole."""
     whole = DistributedDataParallel(plain)
-    return whole, ZeroRedundancyOptimizer(whole.parameters(), optimizer_class=kind.make)  # type: ignore[arg-type]
+    return whole, zero_class()(whole.parameters(), optimizer_class=kind.make)
 
 
 def around_zero(kind: Kind, plain: nn.Module) -> tuple[nn.Module, Any]:
     """A wrapper that sees all parameters, around what updates some of them."""
     whole = DistributedDataParallel(plain)
     inner: Any = optim_core.get("adamw")
-    return whole, kind.make(whole.parameters(), inner=lambda params, **o: ZeroRedundancyOptimizer(params, inner, **o))
+    return whole, kind.make(whole.parameters(), inner=lambda params, **o: zero_class()(params, inner, **o))
 
 
 HOSTS: dict[str, Host] = {"fsdp1": fsdp1, "zero": zero, "around zero": around_zero}

@@ -311,7 +311,7 @@ def test_methods_on_stacks_of_matrices(stacking: Any, name: str, monkeypatch: py
             and optimizer.innermost.method.composition_settings(optimizer.param_groups[0], ()).decay == "l2"
         ):
             break
-        monkeypatch.setattr("optim_core.wrapping.steps.sums", lambda *_: True)  # as if there were a total: on copies
+        monkeypatch.setattr("optim_core.wrapping.bases.sums", lambda *_: True)  # as if there were a total: on copies
     assert finite(ends[0])
     assert any(not torch.equal(p, q) for p, q in zip(ends[0], parameters(), strict=True))
     for x, y in zip(ends[-1], ends[0], strict=True):  # roots of matrices magnify what rounding leaves

@@ -38,7 +38,7 @@ class SM3(RuleOptimizer):
         >>> w = torch.nn.Parameter(torch.tensor([[1.0, -2.0], [3.0, -4.0]]))
         >>> optimizer = SM3([w], lr=0.5)
         >>> loss = optimizer.minimize(lambda: w.square().sum())
-        >>> w.tolist(), optimizer.state[w]["accumulator_0"].flatten().tolist()
+        >>> w.tolist(), [optimizer.state[w][f"accumulator_{k}"].flatten().tolist() for k in range(2)]
         ([[0.5, -1.5], [2.5, -3.5]], [[16.0, 64.0], [36.0, 64.0]])
 
     Source: Anil, Gupta, Koren and Singer, Memory-Efficient Adaptive Optimization, 2019, SM3-II,

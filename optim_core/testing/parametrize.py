@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from optim_core.testing.run import Expected, cases, subjects
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def parametrize_with_checks(what: Any, *, expected_failed_checks: Expected | None = None) -> pytest.MarkDecorator:
@@ -29,11 +30,15 @@ def parametrize_with_checks(what: Any, *, expected_failed_checks: Expected | Non
         ... def test_conformance(subject, check):
         ...     check(subject)
     """
+    import pytest  # what documents the kit does without
+
     return pytest.mark.parametrize(("subject", "check"), parameters(what, expected_failed_checks))
 
 
 def parameters(what: Any, expected: Expected | None = None) -> list[Any]:
     """The parameters of such a test."""
+    import pytest
+
     return [
         pytest.param(
             subject,

@@ -15,6 +15,18 @@ from optim_core.optimizers.gradients import parameters
 from optim_core.optimizers.matching import Rename
 
 
+class NotBegun(dict[str, Any]):
+    """The state of a parameter that has none: empty, and begun by whoever sets an entry."""
+
+    def __init__(self, states: MutableMapping[Tensor, Any], p: Tensor) -> None:
+        super().__init__()
+        self._states = states
+        self._p = p
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._states.setdefault(self._p, {})[key] = value
+
+
 class BaseState:
     """The state of a base: its own, and what waits for it to begin.
 

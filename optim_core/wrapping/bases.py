@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,7 +23,7 @@ from optim_core.rules import Level, Transform
 from optim_core.rules.compose import CompositionSettings
 from optim_core.rules.transform import Keeper
 from optim_core.wrapping.around import Around, acts_inside, reach_around, sums
-from optim_core.wrapping.base_state import BaseState
+from optim_core.wrapping.base_state import BaseState, NotBegun
 from optim_core.wrapping.steps import GradientsReady
 
 
@@ -212,6 +212,10 @@ class RuleSteps(PlainSteps):
         }
 
     # state --------------------------------------------------------------------------------------------------
+    def state_of(self, p: Tensor, /) -> MutableMapping[str, Any]:
+        """The optimizer's: it tells by their names which states have begun, so nothing has to wait."""
+        return self.optimizer.state.get(p) or NotBegun(self.optimizer.state, p)
+
     def begin(self) -> None:
         """The optimizer creates its states without a step."""
         self.optimizer.begin()

@@ -259,13 +259,11 @@ class Wrapper(_Declared):
         if not same_objects(present, self._present):
             for group in self.param_groups:
                 self._check_pieces(group)
-            self._present = Column(present)
             self.on_exchange(set(present))
-        elif self.keeps and not self._present.is_unmoved():
-            self._present = Column(present)
-        else:
+        elif not self.keeps or self._present.is_unmoved():
             return
         follow_memory(self.memory, self.method.name)
+        self._present = Column(present)
 
     def on_exchange(self, present: Collection[Tensor]) -> None:
         """Called before a step whose parameters are others than those of the last one.

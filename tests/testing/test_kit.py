@@ -187,7 +187,7 @@ def test_one_test_a_check() -> None:
 def run_pytest(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     paths = os.pathsep.join(path for path in sys.path if path)
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "optim_core.testing.plugin", "-p", "no:cacheprovider", *words],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words],
         cwd=folder, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths}, check=False,
     )  # fmt: skip
 

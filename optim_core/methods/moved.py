@@ -16,7 +16,7 @@ from torch import Tensor
 from optim_core.engines.tensors import real, shape_of
 from optim_core.errors import UnsupportedParameter
 from optim_core.methods.declarations import State
-from optim_core.methods.states import dtype, key_of, layout_of, may_have, memory_dtype, tensors_of
+from optim_core.methods.states import dtype, keys_of, layout_of, may_have, memory_dtype
 
 
 def follow(
@@ -37,7 +37,7 @@ def follow(
     like = real(p.detach())
     moved: dict[str, Tensor | None] = {}
     for name, declared in declarations.items():
-        keys = [name] if name in states else [key_of(name, k) for k in range(len(tensors_of(states, name)))]
+        keys = keys_of(states, name)
         if not may_have(declared, p):  # what rounding has cut off a parameter that is rounded no more
             moved |= dict.fromkeys(keys)
             continue

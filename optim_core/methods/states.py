@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Container, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, SupportsFloat, TypeAlias
 
@@ -81,6 +81,18 @@ def key_of(name: str, position: int | None) -> str:
     return name if position is None else f"{name}_{position}"
 
 
+def state_of_key(key: str, names: Container[str]) -> str:
+    """The name of the state that a key belongs to, among the names that there are; the key of several has a number."""
+    return key if key in names else re.sub(r"_\d+$", "", key)
+
+
+def keys_of(states: Mapping[str, Any], name: str) -> list[str]:
+    """The keys of a state's tensors in the dict of a parameter: one, several, or none."""
+    if name in states:
+        return [name]
+    return list(itertools.takewhile(states.__contains__, (key_of(name, k) for k in itertools.count())))
+
+
 def tensors_of(states: Mapping[str, Any], name: str) -> list[Tensor]:
     """The tensors of a state in the dict of a parameter: one, several, or none.
 
@@ -88,10 +100,7 @@ def tensors_of(states: Mapping[str, Any], name: str) -> list[Tensor]:
         >>> tensors_of({"step": 1, "Q_0": torch.zeros(2), "Q_1": torch.ones(2)}, "Q")
         [tensor([0., 0.]), tensor([1., 1.])]
     """
-    if name in states:
-        return [states[name]]
-    keys = itertools.takewhile(states.__contains__, (key_of(name, k) for k in itertools.count()))
-    return [states[key] for key in keys]
+    return [states[key] for key in keys_of(states, name)]
 
 
 def layout_of(declared: State, shape: Shape, group: Group) -> StateLayout | None:
@@ -224,7 +233,7 @@ def restore(saved: Mapping[str, Any], declarations: Mapping[str, State], p: Tens
     def own(key: str, x: Any) -> Any:
         if not isinstance(x, Tensor):
             return x
-        name = key if key in declarations else re.sub(r"_\d+$", "", key)
+        name = state_of_key(key, declarations)
         # what a wrapper keeps has the type that it has
         if name not in declarations:
             return x.to(device=p.device, copy=True)

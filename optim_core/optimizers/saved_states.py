@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from optim_core.engines.tensors import real, shape_of
 from optim_core.errors import CheckpointMismatch
 from optim_core.methods.method import Method
-from optim_core.methods.states import ROUNDING_STATES, Shape, key_of, layout_of, may_have
+from optim_core.methods.states import ROUNDING_STATES, Shape, key_of, layout_of, may_have, state_of_key
 from optim_core.optimizers.checkpoint import Loading, Member
 from optim_core.optimizers.matching import some
 
@@ -47,7 +46,7 @@ def _check_member(loading: Loading, member: Member, method: Method, wrappers: Se
     kept = {key for key in member.saved if any(key.startswith(f"{wrapper}_") for wrapper in wrappers)}
     idle = {name for name in method.parameter_states if name not in now and key_of(name, 0) not in now}
     known = {*now, *kept, *idle, "step"}
-    strange = [key for key in sorted(member.saved) if key not in known and re.sub(r"_\d+$", "", key) not in idle]
+    strange = [key for key in sorted(member.saved) if key not in known and state_of_key(key, idle) not in idle]
     if strange:
         keeps = ", ".join(method.parameter_states) or "no state"
         loading.has_besides(

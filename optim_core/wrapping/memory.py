@@ -45,13 +45,13 @@ class Memory(Mapping[Tensor, Entries]):
     Args:
         prefix: what their names begin with.
         state_of: finds the state of a parameter.
-        params: the parameters.
+        groups: the parameter groups.
     """
 
-    def __init__(self, prefix: str, state_of: StateOf, params: Sequence[Tensor]) -> None:
+    def __init__(self, prefix: str, state_of: StateOf, groups: Sequence[Mapping[str, Any]]) -> None:
         self._prefix = prefix
         self._state_of = state_of
-        self._params = params
+        self._groups = groups
 
     def __getitem__(self, p: Tensor) -> Entries:
         """Those of a parameter, to read and to set; empty at first."""
@@ -59,7 +59,7 @@ class Memory(Mapping[Tensor, Entries]):
 
     def __iter__(self) -> Iterator[Tensor]:
         """The parameters of which anything is kept."""
-        return (p for p in self._params if self[p])
+        return (p for group in self._groups for p in group["params"] if self[p])
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

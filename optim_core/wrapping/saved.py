@@ -25,7 +25,7 @@ class Saved(Shared):
     @property
     def memory(self) -> Memory:
         """What is kept of single parameters: tensors of their shape, and numbers."""
-        return Memory(self.kept, self.base_steps.state_of, parameters(self))
+        return Memory(self.kept, self.base_steps.state_of, self.param_groups)
 
     @property
     def counters(self) -> Counters:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import re
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from optim_core.errors import EngineUnavailable
 from optim_core.methods.declarations import Hyper
-from optim_core.methods.states import tensors_of
+from optim_core.methods.states import state_of_key, tensors_of
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.rules.graph import order
 from optim_core.rules.values import Level
@@ -300,7 +299,7 @@ def _effect_of_state(subject: Subject, name: str, options: Mapping[str, Any]) ->
                 for x in mine:
                     x.mul_(1.3).add_(0.1)
         subject.train(optimizer, params, range(4, _STEPS))
-        rest = [x for p in params for n, x in optimizer.state[p].items() if re.sub(r"_\d+$", "", n) != name != n]
+        rest = [x for p in params for n, x in optimizer.state[p].items() if state_of_key(n, (name,)) != name]
         ends.append(copies(params) + copies(tensors(rest)))
     return _differ(*ends)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import pickle
-import re
 import tempfile
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch.nn import Parameter
 
 from optim_core.catalog.sizes import element_count
 from optim_core.catalog.specs import OptimizerSpec
-from optim_core.methods import tensors_of
+from optim_core.methods.states import state_of_key, tensors_of
 from optim_core.testing.check import NotApplicable, check, require
 from optim_core.testing.checks.construction import is_optimizer
 from optim_core.testing.checks.gradients import takes_gradients
@@ -194,7 +193,7 @@ def check_state_is_what_the_spec_says(subject: Subject) -> None:
     local = {name: size for name, size in spec.state.items() if size != "whole"}
     for p in params:
         keys = {key for key in optimizer.state[p] if key != "step"}
-        names = {key if key in local else re.sub(r"_\d+$", "", key) for key in keys}
+        names = {state_of_key(key, local) for key in keys}
         kept = {name: sum(map(Tensor.numel, tensors_of(optimizer.state[p], name))) for name in names}
         wanted = {name: element_count(size, tuple(p.shape)) for name, size in local.items()}
         for name in {**kept, **wanted}:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, MutableMapping
+from collections.abc import Callable, Collection, MutableMapping
 from typing import Any
 
 import torch
@@ -16,15 +16,27 @@ from optim_core.optimizers.matching import Rename
 
 
 class NotBegun(dict[str, Any]):
-    """The state of a parameter that has none: empty, and begun by whoever sets an entry."""
+    """The state of a parameter that has none: empty, and begun by whoever sets an entry.
 
-    def __init__(self, states: MutableMapping[Tensor, Any], p: Tensor) -> None:
+    With a gradient, all states of the optimizer begin then: a checkpoint written before its first step, in the midst of
+    a window of gradient accumulation, has the names that a fresh optimizer looks for.
+
+    Args:
+        optimizer: the optimizer.
+        p: the parameter.
+        begin: creates the optimizer's states of parameters with a gradient, without a step.
+    """
+
+    def __init__(self, optimizer: Optimizer, p: Tensor, begin: Callable[[], None]) -> None:
         super().__init__()
-        self._states = states
+        self._optimizer = optimizer
         self._p = p
+        self._begin = begin
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._states.setdefault(self._p, {})[key] = value
+        if self._p.grad is not None and not self._optimizer.state.get(self._p):
+            self._begin()
+        self._optimizer.state[self._p][key] = value
 
 
 class BaseState:

@@ -214,7 +214,7 @@ class RuleSteps(PlainSteps):
     # state --------------------------------------------------------------------------------------------------
     def state_of(self, p: Tensor, /) -> MutableMapping[str, Any]:
         """The optimizer's: it tells by their names which states have begun, so nothing has to wait."""
-        return self.optimizer.state.get(p) or NotBegun(self.optimizer.state, p)
+        return self.optimizer.state.get(p) or NotBegun(self.optimizer, p, self.optimizer.begin)
 
     def begin(self) -> None:
         """The optimizer creates its states without a step."""

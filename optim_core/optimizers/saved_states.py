@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -33,20 +33,27 @@ def check_states(loading: Loading, method: Method, wrappers: Sequence[str]) -> N
             f"{method.name}: the checkpoint is another library's, whose options {some(unknown)} are unknown here: "
             "options='own' takes over its states, with the options of this optimizer"
         )
+    begun = [member for member in loading.members if member.saved]
+    for member in begun:  # whose states these are is a better answer than which of its options is out of range
+        _refuse_strange(loading, member, method, _of_wrappers(member, wrappers), method.parameter_states)
     for group in loading.groups:
         method.check_group({name: x for name, x in group.items() if name in method.hypers})
-    for member in loading.members:
+    for member in begun:
         if member.saved:
             _check_member(loading, member, method, wrappers)
 
 
-def _check_member(loading: Loading, member: Member, method: Method, wrappers: Sequence[str]) -> None:
-    now = _shapes(method, member.p, member.group)
-    then = _shapes(method, member.p, {**member.group, **member.options})
-    kept = {key for key in member.saved if any(key.startswith(f"{wrapper}_") for wrapper in wrappers)}
-    idle = {name for name in method.parameter_states if name not in now and key_of(name, 0) not in now}
-    known = {*now, *kept, *idle, "step"}
-    strange = [key for key in sorted(member.saved) if key not in known and state_of_key(key, idle) not in idle]
+def _of_wrappers(member: Member, wrappers: Sequence[str]) -> set[str]:
+    """The saved keys of what wrappers keep."""
+    return {key for key in member.saved if any(key.startswith(f"{wrapper}_") for wrapper in wrappers)}
+
+
+def _refuse_strange(
+    loading: Loading, member: Member, method: Method, known: Collection[str], names: Container[str]
+) -> None:
+    """Refuse saved keys that are not known, and belong to none of the states of these names."""
+    known = {*known, "step"}
+    strange = [key for key in sorted(member.saved) if key not in known and state_of_key(key, names) not in names]
     if strange:
         keeps = ", ".join(method.parameter_states) or "no state"
         loading.has_besides(
@@ -54,6 +61,14 @@ def _check_member(loading: Loading, member: Member, method: Method, wrappers: Se
             strange,
             f"which {method.name} does not keep (it keeps {keeps}): another method has saved it, or other options",
         )
+
+
+def _check_member(loading: Loading, member: Member, method: Method, wrappers: Sequence[str]) -> None:
+    now = _shapes(method, member.p, member.group)
+    then = _shapes(method, member.p, {**member.group, **member.options})
+    kept = _of_wrappers(member, wrappers)
+    idle = {name for name in method.parameter_states if name not in now and key_of(name, 0) not in now}
+    _refuse_strange(loading, member, method, {*now, *kept, *idle}, idle)
     missing = [key for key in then if key in now and key not in member.saved and key not in ROUNDING_STATES]
     if missing and set(member.saved) - kept:
         loading.lacks(member, missing)

@@ -25,13 +25,12 @@ import re
 import subprocess
 import sys
 import time
+import tomllib
 import types
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import tomllib
 
 from optim_core.catalog.targets import import_target
 from optim_core.errors import InvalidOption

@@ -16,6 +16,7 @@ import importlib.util
 import inspect
 import io
 import sys
+import tomllib
 import types
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -23,7 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tomllib
 import torch
 from torch import Tensor
 from torch.nn import Parameter

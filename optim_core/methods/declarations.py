@@ -6,7 +6,6 @@ Signature, validation, documentation, memory estimates and search ranges all fol
 from __future__ import annotations
 
 import math
-import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -19,11 +18,6 @@ from torch import Tensor
 from optim_core.errors import InvalidOption, RuleError
 from optim_core.names import did_you_mean
 from optim_core.rules.values import Level
-
-if sys.version_info >= (3, 11):
-    from typing import dataclass_transform as dataclass_transform  # noqa: PLC0414 - for others to import
-else:
-    from typing_extensions import dataclass_transform as dataclass_transform  # noqa: PLC0414 - torch brings it
 
 Group: TypeAlias = Mapping[str, Any]
 Decay: TypeAlias = Literal["l2", "decoupled"]

@@ -18,7 +18,7 @@ from optim_core.engines.tensors import real
 from optim_core.errors import OptimCoreError
 from optim_core.methods.composition import Composition
 from optim_core.methods.constructor import bind, declare
-from optim_core.methods.declarations import Hyper, State, argument, dataclass_transform, hyper
+from optim_core.methods.declarations import Hyper, State, argument, hyper
 from optim_core.methods.method import Method
 from optim_core.methods.update import Update
 from optim_core.optimizers import hosts
@@ -36,7 +36,7 @@ Engine: typing.TypeAlias = Literal["auto", "eager", "native", "triton"]
 
 # hyper() and the like are not field specifiers: type checkers would look for `default=` in them, whereas any other
 # value on the right is a default.
-@dataclass_transform(field_specifiers=(argument,))
+@typing.dataclass_transform(field_specifiers=(argument,))
 class _Declared(Composed):
     """Tells type checkers that a subclass's constructor follows from its annotated options."""
 

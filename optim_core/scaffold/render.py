@@ -75,7 +75,7 @@ def new_pack(
     files["LICENSE"] = licensing.text_of(
         expression,
         holder=f"the authors of {names.distribution}",
-        year=dt.datetime.now(dt.timezone.utc).year,
+        year=dt.datetime.now(dt.UTC).year,
     )
     _write(folder, files)
     return folder

@@ -14,13 +14,13 @@ from torch.optim.optimizer import Optimizer
 from optim_core.catalog.needs import Need
 from optim_core.errors import InvalidOption
 from optim_core.methods.constructor import declare
-from optim_core.methods.declarations import Hyper, argument, dataclass_transform
+from optim_core.methods.declarations import Hyper, argument
 from optim_core.methods.method import Method
 
 Rate: TypeAlias = float | Tensor
 
 
-@dataclass_transform(field_specifiers=(argument,))
+@typing.dataclass_transform(field_specifiers=(argument,))
 class _Declared(LRScheduler):
     """Tells type checkers that a subclass's constructor follows from its annotated options."""
 

@@ -15,7 +15,7 @@ from torch.optim.optimizer import Optimizer
 
 from optim_core.errors import ClosureError, InvalidOption
 from optim_core.methods.constructor import declare
-from optim_core.methods.declarations import Hyper, argument, dataclass_transform
+from optim_core.methods.declarations import Hyper, argument
 from optim_core.methods.method import Method
 from optim_core.methods.moved import follow_memory
 from optim_core.methods.reuse import Column, same_objects
@@ -32,7 +32,7 @@ from optim_core.wrapping.saved import Saved
 from optim_core.wrapping.steps import GRADIENTS_READY, GradientsReady, Steps
 
 
-@dataclass_transform(field_specifiers=(argument,))
+@typing.dataclass_transform(field_specifiers=(argument,))
 class _Declared(Saved):
     """Tells type checkers that a subclass's constructor follows from its annotated options."""
 

@@ -8,7 +8,7 @@ import importlib.util
 import json
 import os
 import re
-import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,6 @@ from optim_core.scaffold import licensing, naming
 from optim_core.scaffold.errors import PackageMissing, ScaffoldError
 from optim_core.scaffold.existing import inspected
 from optim_core.scaffold.render import PACK_KINDS, new_pack
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 SPECS = {"optimizer": OptimizerSpec, "plain": OptimizerSpec, "wrapper": WrapperSpec, "scheduler": SchedulerSpec}
 

@@ -36,6 +36,8 @@ HOSTS = ("lightning", "accelerate", "transformers")
 #: What the kit is run over, beside torch: docs/conformance.md. pytorch_optimizer's Kron wants opt_einsum.
 PEERS = ["pytorch_optimizer", "opt_einsum", "timm", "heavyball", "schedulefree", "prodigyopt", "lion-pytorch"]
 PEERS += ["bitsandbytes"]
+#: The oldest and the newest Python and torch that the tests are run with: README.md says with what result.
+VERSIONS = [("3.11", "2.6.0"), ("3.13", "2.15.0")]
 # Two processes of one thread each: the tests' tensors are too small to share among threads.
 PYTEST = ("pytest", "-n", "2")
 THREADS = {"OMP_NUM_THREADS": "1"}
@@ -88,6 +90,17 @@ def lint(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The whole test-suite and every doctest, with all packs installed."""
     install(session, *TEST_TOOLS)
+    session.run(*PYTEST, *session.posargs, env=THREADS)
+
+
+@nox.session
+@nox.parametrize(("python", "torch"), VERSIONS, ids=["oldest", "newest"])
+def versions(session: nox.Session, torch: str) -> None:
+    """The tests with the oldest and the newest Python and torch (an hour each); what stands after `--` chooses some."""
+    # what the tests themselves import may be the newest of its kind, so no constraints
+    session.install("hatchling>=1.27", "editables", f"torch=={torch}", *TEST_TOOLS)
+    editable = [f"-e{path}" for path in (f"{ROOT}[compare,scaffold]", *PACKS.values())]
+    session.install("--no-build-isolation", *editable)
     session.run(*PYTEST, *session.posargs, env=THREADS)
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from optim_core.factory import create_optimizer
     from optim_core.methods import decoupled, extra, hyper, l2, state
     from optim_core.optimizers import RuleOptimizer, explain
+    from optim_core.peers import from_peer
     from optim_core.registering import register
     from optim_core.stepping import minimize
     from optim_core.wrapping import Wrapper
@@ -43,6 +44,7 @@ __all__ = [
     "explain",
     "extra",
     "find",
+    "from_peer",
     "get",
     "get_scheduler",
     "get_supported_lr_schedulers",
@@ -70,6 +72,7 @@ _HOMES = {
     "explain": "optimizers",
     "extra": "methods",
     "find": "api",
+    "from_peer": "peers",
     "get": "api",
     "get_scheduler": "api",
     "get_supported_lr_schedulers": "api",

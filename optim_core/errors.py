@@ -16,6 +16,7 @@ __all__ = [
     "InvalidOption",
     "LicenseNotAllowed",
     "LossMissing",
+    "NoCounterpart",
     "NonCommercialWarning",
     "NotOffered",
     "NotTraining",
@@ -101,6 +102,10 @@ class RuleError(OptimCoreError):
 
 class UnknownOption(OptimCoreError, TypeError):
     """An option that the method does not have."""
+
+
+class NoCounterpart(OptimCoreError, LookupError):
+    """An optimizer of another library, or what an option of it does, that there is not here."""
 
 
 class InvalidOption(OptimCoreError, ValueError):

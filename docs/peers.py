@@ -1,0 +1,200 @@
+"""Other libraries' optimizers beside ours: their signatures, and whether ``from_peer`` gives the same steps.
+
+python docs/peers.py --signatures     writes optim_core/peers/signatures.json from the libraries that are installed
+python docs/peers.py                  runs each optimizer of theirs beside its counterpart, and prints what differs
+python docs/peers.py adamp lion       those of these names
+
+Needs the libraries of LIBRARIES (timm without its dependencies will do).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import io
+import json
+import sys
+import types
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import optim_core
+from optim_core.errors import NoCounterpart, OptimCoreError
+from optim_core.peers.tables import REQUIRED, Peer, libraries, peers
+from optim_core.testing.problems import PROBLEMS
+
+FILE = Path(__file__).resolve().parents[1] / "optim_core" / "peers" / "signatures.json"
+LIBRARIES = ("pytorch_optimizer", "timm")
+STEPS = 30
+#: Two ways of summing differ by this much after so many steps.
+SAME = 1e-9
+
+
+# signatures ----------------------------------------------------------------------------------------------------
+def written(value: Any) -> Any:
+    """A default as JSON has it."""
+    if isinstance(value, (tuple, list)):
+        return [written(x) for x in value]
+    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
+
+
+def options_of(cls: Any) -> dict[str, Any]:
+    """The options of a constructor, without what an optimizer is made for."""
+    parameters = list(inspect.signature(cls).parameters.values())
+    named = [x for x in parameters if x.kind in (x.POSITIONAL_OR_KEYWORD, x.KEYWORD_ONLY)]
+    return {
+        x.name: REQUIRED if x.default is x.empty else written(x.default)
+        for x in named
+        if x.name not in ("params", "model")
+    }
+
+
+def of_pytorch_optimizer() -> dict[str, Any]:
+    """Every optimizer that it makes by name."""
+    from pytorch_optimizer.optimizer import OPTIMIZERS
+
+    found = {name: {"class": cls.__name__, "options": options_of(cls)} for name, cls in OPTIMIZERS.items()}
+    for entry in found.values():  # taken as keywords, and known to its base class
+        entry["options"] |= {"cautious": False} if "cautious" not in entry["options"] else {}
+    return found
+
+
+def timm_optim() -> Any:
+    """timm.optim, without the rest of timm, which needs torchvision."""
+    found = importlib.util.find_spec("timm")
+    if found is None or not found.submodule_search_locations:
+        raise ImportError("timm is not installed")
+    if "timm.optim" not in sys.modules:
+        whole, models = types.ModuleType("timm"), types.ModuleType("timm.models")
+        whole.__path__ = list(found.submodule_search_locations)
+        models.group_parameters = None  # type: ignore[attr-defined]  # what timm.optim imports of it
+        sys.modules |= {"timm": whole, "timm.models": models}
+    return importlib.import_module("timm.optim")
+
+
+def of_timm() -> dict[str, Any]:
+    """Every optimizer that it makes by name, with the defaults that go with the name."""
+    optim = timm_optim()
+    found = {}
+    for name in optim.list_optimizers():
+        info = optim.get_optimizer_info(name)
+        missing = isinstance(info.opt_class, str)  # of a package that is not installed
+        cls = info.opt_class.rpartition(".")[2] if missing else info.opt_class.__name__
+        options = {} if missing else options_of(info.opt_class)
+        named = {option: written(x) for option, x in (info.defaults or {}).items()}
+        found[name] = {"class": cls, "options": {**options, **named}}
+    return found
+
+
+def write_signatures() -> None:
+    """Write the table."""
+    makers = {"pytorch_optimizer": of_pytorch_optimizer, "timm": of_timm}
+    table = {
+        library: {"version": importlib.metadata.version(library), "optimizers": make()}
+        for library, make in makers.items()
+    }
+    FILE.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+
+# running -------------------------------------------------------------------------------------------------------
+def their_class(theirs: Peer) -> Any:
+    """Their class."""
+    if theirs.library == "timm":
+        return timm_optim().get_optimizer_info(theirs.name).opt_class
+    from pytorch_optimizer.optimizer import OPTIMIZERS
+
+    return OPTIMIZERS[theirs.name]
+
+
+def path(optimizer: Any, params: list[Any], problem: Any) -> Iterator[list[Tensor]]:
+    """The weights after each step, as a plain loop drives any optimizer."""
+    for t in range(STEPS):
+        if hasattr(optimizer, "train"):
+            optimizer.train()
+
+        def closure(t: int = t) -> Any:
+            optimizer.zero_grad()
+            loss = problem.loss(params, t)
+            loss.backward(create_graph="hessian" in type(optimizer).__name__.lower())
+            return loss
+
+        optimizer.step(closure)
+        if hasattr(optimizer, "eval"):
+            optimizer.eval()
+        yield [p.detach().clone() for p in params]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an optimizer and its counterpart went.
+
+    Attributes:
+        theirs: theirs.
+        options: the options that were given.
+        said: ``same``, ``differs ...``, ``none ...`` (no counterpart), or what failed.
+    """
+
+    theirs: Peer
+    options: Mapping[str, Any]
+    said: str
+
+
+def compare(theirs: Peer, **options: Any) -> Outcome:
+    """Run an optimizer and its counterpart over the same losses."""
+    problem = PROBLEMS["net"]
+    try:
+        ours = optim_core.from_peer(theirs.library, theirs.name, **options)
+    except NoCounterpart as none:
+        return Outcome(theirs, options, f"none: {none}")
+    except OptimCoreError as refused:
+        return Outcome(theirs, options, f"refused: {refused}")
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            cls = their_class(theirs)
+            named = {k: x for k, x in theirs.options.items() if k in options_of(cls) and x != options_of(cls)[k]}
+            their_params = problem.parameters()
+            their_path = path(cls(their_params, **{**named, **options}), their_params, problem)
+            theirs_at = [next(their_path) for _ in range(STEPS)]
+    except Exception as failed:  # noqa: BLE001 - theirs may raise anything
+        return Outcome(theirs, options, f"theirs fails: {type(failed).__name__}: {failed}")
+    try:
+        our_params = problem.parameters()
+        our_path = path(ours(our_params), our_params, problem)
+        for t, expected in enumerate(theirs_at, start=1):
+            worst = max(
+                float((p - q).abs().max() / q.abs().max().clamp(min=1e-30))
+                for p, q in zip(next(our_path), expected, strict=True)
+            )
+            if not worst < SAME:
+                return Outcome(theirs, options, f"differs from step {t} on, by {worst:.2g}: {ours}")
+    except OptimCoreError as failed:
+        return Outcome(theirs, options, f"ours fails: {type(failed).__name__}: {failed}")
+    return Outcome(theirs, options, "same")
+
+
+def main(names: list[str]) -> None:
+    """Print how each goes."""
+    torch.set_default_dtype(torch.float64)
+    for library in libraries():
+        for theirs in peers(library):
+            if names and theirs.name not in names:
+                continue
+            required = {k: 100 for k, x in theirs.options.items() if x == REQUIRED}
+            print(f"{library:18} {theirs.name:22} {compare(theirs, **required).said[:160]}", flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--signatures"]:
+        write_signatures()
+    else:
+        main(sys.argv[1:])

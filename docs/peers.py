@@ -29,7 +29,7 @@ from torch import Tensor
 
 import optim_core
 from optim_core.errors import NoCounterpart, OptimCoreError
-from optim_core.peers.tables import REQUIRED, Peer, libraries, peers
+from optim_core.peers.tables import REQUIRED, Peer, libraries, name_of, peers
 from optim_core.testing.problems import PROBLEMS
 
 FILE = Path(__file__).resolve().parents[1] / "optim_core" / "peers" / "signatures.json"
@@ -42,9 +42,11 @@ SAME = 1e-9
 # signatures ----------------------------------------------------------------------------------------------------
 def written(value: Any) -> Any:
     """A default as JSON has it."""
+    if "required parameter" in str(value):  # torch's old way
+        return REQUIRED
     if isinstance(value, (tuple, list)):
         return [written(x) for x in value]
-    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
+    return value if isinstance(value, (bool, int, float, str, type(None))) else name_of(value)
 
 
 def options_of(cls: Any) -> dict[str, Any]:
@@ -75,7 +77,7 @@ def timm_optim() -> Any:
         raise ImportError("timm is not installed")
     if "timm.optim" not in sys.modules:
         whole, models = types.ModuleType("timm"), types.ModuleType("timm.models")
-        whole.__path__ = list(found.submodule_search_locations)
+        whole.__path__, whole.__spec__ = list(found.submodule_search_locations), found
         models.group_parameters = None  # type: ignore[attr-defined]  # what timm.optim imports of it
         sys.modules |= {"timm": whole, "timm.models": models}
     return importlib.import_module("timm.optim")
@@ -117,20 +119,29 @@ def their_class(theirs: Peer) -> Any:
 
 def path(optimizer: Any, params: list[Any], problem: Any) -> Iterator[list[Tensor]]:
     """The weights after each step, as a plain loop drives any optimizer."""
+    name = type(optimizer).__name__.lower()
+    twice = "hessian" in name or "sophia" in name
     for t in range(STEPS):
         if hasattr(optimizer, "train"):
             optimizer.train()
 
         def closure(t: int = t) -> Any:
-            optimizer.zero_grad()
-            loss = problem.loss(params, t)
-            loss.backward(create_graph="hessian" in type(optimizer).__name__.lower())
+            with torch.enable_grad():
+                optimizer.zero_grad()
+                loss = problem.loss(params, t)
+                loss.backward(create_graph=twice)
             return loss
 
         optimizer.step(closure)
         if hasattr(optimizer, "eval"):
             optimizer.eval()
         yield [p.detach().clone() for p in params]
+
+
+def needed(theirs: Peer) -> dict[str, Any]:
+    """Options that an optimizer cannot do without, or that timm itself always gives."""
+    required = {k: 0.01 if k == "lr" else 100 for k, x in theirs.options.items() if x == REQUIRED}
+    return required | ({"momentum": 0.9} if theirs.library == "timm" and "momentum" in theirs.options else {})
 
 
 @dataclass(frozen=True)
@@ -189,8 +200,7 @@ def main(names: list[str]) -> None:
         for theirs in peers(library):
             if names and theirs.name not in names:
                 continue
-            required = {k: 100 for k, x in theirs.options.items() if x == REQUIRED}
-            print(f"{library:18} {theirs.name:22} {compare(theirs, **required).said[:160]}", flush=True)
+            print(f"{library:18} {theirs.name:22} {compare(theirs, **needed(theirs)).said}", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from optim_core.api import find, get, get_wrapper
 from optim_core.errors import InvalidOption, NoCounterpart, UnknownOption
 from optim_core.methods.declarations import Hyper
 from optim_core.names import did_you_mean, normalise
-from optim_core.peers.tables import REQUIRED, Peer, Translation, peer
+from optim_core.peers.tables import REQUIRED, Peer, Translation, name_of, peer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,14 +109,23 @@ class _Translating:
             peer=self.theirs.label,
             name=self.name,
             options={option: x for option, x in checked.items() if x != self.hypers[option].default},
-            wrappers=tuple(wrapper for switch, wrapper in self.words.wrappers.items() if self.values.get(switch)),
+            wrappers=tuple(
+                wrapper
+                for switch, wrapper in self.words.wrappers.items()
+                if self.values.get(switch) and not self._is_idle(switch)
+            ),
         )
 
     def _is_settled(self, option: str) -> bool:
         """True for an option that changes no number, or that belongs to something that is dealt with elsewhere."""
         parts = [part for parts in self.words.packed.values() for part in parts]
         settled = {*self.words.ignored, *self.words.wrappers, *self.words.spread, *parts, *_DECAY}
-        return option in settled or not self.values.get(self.words.only_with.get(option, option), True)
+        return option in settled or self._is_idle(option)
+
+    def _is_idle(self, option: str) -> bool:
+        """True for an option that says nothing beside the others."""
+        needed, hindering = self.words.only_with.get(option), self.words.not_with.get(option)
+        return not self.values.get(needed, True) or bool(self.values.get(hindering, False))
 
     def _one(self, option: str, value: Any) -> dict[str, Any]:
         name = self.words.renamed.get(option, option)
@@ -143,7 +154,7 @@ class _Translating:
 
     def _spread(self) -> Iterator[tuple[str, Any]]:
         for option, names in self.words.spread.items():
-            values = list(zip(names, self.values.get(option, ()), strict=False))
+            values = list(zip(names, self.values.get(option) or (), strict=False))
             for name in dict.fromkeys(names):
                 mine = tuple(x for to, x in values if to == name)
                 if name in self.hypers and mine:
@@ -159,22 +170,26 @@ class _Translating:
         if "weight_decay" not in self.hypers:
             raise self._no_counterpart("weight_decay", value)
         yield "weight_decay", value
-        decoupled = self.values.get("weight_decouple", self.values.get("decoupled_weight_decay"))
+        switch = next((switch for switch in _SWITCHES if switch in self.values), "")
+        decoupled = self.values.get(switch)
+        if decoupled != self.words.always.get(switch, decoupled):
+            raise self._no_counterpart(switch, decoupled)
         if "decoupled_weight_decay" in self.hypers:
             if decoupled is not None:
                 yield "decoupled_weight_decay", decoupled
         elif decoupled is not None:
             own = self.hypers["weight_decay"].decay
             if own is not None and (own == "decoupled") != decoupled:
-                raise self._no_counterpart("weight_decouple", decoupled)
+                raise self._no_counterpart(switch, decoupled)
         if self.values.get("fixed_decay"):
             if "fixed_decay" not in self.hypers:
                 raise self._no_counterpart("fixed_decay", value=True)
             yield "fixed_decay", True
 
 
-#: Options of the weight decay.
-_DECAY = frozenset({"weight_decay", "weight_decouple", "decoupled_weight_decay", "fixed_decay"})
+#: What the switch between L2 and decoupled weight decay is called.
+_SWITCHES = ("weight_decouple", "decoupled_weight_decay", "decoupled_decay", "decoupled")
+_DECAY = frozenset({"weight_decay", "fixed_decay", *_SWITCHES})
 
 
 def _namesake(theirs: Peer) -> str:
@@ -186,5 +201,7 @@ def _namesake(theirs: Peer) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """JSON and TOML have lists for tuples."""
-    return tuple(map(_plain, value)) if isinstance(value, list) else value
+    """Options as JSON and TOML have them, with tuples again; anything else, such as a dtype, is told by its text."""
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_plain, value))
+    return value if isinstance(value, (bool, int, float, str, dict, Tensor, type(None))) else name_of(value)

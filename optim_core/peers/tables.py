@@ -35,6 +35,7 @@ class Translation:
         values: their option to what its values are here, as texts.
         wrappers: their switch to the wrapper of ours.
         only_with: their option to another of theirs without which it says nothing.
+        not_with: their option to another of theirs with which it says nothing.
         always: their option to the one value that ours goes by, without having the option.
         ours: options of ours that their class has no name for.
     """
@@ -48,12 +49,13 @@ class Translation:
     values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     wrappers: Mapping[str, str] = field(default_factory=dict)
     only_with: Mapping[str, str] = field(default_factory=dict)
+    not_with: Mapping[str, str] = field(default_factory=dict)
     always: Mapping[str, Any] = field(default_factory=dict)
     ours: Mapping[str, Any] = field(default_factory=dict)
 
     def over(self, general: Translation) -> Translation:
         """This one of a class, completed by that of its library."""
-        mappings = ("renamed", "packed", "spread", "values", "wrappers", "only_with", "always", "ours")
+        mappings = ("renamed", "packed", "spread", "values", "wrappers", "only_with", "not_with", "always", "ours")
         merged = {name: {**getattr(general, name), **getattr(self, name)} for name in mappings}
         return Translation(name=self.name, none=self.none, ignored=(*general.ignored, *self.ignored), **merged)
 
@@ -131,6 +133,11 @@ def peers(library: str) -> tuple[Peer, ...]:
 def libraries() -> list[str]:
     """The libraries that are known."""
     return list(_signatures())
+
+
+def name_of(value: Any) -> str:
+    """How an option's value is written down that is neither a number nor a text: a function, a dtype."""
+    return str(getattr(value, "__name__", value))
 
 
 @functools.cache

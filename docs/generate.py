@@ -1,6 +1,8 @@
 """Writes what follows from the code into Markdown pages, between markers.
 
-- README.md and the packs' READMEs: tables of methods, from the specs of the installed packs;
+- README.md: how many methods there are, by pack; docs/methods.md and the packs' READMEs: tables of them, from the
+  specs of the installed packs;
+- docs/field.md: what every name of other libraries is here, from docs/field.toml and optim_core/peers;
 - docs/stability.md: the public names, from the doors' `__all__`;
 - docs/conformance.md: the checks of the kit, with what they require.
 - docs/hooks.md: the hooks and what they return, from the hook specs, and the words that occur in it.
@@ -16,11 +18,14 @@ import inspect
 import re
 import sys
 import textwrap
+import tomllib
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
+
+import field
 
 import optim_core
 from optim_core.catalog import NEEDS, Paper, hookspecs
@@ -41,6 +46,7 @@ DOORS = (
     "optim_core.optimizers",
     "optim_core.wrapping",
     "optim_core.schedules",
+    "optim_core.peers",
     "optim_core.testing",
 )
 
@@ -80,6 +86,18 @@ def methods_by_kind(packs: Iterable[str]) -> str:
         headers = ("name", "class", "pack", "what it does", "paper", "needs")
         parts.append(f"**{kind.plural.capitalize()}** ({len(lines)})\n\n{table(lines, *headers)}")
     return "\n\n".join(parts)
+
+
+def families(packs: Mapping[str, Path]) -> str:
+    """How many methods each pack has of each kind, and what it is about."""
+    total = [f"{len(optim_core.find(kind=kind.name))} {kind.plural}" for kind in KINDS.values()]
+    lines = []
+    for pack, folder in packs.items():
+        numbers = {kind: len(optim_core.find(pack=pack, kind=kind.name)) for kind in KINDS.values()}
+        counts = ", ".join(f"{n} {kind.plural if n > 1 else kind.name}" for kind, n in numbers.items() if n)
+        about = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]["description"]
+        lines.append(f"| [`{pack}`](packs/{pack}/README.md) | {counts} | {about} |")
+    return f"{', '.join(total[:-1])} and {total[-1]}.\n\n{table(lines, 'pack', 'methods', 'what they are')}"
 
 
 def public_names() -> str:
@@ -194,7 +212,9 @@ def pages() -> dict[Path, str]:
     """Every page with its whole text, up to date."""
     packs = {path.parent.name: path.parent for path in sorted(ROOT.glob("packs/*/pyproject.toml"))}
     sections = [
-        (ROOT / "README.md", "methods", methods_by_kind(packs)),
+        (ROOT / "README.md", "methods", families(packs)),
+        (ROOT / "docs" / "methods.md", "methods", methods_by_kind(packs)),
+        (ROOT / "docs" / "field.md", "field", field.page()),
         (ROOT / "docs" / "stability.md", "names", public_names()),
         (ROOT / "docs" / "conformance.md", "checks", checks()),
         (ROOT / "docs" / "hooks.md", "hooks", hooks()),

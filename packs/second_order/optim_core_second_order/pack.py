@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from optim_core.catalog import OptimizerSpec, Paper, hookimpl
+from optim_core_second_order.manifest.low_rank import LOW_RANK
+from optim_core_second_order.manifest.shampoo_kin import SHAMPOO_KIN
 
 OPTIM_CORE_API = 1
 
@@ -174,4 +176,6 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
                 "waited": "whole",
             },
         ),
+        *LOW_RANK,
+        *SHAMPOO_KIN,
     ]

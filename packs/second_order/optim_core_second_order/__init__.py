@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from optim_core_second_order.distributedshampoo import DistributedShampoo
     from optim_core_second_order.fira import Fira
     from optim_core_second_order.galore import GaLore
+    from optim_core_second_order.ivon import IVON
     from optim_core_second_order.klshampoo import KLShampoo
     from optim_core_second_order.klsoap import KLSOAP
     from optim_core_second_order.kron import Kron
+    from optim_core_second_order.lbfgs import LBFGS
     from optim_core_second_order.muon import Muon
     from optim_core_second_order.racs import RACS
     from optim_core_second_order.scalableshampoo import ScalableShampoo
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from optim_core_second_order.splus import SPlus
 
 __all__ = [
+    "IVON",
     "KLSOAP",
+    "LBFGS",
     "RACS",
     "SOAP",
     "AdaHessian",

@@ -84,6 +84,7 @@ def check_draws_are_its_own(subject: Subject) -> None:
 # each part counts ----------------------------------------------------------------------------------------------
 def _candidates(h: Hyper | None, default: Any) -> Iterator[Any]:
     """Other values of an option than its default."""
+    yield from () if h is None else h.examples
     if isinstance(default, bool):
         yield not default
     elif h is not None and h.choices:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from optim_core_second_order.kron import Kron
     from optim_core_second_order.lbfgs import LBFGS
     from optim_core_second_order.muon import Muon
+    from optim_core_second_order.psgdpro import PSGDPRO
+    from optim_core_second_order.qsgd import QSGD
     from optim_core_second_order.racs import RACS
     from optim_core_second_order.scalableshampoo import ScalableShampoo
     from optim_core_second_order.shampoo import Shampoo
@@ -30,6 +32,8 @@ __all__ = [
     "IVON",
     "KLSOAP",
     "LBFGS",
+    "PSGDPRO",
+    "QSGD",
     "RACS",
     "SOAP",
     "AdaHessian",

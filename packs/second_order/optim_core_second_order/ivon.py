@@ -115,7 +115,7 @@ class IVON(WithNoise):
             losses.append(self._loss_at(noise, evaluations.alone if k else partial(self._first, evaluations)))
             for p, e in noise.items():
                 if p.grad is not None:
-                    gradients[p] = gradients.get(p, 0) + p.grad.detach() / n
+                    gradients[p] = p.grad if n == 1 else gradients.get(p, 0) + p.grad.detach() / n
                     estimates[p] = estimates.get(p, 0) + self._estimate(p, e) / n
         put(self, [gradients.get(p) for p in parameters(self)])
         self._estimates = estimates

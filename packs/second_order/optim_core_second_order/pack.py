@@ -5,6 +5,7 @@ from __future__ import annotations
 from optim_core.catalog import OptimizerSpec, Paper, hookimpl
 from optim_core_second_order.manifest.curvature import CURVATURE
 from optim_core_second_order.manifest.low_rank import LOW_RANK
+from optim_core_second_order.manifest.psgd import PSGD
 from optim_core_second_order.manifest.shampoo_kin import SHAMPOO_KIN
 
 OPTIM_CORE_API = 1
@@ -179,5 +180,6 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
         ),
         *CURVATURE,
         *LOW_RANK,
+        *PSGD,
         *SHAMPOO_KIN,
     ]

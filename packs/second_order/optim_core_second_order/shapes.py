@@ -138,6 +138,26 @@ def kron_factors(view: Shape, max_size: int, min_ndim: int, memory_save_mode: st
     return [(d,) if d == 1 or d > max_size or axis in spared else (d, d) for axis, d in enumerate(view)]
 
 
+def without_ones(shape: Shape) -> Shape:
+    """The shape in which PSGD without merging preconditions: axes of 1 are left out.
+
+    Example:
+        >>> without_ones((12, 1, 3, 3)), without_ones((1,))
+        ((12, 3, 3), (1,))
+    """
+    return tuple(d for d in shape if d != 1) or (1,)
+
+
+def psgd_size(shape: Shape) -> int:
+    """A d x d matrix for each axis longer than 1, a diagonal for axes longer than 2048 and for vectors."""
+    return sum(map(math.prod, kron_factors(without_ones(shape), 2048, 2, None)))
+
+
+def psgd_axes(shape: Shape) -> int:
+    """One number for each axis longer than 1."""
+    return len(without_ones(shape))
+
+
 def kron_size(shape: Shape) -> int:
     """A d x d matrix for each axis of the merged matrix, a diagonal for axes of 1 or more than 8192 and for vectors."""
     return sum(map(math.prod, kron_factors(kron_view(shape, merge=True), 8192, 2, None)))

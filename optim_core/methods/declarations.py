@@ -40,10 +40,12 @@ class Hyper:
         name: its name, torch's where torch has it.
         default: the value when none is given; :data:`REQUIRED` if one must be.
         doc: meaning and unit, one line.
-        type: its annotation, such as ``float``, ``bool``, ``float | None`` or ``tuple[float, float]``.
+        type: its annotation, such as ``float``, ``bool``, ``float | None`` or ``tuple[float, float]``; or, for a table
+            that a rule gets as it is, ``tuple[tuple[float, float], ...]``.
         ge, gt, le, lt: bounds of the value, or of each number of a tuple.
         choices: the values allowed, if they are few.
         search: (low, high), the range worth searching, on a log scale.
+        examples: values of other forms than the default's.
         decay: how the core applies it, for a weight decay; None: the rule itself does.
         common: True if all groups must agree on it, because it acts on the model as a whole.
         kw_only: True if the constructor takes it by name only.
@@ -59,6 +61,7 @@ class Hyper:
     lt: float | None = None
     choices: tuple[Any, ...] | None = None
     search: tuple[float, float] | None = None
+    examples: tuple[Any, ...] = ()
     decay: Decay | None = None
     common: bool = False
     kw_only: bool = False
@@ -82,7 +85,7 @@ class Hyper:
             if kind in (int, float) and self._is_number(value, kind):
                 return self._in_range(value if isinstance(value, Tensor) else kind(value), owner)
             if typing.get_origin(kind) is tuple and self._is_tuple(value, kind):
-                return tuple(self._in_range(typing.get_args(kind)[0](v), owner) for v in value)
+                return self._tuple(value, kind, owner)
         raise InvalidOption(f"{owner}: {self.name}={value!r} should be {self.type_name}{self._bounds(' ')}: {self.doc}")
 
     @property
@@ -101,7 +104,14 @@ class Hyper:
         if not isinstance(value, Sequence) or isinstance(value, str):
             return False
         fits = len(value) >= 1 if args[-1] is Ellipsis else len(value) == len(args)
-        return fits and all(self._is_number(v, args[0]) for v in value)
+        is_entry = self._is_tuple if typing.get_origin(args[0]) is tuple else self._is_number
+        return fits and all(is_entry(v, args[0]) for v in value)
+
+    def _tuple(self, value: Any, kind: Any, owner: str) -> tuple[Any, ...]:
+        entry = typing.get_args(kind)[0]
+        if typing.get_origin(entry) is tuple:
+            return tuple(self._tuple(row, entry, owner) for row in value)
+        return tuple(self._in_range(entry(v), owner) for v in value)
 
     def _in_range(self, value: Any, owner: str) -> Any:
         x = float(value)
@@ -143,17 +153,30 @@ def hyper(
     lt: float | None = None,
     choices: Sequence[Any] | None = None,
     search: tuple[float, float] | None = None,
+    examples: Sequence[Any] = (),
     common: bool = False,
 ) -> Any:
     """Declare a hyper-parameter; the annotation beside it gives its type.
 
-    With ``common`` all groups must have the same value: it acts on the model as a whole.
+    With ``common`` all groups must have the same value: it acts on the model as a whole. ``examples`` are values of
+    other forms than the default's, such as a table or a name, for the conformance kit to try.
 
     Example:
         >>> lr: float = hyper(1e-3, "step size", ge=0, search=(1e-4, 1e-1))
     """
     choices = None if choices is None else tuple(choices)
-    return Hyper(default=default, doc=doc, ge=ge, gt=gt, le=le, lt=lt, choices=choices, search=search, common=common)
+    return Hyper(
+        default=default,
+        doc=doc,
+        ge=ge,
+        gt=gt,
+        le=le,
+        lt=lt,
+        choices=choices,
+        search=search,
+        examples=tuple(examples),
+        common=common,
+    )
 
 
 def l2(default: float) -> Any:

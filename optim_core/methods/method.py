@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -247,7 +247,9 @@ def read_class(cls: type, inherited: Method | None) -> Method:
     extras = dict(inherited.extras) if inherited else {}
     for declared in _declarations(cls, hypers):
         if isinstance(declared, Hyper):
-            hypers[declared.name] = declared  # an option that is declared anew keeps its place in the signature
+            # an option that is declared anew keeps its place in the signature
+            by_name = declared.name in hypers and hypers[declared.name].kw_only
+            hypers[declared.name] = replace(declared, kw_only=declared.kw_only or by_name)
         elif isinstance(declared, State):
             states[declared.name] = declared
         else:

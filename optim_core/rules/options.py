@@ -31,6 +31,8 @@ def late_numbers(lr: float | None) -> dict[str, Any]:
 def split(options: Mapping[str, Any]) -> tuple[dict[str, float], tuple[tuple[str, Any], ...]]:
     """Options in two parts: host numbers by name, and what a trace depends on.
 
+    A tuple of tuples is a table, and plain: a rule hands it on to a function.
+
     Example:
         >>> split({"lr": 0.1, "betas": (0.9, 0.99), "nesterov": True})
         ({'lr': 0.1, 'betas[0]': 0.9, 'betas[1]': 0.99}, (('betas', 2), ('nesterov', True)))
@@ -38,7 +40,7 @@ def split(options: Mapping[str, Any]) -> tuple[dict[str, float], tuple[tuple[str
     host: dict[str, float] = {}
     fixed: list[tuple[str, Any]] = []
     for name, value in options.items():
-        if value is None or isinstance(value, (bool, str)):
+        if _is_plain(value):
             fixed.append((name, value))
         elif isinstance(value, tuple):
             fixed.append((name, len(value)))
@@ -48,11 +50,15 @@ def split(options: Mapping[str, Any]) -> tuple[dict[str, float], tuple[tuple[str
     return host, tuple(fixed)
 
 
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, (bool, str)) or (isinstance(value, tuple) and isinstance(value[0], tuple))
+
+
 def scalars(options: Mapping[str, Any], trace: Trace) -> dict[str, Any]:
     """Options as a rule gets them: numbers as symbols, the rest as it is."""
 
     def symbol(name: str, value: Any) -> Any:
-        if value is None or isinstance(value, (bool, str)):
+        if _is_plain(value):
             return value
         if isinstance(value, tuple):
             return tuple(trace.input(f"{name}[{i}]", Level.HOST) for i, _ in enumerate(value))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, Literal
+from typing import Any
 
+from optim_core.errors import RuleError
 from optim_core.rules.values import Level, Value
 
 _LEVELS = {"element": Level.ELEMENT, "own": Level.OWN}
 
 
-def stacked(*returns: Literal["element", "own"]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def stacked(*returns: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Let a rule call a function of torch tensors.
 
     The rule stays one traced expression: what surrounds the call runs in the engines, its arguments are computed
@@ -25,7 +27,8 @@ def stacked(*returns: Literal["element", "own"]) -> Callable[[Callable[..., Any]
 
     Args:
         returns: for each result ``"element"``, a stack of the parameter's shape, or ``"own"``, new values of a state
-            with a shape of its own (or of something that only functions of stacks see).
+            with a shape of its own (or of something that only functions of stacks see); or the name of an argument,
+            a state whose new values it is, and which for some parameters may have the parameter's own shape.
 
     Example:
         >>> import torch
@@ -45,13 +48,21 @@ def stacked(*returns: Literal["element", "own"]) -> Callable[[Callable[..., Any]
         >>> torch.allclose(w, 1.5 * torch.eye(2))
         True
     """
-    levels = [_LEVELS[kind] for kind in returns]
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        names = list(inspect.signature(function).parameters)
+        unknown = set(returns) - {*_LEVELS, *names}
+        if unknown:
+            raise RuleError(
+                f"stacked: {function.__qualname__} returns {unknown.pop()!r}, which is neither 'element' nor 'own' nor "
+                f"one of its arguments ({', '.join(names)})"
+            )
+
         @wraps(function)
         def call(*tensors: Any, **numbers: Any) -> Any:
             for x in tensors:
                 if isinstance(x, Value):
+                    levels = [_level(kind, names, tensors) for kind in returns]
                     results = x.trace.call(function, levels, tensors, numbers)
                     return results if len(results) > 1 else results[0]
             return function(*tensors, **numbers)
@@ -59,3 +70,11 @@ def stacked(*returns: Literal["element", "own"]) -> Callable[[Callable[..., Any]
         return call
 
     return decorate
+
+
+def _level(kind: str, names: Sequence[str], tensors: Sequence[Any]) -> Level:
+    """The level of a result: of this kind, or that of the argument of this name."""
+    if kind in _LEVELS:
+        return _LEVELS[kind]
+    like = tensors[names.index(kind)]
+    return like.level if isinstance(like, Value) else Level.OWN

@@ -195,14 +195,18 @@ def deviation(got: Tensor, wanted: Sequence[float]) -> float:
     return float(difference / expected.abs().max().clamp(min=1e-30))
 
 
-def drawn(params: Sequence[Tensor]) -> Callable[[Tensor], Tensor]:
-    """sqrt(2)*cos(1.3*k + 0.7*n + i) in the place of noise: n the draws that parameter i has had before."""
+def drawn(params: Sequence[Tensor], formula: str) -> Callable[[Tensor], Tensor]:
+    """In the place of noise sqrt(2)*cos(1.3*k + 0.7*n + i), n the draws that parameter i has had before.
+
+    Where the formula has no i, n counts the draws of the run, this one included.
+    """
     index = {p: i for i, p in enumerate(params)}
     before = dict.fromkeys(index, 0)
 
     def draw(p: Tensor) -> Tensor:
         before[p] += 1
-        phase = 0.7 * (before[p] - 1) + index[p] + math.pi / 2
+        n, i = (before[p] - 1, index[p]) if formula.endswith("+ i)") else (sum(before.values()), 0)
+        phase = 0.7 * n + i + math.pi / 2
         return (math.sqrt(2) * wave(p.shape, 1.3, phase)).to(p.dtype)
 
     return draw
@@ -241,7 +245,7 @@ def steps(
     for setting, value in settings.items():
         setattr(innermost(optimizer), setting, value)
     if "draws" in case:
-        innermost(optimizer).draw = drawn(params)
+        innermost(optimizer).draw = drawn(params, case["draws"])
     scheduler = scheduled(optimizer, case)
     for n, _ in enumerate(case["losses"], start=1):
         for group in optimizer.param_groups:

@@ -57,9 +57,10 @@ def test_there_and_back(cls: Any) -> None:
     assert_close(copies(params), y, 1e-13)
 
 
-def test_x_is_the_average_of_z(cls: Any) -> None:
+@pytest.mark.parametrize("name", ["schedulefreeadamw", "schedulefreesgd"])
+def test_x_is_the_average_of_z(name: str) -> None:
     params = parameters()
-    optimizer = cls(params, lr=0.1, r=1.0, weight_lr_power=0.0)
+    optimizer: Any = optim_core.get(name)(params, lr=0.1, r=1.0, weight_lr_power=0.0)
     z = []
     for _ in range(6):
         train(optimizer, 1)

@@ -118,6 +118,35 @@ def test_states_that_are_handed_back_in_another_order() -> None:
             assert all(bool((optimizer.state[p]["b"] == 3 - held).all()) for p in params)
 
 
+def test_a_state_that_has_the_parameters_shape_here_and_its_own_there() -> None:
+    @stacked("element", "kept")
+    def added(g: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+        kept = kept + g[:, :2]
+        return torch.nn.functional.pad(kept, (0, 0, 0, g.shape[1] - kept.shape[1])), kept
+
+    class Keeping(RuleOptimizer):
+        lr: float = hyper(1.0, "step size", ge=0)
+        kept = state("sum of two rows", shape=lambda shape, group: (2, shape[1]))
+
+        @staticmethod
+        def rule(p: Value, g: Value, kept: Value, *, lr: Value) -> Any:
+            x, kept = added(g, kept)
+            return p - lr * x, kept
+
+    for way in CPU_ENGINES:
+        params = [Parameter(torch.zeros(rows, 3)) for rows in (2, 3)]
+        optimizer = Keeping(params, **way)
+        for _ in range(2):
+            optimizer.minimize(lambda params=params: torch.stack([p.sum() for p in params]).sum())
+        assert [p[:2].sum().item() for p in params] == [-18.0, -18.0]
+        assert [optimizer.state[p]["kept"].tolist() for p in params] == [[[2.0] * 3] * 2] * 2
+
+
+def test_a_result_like_an_argument_that_there_is_not() -> None:
+    with pytest.raises(RuleError, match=r"returns 'm', which is neither 'element' nor 'own' nor one of .*\(g, v\)"):
+        stacked("element", "m")(lambda g, v: (g, v))
+
+
 def test_half_precision_where_the_rule_asks_for_it() -> None:
     seen: list[torch.dtype] = []
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from optim_core.errors import EngineUnavailable
 from optim_core.methods.declarations import Hyper
 from optim_core.methods.states import state_of_key, tensors_of
+from optim_core.optimizers.needs import has_modes
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.rules.graph import order
 from optim_core.rules.values import Level
@@ -83,6 +84,7 @@ def check_draws_are_its_own(subject: Subject) -> None:
 # each part counts ----------------------------------------------------------------------------------------------
 def _candidates(h: Hyper | None, default: Any) -> Iterator[Any]:
     """Other values of an option than its default."""
+    yield from () if h is None else h.examples
     if isinstance(default, bool):
         yield not default
     elif h is not None and h.choices:
@@ -299,6 +301,8 @@ def _effect_of_state(subject: Subject, name: str, options: Mapping[str, Any]) ->
                 for x in mine:
                     x.mul_(1.3).add_(0.1)
         subject.train(optimizer, params, range(4, _STEPS))
+        if has_modes(optimizer):  # some states are there for the point that is evaluated
+            optimizer.eval()
         rest = [x for p in params for n, x in optimizer.state[p].items() if state_of_key(n, (name,)) != name]
         ends.append(copies(params) + copies(tensors(rest)))
     return _differ(*ends)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from optim_core import hyper, state
-from optim_core.methods import compute_dtype, extra, real, tensors_of
-from optim_core.optimizers import RuleOptimizer
+from optim_core.methods import extra, tensors_of
 from optim_core.rules import Value, lerp, mean, minimum, sqrt, square, stacked
 from optim_core_second_order.axes import along, unfolded
+from optim_core_second_order.noise import WithNoise
 from optim_core_second_order.shapes import Shape, kron_factors, kron_view
 
 _NOISE = 2.0**-11.5  # the root of float32's eps
@@ -25,7 +25,7 @@ def _factors(shape: Shape, group: Mapping[str, Any]) -> list[Shape]:
     return kron_factors(view, *sizes, mode)
 
 
-class Kron(RuleOptimizer):
+class Kron(WithNoise):
     """A preconditioner with one triangular factor for each axis, fitted on the way so that it whitens the gradient.
 
     P = Q^T Q, Q being the Kronecker product of upper triangular Q_j. Tensors of more than two dimensions count as
@@ -90,17 +90,10 @@ class Kron(RuleOptimizer):
     waited = state("steps since Q was renewed", level="whole")
     V = extra("noise; None in a step that does not renew Q")
 
-    random = True
-
     def update_probability(self, step: int) -> float:
         """Renewals of Q a step, after ``step`` steps."""
         fixed = self.param_groups[0]["preconditioner_update_probability"]
         return max(0.03, min(1.0, math.exp(-0.001 * (step - 500)))) if fixed is None else float(fixed)
-
-    def draw(self, p: Tensor) -> Tensor:
-        """Normal noise in the shape of a parameter."""
-        like, generator = real(p), self.generator(p.device)
-        return torch.randn(like.shape, dtype=compute_dtype(like), device=generator.device, generator=generator)
 
     def extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
         """Noise, in a step that renews Q; the factors are balanced here, before it."""

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
+#: a, b and c of a step.
+Triple = tuple[float, float, float]
+
 #: Steps between two fresh Gram matrices: after more of them rounding in small singular values would have grown.
 _RUN = 3
+
+#: Most by which the eigenvalues of a Gram matrix, and the rounding in the small ones, may grow between two fresh ones.
+_GROWTH = 150.0
 
 #: Bytes of X that are worked on at a time on a CPU, so that what comes between two products is found in its caches.
 _CACHED = 1 << 21
 
 
-def orthogonalised(X: Tensor, steps: int, coefficients: tuple[float, float, float]) -> Tensor:
+def orthogonalised(X: Tensor, triples: Sequence[Triple], restarts: Sequence[int] | None = None) -> Tensor:
     """Bring the singular values of a stack of matrices towards 1.
 
     Each step is, with A the Gram matrix of the shorter side::
@@ -24,24 +33,24 @@ def orthogonalised(X: Tensor, steps: int, coefficients: tuple[float, float, floa
 
     Args:
         X: of shape (B, rows, columns), each of Frobenius norm at most 1.
-        steps: how many.
-        coefficients: a, b, c.
+        triples: a, b and c of each step.
+        restarts: the steps, counted from 0, before which the Gram matrix of an oblong X is formed anew; None to choose.
     """
     if X.shape[1] > X.shape[2]:
-        return orthogonalised(X.mT, steps, coefficients).mT
+        return orthogonalised(X.mT, triples, restarts).mT
     few = max(2, _CACHED // (X.shape[1] * X.shape[2] * X.element_size())) if X.device.type == "cpu" else len(X)
     if few < len(X):
-        return torch.cat([orthogonalised(part, steps, coefficients) for part in torch.split(X, few)])
-    a, *bc = coefficients
-    run = _RUN if X.shape[2] > 1.5 * X.shape[1] else 1
-    for start in range(0, steps, run):
+        return torch.cat([orthogonalised(part, triples, restarts) for part in torch.split(X, few)])
+    for start, end in _runs(triples, X.shape[1:], restarts):
         A = torch.bmm(X, X.mT)  # matmul would copy a transposed stack of one
-        P, scale = _polynomial(A, *bc), a  # in all: scale I + P; apart, so that the identity is not rounded
+        a, b, c = triples[start]
+        P, scale = _polynomial(A, b, c), a  # in all: scale I + P; apart, so that the identity is not rounded
         B = P
-        for _ in range(min(run, steps - start) - 1):
+        for after in triples[start + 1 : end]:
             A = torch.baddbmm(A, A, B, beta=a)
             A = torch.baddbmm(A, B, A, beta=a)
-            B = _polynomial(A, *bc)
+            a, b, c = after
+            B = _polynomial(A, b, c)
             P, scale = torch.baddbmm(P, B, P, beta=a).add_(B, alpha=scale), scale * a
         X = torch.baddbmm(X, P, X, beta=scale)
     return X
@@ -49,4 +58,33 @@ def orthogonalised(X: Tensor, steps: int, coefficients: tuple[float, float, floa
 
 def _polynomial(A: Tensor, b: float, c: float) -> Tensor:
     """b A + c A^2."""
-    return torch.baddbmm(A, A, A, beta=b, alpha=c)
+    return torch.baddbmm(A, A, A, beta=b, alpha=c) if c else b * A
+
+
+def _runs(triples: Sequence[Triple], sides: Sequence[int], restarts: Sequence[int] | None) -> Iterator[tuple[int, int]]:
+    """The first step and the end of each run of steps on one Gram matrix."""
+    if restarts is None:
+        starts = list(_starts(triples)) if sides[1] > 1.5 * sides[0] else range(len(triples))
+    else:
+        inner = sorted({at for at in restarts if 0 < at < len(triples)})
+        starts = [0, *inner] if sides[1] > sides[0] else range(len(triples))
+    return pairwise([*starts, len(triples)])
+
+
+def _starts(triples: Sequence[Triple]) -> Iterator[int]:
+    grown, taken = _GROWTH, _RUN
+    for at, (a, _, _) in enumerate(triples):
+        if taken == _RUN or grown > _GROWTH:
+            yield at
+            grown, taken = 1.0, 0
+        grown, taken = grown * a * a, taken + 1
+
+
+def balanced(X: Tensor, eps: float) -> Tensor:
+    """Rows of the shorter side scaled so that no singular value is above 1: Turbo-Muon's norm ("almost orthogonal").
+
+    The rows of diag(s) X, with s_i = 1 / sqrt(max(sum over j of |A_ij|, eps)) and A the Gram matrix.
+    """
+    if X.shape[1] > X.shape[2]:
+        return balanced(X.mT, eps).mT
+    return X * torch.bmm(X, X.mT).abs().sum(2, keepdim=True).clamp(min=eps).rsqrt()

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from optim_core.catalog import OptimizerSpec, Paper, hookimpl
+from optim_core_second_order.manifest.curvature import CURVATURE
+from optim_core_second_order.manifest.low_rank import LOW_RANK
+from optim_core_second_order.manifest.psgd import PSGD
+from optim_core_second_order.manifest.shampoo_kin import SHAMPOO_KIN
 
 OPTIM_CORE_API = 1
 
@@ -174,4 +178,8 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
                 "waited": "whole",
             },
         ),
+        *CURVATURE,
+        *LOW_RANK,
+        *PSGD,
+        *SHAMPOO_KIN,
     ]

@@ -35,6 +35,33 @@ def merged(shape: Iterable[int], longest: int) -> Shape:
     return (*found, product) if product > 1 or not found else tuple(found)
 
 
+def rotated(
+    shape: Shape,
+    *,
+    max_precond_dim: int,
+    merge_dims: bool = False,
+    precondition_1d: bool = False,
+    data_format: str = "channels_first",
+    shortest: int = 1,
+    **_: object,
+) -> tuple[Shape, list[int]]:
+    """The shape in which a parameter is rotated, and the axes of it that are, counted from 1.
+
+    Example:
+        >>> rotated((4, 2, 3, 3), max_precond_dim=8, merge_dims=True), rotated((5,), max_precond_dim=8)
+        (((8, 3, 3), [1, 2, 3]), ((5,), []))
+    """
+    if len(shape) < 2 and not precondition_1d:
+        return shape, []
+    if merge_dims and len(shape) > 1:
+        shape = merged(_channels_first(shape) if data_format == "channels_last" else shape, max_precond_dim)
+    return shape, [axis for axis, d in enumerate(shape, start=1) if shortest <= d <= max_precond_dim]
+
+
+def _channels_first(shape: Shape) -> Shape:
+    return (shape[0], shape[3], *shape[1:3]) if len(shape) == 4 else shape
+
+
 def kinds(shape: Shape, longest: int) -> list[tuple[Run, ...]]:
     """Blocks of at most ``longest`` along every axis (0: whole axes), those of one shape together: a run an axis.
 
@@ -111,6 +138,97 @@ def kron_factors(view: Shape, max_size: int, min_ndim: int, memory_save_mode: st
     return [(d,) if d == 1 or d > max_size or axis in spared else (d, d) for axis, d in enumerate(view)]
 
 
+def without_ones(shape: Shape) -> Shape:
+    """The shape in which PSGD without merging preconditions: axes of 1 are left out.
+
+    Example:
+        >>> without_ones((12, 1, 3, 3)), without_ones((1,))
+        ((12, 3, 3), (1,))
+    """
+    return tuple(d for d in shape if d != 1) or (1,)
+
+
+def psgd_size(shape: Shape) -> int:
+    """A d x d matrix for each axis longer than 1, a diagonal for axes longer than 2048 and for vectors."""
+    return sum(map(math.prod, kron_factors(without_ones(shape), 2048, 2, None)))
+
+
+def psgd_axes(shape: Shape) -> int:
+    """One number for each axis longer than 1."""
+    return len(without_ones(shape))
+
+
 def kron_size(shape: Shape) -> int:
     """A d x d matrix for each axis of the merged matrix, a diagonal for axes of 1 or more than 8192 and for vectors."""
     return sum(map(math.prod, kron_factors(kron_view(shape, merge=True), 8192, 2, None)))
+
+
+def projected_axes(shape: Shape, rank: int | None, proj_type: str) -> list[int]:
+    """The axes of a matrix along which it is projected, counted from 1; none without a rank, and for anything else.
+
+    Example:
+        >>> projected_axes((6, 4), 2, "std"), projected_axes((6, 4), 2, "full"), projected_axes((6,), 2, "std")
+        ([2], [1, 2], [])
+    """
+    if rank is None or len(shape) != 2:
+        return []
+    tall = shape[0] >= shape[1]
+    return {
+        "std": [2 if tall else 1],
+        "reverse_std": [1 if tall else 2],
+        "left": [1],
+        "right": [2],
+        "full": [1, 2],
+    }[proj_type]
+
+
+def projected(shape: Shape, rank: int | None, proj_type: str) -> Shape:
+    """The shape of a projected matrix; that of anything else stays.
+
+    Example:
+        >>> projected((6, 4), 2, "std"), projected((6, 4), 5, "left")
+        ((6, 2), (4, 4))
+    """
+    axes = projected_axes(shape, rank, proj_type)
+    return tuple(min(rank or d, *shape) if axis in axes else d for axis, d in enumerate(shape, start=1))
+
+
+def _projection_size(shape: Shape, rank: int) -> int:
+    axes = projected_axes(shape, rank, "std")
+    return sum(shape[axis - 1] * projected(shape, rank, "std")[axis - 1] for axis in axes)
+
+
+def within_128(shape: Shape) -> int:
+    """As the parameter; of a matrix the shorter side is at most 128."""
+    return math.prod(projected(shape, 128, "std"))
+
+
+def within_8(shape: Shape) -> int:
+    """As the parameter; of a matrix the shorter side is at most 8."""
+    return math.prod(projected(shape, 8, "std"))
+
+
+def basis_of_128(shape: Shape) -> int:
+    """The shorter side of a matrix times at most 128; nothing for other parameters."""
+    return _projection_size(shape, 128)
+
+
+def basis_of_8(shape: Shape) -> int:
+    """The shorter side of a matrix times at most 8; nothing for other parameters."""
+    return _projection_size(shape, 8)
+
+
+def matrix_axes(shape: Shape) -> int:
+    """A d x d matrix for each axis of a matrix; nothing for other parameters."""
+    return sum(d * d for d in shape) if len(shape) == 2 else 0
+
+
+def columns(shape: Shape) -> int:
+    """One number for each column of the matrix, dimension 0 by all others."""
+    return math.prod(shape[1:])
+
+
+def kl_size(shape: Shape) -> int:
+    """A d x d matrix for each axis of 2 to 2048, after merging; none for vectors."""
+    view, axes = rotated(shape, max_precond_dim=2048, merge_dims=True, shortest=2)
+    return sum(view[axis - 1] ** 2 for axis in axes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,29 +10,7 @@ from torch import Tensor
 from optim_core import hyper, state
 from optim_core.optimizers import RuleOptimizer
 from optim_core.rules import Value, lerp, mean, root, sqrt, square, stacked
-from optim_core_second_order.axes import along, unfolded
-from optim_core_second_order.roots import eigh
-from optim_core_second_order.shapes import Shape, merged
-
-
-def _layout(
-    shape: Shape, *, max_precond_dim: int, merge_dims: bool, precondition_1d: bool, data_format: str, **_: Any
-) -> tuple[Shape, list[int]]:
-    """The shape in which a parameter is rotated, and the axes of it that are, counted from 1."""
-    if len(shape) < 2 and not precondition_1d:
-        return shape, []
-    if merge_dims and len(shape) > 1:
-        shape = merged(_channels_first(shape) if data_format == "channels_last" else shape, max_precond_dim)
-    return shape, [axis for axis, d in enumerate(shape, start=1) if d <= max_precond_dim]
-
-
-def _channels_first(shape: Shape) -> Shape:
-    return (shape[0], shape[3], *shape[1:3]) if len(shape) == 4 else shape
-
-
-def _squares(shape: Shape, group: Mapping[str, Any]) -> list[Shape] | None:
-    view, axes = _layout(shape, **group)
-    return None if not axes else [(view[axis - 1], view[axis - 1]) for axis in axes]
+from optim_core_second_order.rotation import View, averaged, eigenvectors, permuted, rot, squares, unrot
 
 
 class SOAP(RuleOptimizer):
@@ -84,8 +61,8 @@ class SOAP(RuleOptimizer):
 
     exp_avg = state("average of rot(g), in the basis")
     exp_avg_sq = state("average of rot(g) squared, in the basis")
-    GG = state("averages of G G^T", shape=_squares)
-    Q = state("bases", shape=_squares)
+    GG = state("averages of G G^T", shape=squares)
+    Q = state("bases", shape=squares)
 
     @staticmethod
     def rule(
@@ -116,15 +93,15 @@ class SOAP(RuleOptimizer):
         how = {"max_precond_dim": max_precond_dim, "merge_dims": merge_dims, "precondition_1d": precondition_1d}
         how["data_format"] = data_format
         if GG is not None:
-            GG = _averaged(GG, g, beta=beta2 if shampoo_beta < 0 else shampoo_beta, **how)
+            GG = averaged(GG, g, beta=beta2 if shampoo_beta < 0 else shampoo_beta, **how)
         if t == 0:
-            return p, exp_avg, exp_avg_sq, GG, None if GG is None else _eigenvectors(GG)
-        G = g if Q is None else _rot(g, Q, **how)
+            return p, exp_avg, exp_avg_sq, GG, None if GG is None else eigenvectors(GG)
+        G = g if Q is None else rot(g, Q, **how)
         m = lerp(G, exp_avg, beta1)
         v = lerp(square(G), exp_avg_sq, beta2)
         c2 = 1 - beta2**t
         U = m / root(v, eps, c2 if correct_bias else None, outside=True)
-        U = U if Q is None else _unrot(U, Q, **how)
+        U = U if Q is None else unrot(U, Q, **how)
         if normalize_grads:
             U = U / (sqrt(mean(square(U))) + 1e-30)
         size = lr * sqrt(c2) / (1 - beta1**t) if correct_bias else lr
@@ -134,80 +111,17 @@ class SOAP(RuleOptimizer):
         return p, m, v, GG, Q
 
 
-@stacked("own")
-def _averaged(GG: list[Tensor], g: Tensor, *, beta: float, **how: Any) -> list[Tensor]:
-    """Averages of Gram matrices."""
-    view = _View(g.shape[1:], how)
-    unfolding = [unfolded(view.of(g), axis) for axis in view.axes]
-    return [torch.baddbmm(M, G, G.mT, beta=beta, alpha=1 - beta) for M, G in zip(GG, unfolding, strict=True)]
-
-
-@stacked("own")
-def _eigenvectors(GG: list[Tensor]) -> list[Tensor]:
-    """The first bases: eigenvectors, those of the largest eigenvalues first."""
-    return [eigh(M)[1].flip(2) for M in GG]
-
-
-@stacked("element")
-def _rot(x: Tensor, Q: list[Tensor], **how: Any) -> Tensor:
-    """Q_i^T along every axis."""
-    view = _View(x.shape[1:], how)
-    return view.back(view.along_axes(view.of(x), [B.mT for B in Q]))
-
-
-@stacked("element")
-def _unrot(x: Tensor, Q: list[Tensor], **how: Any) -> Tensor:
-    """Q_i along every axis."""
-    view = _View(x.shape[1:], how)
-    return view.back(view.along_axes(view.of(x), Q))
-
-
 @stacked("element", "element", "own")
 def _renewed(
     m: Tensor, v: Tensor, GG: list[Tensor], Q: list[Tensor], **how: Any
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """The averages in the bases to come, and these: a step of the QR algorithm."""
-    view = _View(m.shape[1:], how)
+    view = View(m.shape[1:], how)
     m, v = view.along_axes(view.of(m), Q), view.of(v)
     new = []
     for axis, M, B in zip(view.axes, GG, Q, strict=True):
         T = M @ B
         order = (B * T).sum(1).argsort(descending=True)
-        v = _permuted(v, axis, order)
-        new.append(torch.linalg.qr(_permuted(T, 2, order)).Q)
+        v = permuted(v, axis, order)
+        new.append(torch.linalg.qr(permuted(T, 2, order)).Q)
     return view.back(view.along_axes(m, [B.mT for B in new])), view.back(v), new
-
-
-class _View:
-    """A stack in the shape in which it is rotated.
-
-    Args:
-        shape: the parameter's.
-        how: the options that say which shape that is.
-    """
-
-    def __init__(self, shape: Sequence[int], how: Mapping[str, Any]) -> None:
-        self.shape, self.axes = _layout(tuple(shape), **how)
-        last = how["merge_dims"] and how["data_format"] == "channels_last" and len(shape) == 4
-        self._channels = 2 if last else -1
-
-    def of(self, x: Tensor) -> Tensor:
-        """The stack in that shape."""
-        self._moved = x.movedim(-1, self._channels).shape
-        return x.movedim(-1, self._channels).reshape(len(x), *self.shape)
-
-    def back(self, x: Tensor) -> Tensor:
-        """The stack in the parameter's shape again."""
-        return x.reshape(self._moved).movedim(self._channels, -1)
-
-    def along_axes(self, x: Tensor, matrices: Sequence[Tensor]) -> Tensor:
-        """A matrix applied along every axis that is rotated."""
-        for axis, B in zip(self.axes, matrices, strict=True):
-            x = along(x, axis, B)
-        return x
-
-
-def _permuted(x: Tensor, axis: int, order: Tensor) -> Tensor:
-    """Entries along an axis in the order given, one for each tensor of the stack."""
-    shape = [len(x), *(order.shape[1] if i == axis else 1 for i in range(1, x.ndim))]
-    return x.gather(axis, order.reshape(shape).expand(x.shape))

@@ -44,7 +44,7 @@ def test_newton_schulz_on_the_gram_matrix(
     X = torch.randn(shape, dtype=torch.float64)
     X[0, 0] = 1e-6 * X[0, 0]  # small singular values are where rounding grows
     X = X / torch.linalg.matrix_norm(X, keepdim=True)
-    got = orthogonalised(X.to(dtype), steps, COEFFICIENTS)
+    got = orthogonalised(X.to(dtype), [COEFFICIENTS] * steps)
     assert got.dtype is dtype
     torch.testing.assert_close(got.double(), plainly(X, steps), rtol=0, atol=tolerance)
 

@@ -1,0 +1,63 @@
+"""Methods that keep little: averages in a subspace, or scales of rows and columns."""
+
+from __future__ import annotations
+
+from optim_core.catalog import OptimizerSpec, Paper
+
+_STRUCTURED = Paper(
+    title="Towards Efficient Optimizer Design for LLM via Structured Fisher Approximation with a Low-Rank Extension",
+    url="https://arxiv.org/abs/2502.07752",
+    year=2025,
+)
+
+LOW_RANK = (
+    OptimizerSpec(
+        name="galore",
+        aliases=("galoreadamw",),
+        target="optim_core_second_order.galore:GaLore",
+        summary="AdamW in a subspace of low rank of each matrix's gradient.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="GaLore: Memory-Efficient LLM Training by Gradient Low-Rank Projection",
+            url="https://arxiv.org/abs/2403.03507",
+            year=2024,
+        ),
+        code="https://github.com/jiaweizzhao/GaLore",
+        code_license="Apache-2.0",
+        state={
+            "exp_avg": "optim_core_second_order.shapes:within_128",
+            "exp_avg_sq": "optim_core_second_order.shapes:within_128",
+            "projection": "optim_core_second_order.shapes:basis_of_128",
+        },
+    ),
+    OptimizerSpec(
+        name="fira",
+        aliases=("firaadamw",),
+        target="optim_core_second_order.fira:Fira",
+        summary="GaLore, and what its projection leaves out, scaled as Adam scales the rest.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="Fira: Can We Achieve Full-rank Training of LLMs Under Low-rank Constraint?",
+            url="https://arxiv.org/abs/2410.01623",
+            year=2024,
+        ),
+        code="https://github.com/xichen-fy/Fira",
+        code_license="Apache-2.0",
+        state={
+            "exp_avg": "optim_core_second_order.shapes:within_8",
+            "exp_avg_sq": "optim_core_second_order.shapes:within_8",
+            "projection": "optim_core_second_order.shapes:basis_of_8",
+            "scaling_grad": "tensor",
+        },
+    ),
+    OptimizerSpec(
+        name="racs",
+        target="optim_core_second_order.racs:RACS",
+        summary="Scales of rows and columns in the place of a second moment; hardly any state.",
+        license="Apache-2.0",
+        paper=_STRUCTURED,
+        code="https://github.com/kozistr/pytorch_optimizer",
+        code_license="Apache-2.0",
+        state={"s": "row", "q": "optim_core_second_order.shapes:columns", "theta": "tensor"},
+    ),
+)

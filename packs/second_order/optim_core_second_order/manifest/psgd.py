@@ -1,0 +1,38 @@
+"""Preconditioned stochastic gradient descent: factors that are fitted on the way."""
+
+from __future__ import annotations
+
+from optim_core.catalog import OptimizerSpec, Paper
+
+_HEAVYBALL = "https://github.com/HomebrewML/HeavyBall"
+_FITTINGS = Paper(
+    title="Stochastic Hessian Fittings with Lie Groups", url="https://arxiv.org/abs/2402.11858", year=2024
+)
+_FACTORS = {
+    "Q": "optim_core_second_order.shapes:psgd_size",
+    "running_lower_bound": "optim_core_second_order.shapes:psgd_axes",
+    "fits": "whole",
+}
+
+PSGD = (
+    OptimizerSpec(
+        name="psgdpro",
+        target="optim_core_second_order.psgdpro:PSGDPRO",
+        summary="PSGD with a nearly symmetric factor for each axis, fitted without inverses.",
+        license="Apache-2.0",
+        paper=_FITTINGS,
+        code=_HEAVYBALL,
+        code_license="BSD-2-Clause",
+        state={**_FACTORS, "exp_avg": "element"},
+    ),
+    OptimizerSpec(
+        name="qsgd",
+        target="optim_core_second_order.qsgd:QSGD",
+        summary="PSGDPRO with the root of its preconditioner.",
+        license="Apache-2.0",
+        paper=_FITTINGS,
+        code=_HEAVYBALL,
+        code_license="BSD-2-Clause",
+        state={**_FACTORS, "exp_avg": "element"},
+    ),
+)

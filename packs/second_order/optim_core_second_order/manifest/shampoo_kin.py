@@ -1,0 +1,63 @@
+"""Methods with a matrix for each axis, as Shampoo and SOAP have."""
+
+from __future__ import annotations
+
+from optim_core.catalog import OptimizerSpec, Paper
+
+_KL = Paper(
+    title="Understanding and Improving Shampoo and SOAP via Kullback-Leibler Minimization",
+    url="https://arxiv.org/abs/2509.03378",
+    year=2025,
+)
+
+SHAMPOO_KIN = (
+    OptimizerSpec(
+        name="splus",
+        target="optim_core_second_order.splus:SPlus",
+        summary="Signs of the momentum in Shampoo's eigenbasis, and an average of the weights for evaluation.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="A Stable Whitening Optimizer for Efficient Neural Network Training",
+            url="https://arxiv.org/abs/2506.07254",
+            year=2025,
+        ),
+        code="https://github.com/kvfrans/splus",
+        code_license="none found",
+        needs=("train_eval_mode",),
+        state={
+            "momentum": "element",
+            "ema": "element",
+            "sides": "optim_core_second_order.shapes:matrix_axes",
+            "q_sides": "optim_core_second_order.shapes:matrix_axes",
+        },
+    ),
+    OptimizerSpec(
+        name="klsoap",
+        target="optim_core_second_order.klsoap:KLSOAP",
+        summary="SOAP whose two matrices are fitted together.",
+        license="Apache-2.0",
+        paper=_KL,
+        code="https://github.com/HomebrewML/HeavyBall",
+        code_license="BSD-2-Clause",
+        state={
+            "exp_avg": "element",
+            "exp_avg_sq": "element",
+            "GG": "optim_core_second_order.shapes:kl_size",
+            "Q": "optim_core_second_order.shapes:kl_size",
+        },
+    ),
+    OptimizerSpec(
+        name="klshampoo",
+        target="optim_core_second_order.klshampoo:KLShampoo",
+        summary="Shampoo whose two matrices are fitted together, to the gradient's covariance.",
+        license="Apache-2.0",
+        paper=_KL,
+        code="https://github.com/HomebrewML/HeavyBall",
+        code_license="BSD-2-Clause",
+        state={
+            "exp_avg": "element",
+            "GG": "optim_core_second_order.shapes:kl_size",
+            "Q": "optim_core_second_order.shapes:kl_size",
+        },
+    ),
+)

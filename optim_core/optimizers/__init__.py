@@ -6,6 +6,7 @@ from optim_core.optimizers.draws import GlobalStreams, hashed_seed
 from optim_core.optimizers.evaluations import Evaluations, combined, count_passes, put, taken
 from optim_core.optimizers.explanation import Explanation, Row, explain
 from optim_core.optimizers.gradients import check_dense, check_gradient, parameters
+from optim_core.optimizers.loss_value import LossValue
 from optim_core.optimizers.needs import has_modes, needs_of
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.optimizers.ranks import count as count_ranks
@@ -17,6 +18,7 @@ __all__ = [
     "Explanation",
     "GlobalStreams",
     "HessianDiagonal",
+    "LossValue",
     "Row",
     "RuleOptimizer",
     "ScheduleFree",

@@ -30,6 +30,7 @@ _TORCH: dict[str, Callable[..., Tensor]] = {
     "sqrt": torch.sqrt,
     "exp": torch.exp,
     "log": torch.log,
+    "cos": torch.cos,
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "minimum": torch.minimum,
@@ -74,7 +75,7 @@ _WITHOUT_OUT: dict[str, Callable[..., Tensor]] = {
 #: Operations of torch that take a Python number as their last operand; elsewhere it is made a 0-d tensor.
 _LAST_MAY_BE_NUMBER = frozenset({"add", "sub", "mul", "div", "pow", "lerp", "lt", "le", "gt", "ge", "eq", "ne"})
 
-_FOREACH_UNARY = frozenset({"neg", "abs", "sign", "sqrt", "exp", "log", "tanh", "sigmoid"})
+_FOREACH_UNARY = frozenset({"neg", "abs", "sign", "sqrt", "exp", "log", "cos", "tanh", "sigmoid"})
 _FOREACH_BINARY = frozenset({"add", "sub", "mul", "div", "pow", "minimum", "maximum"})
 _COMMUTATIVE = frozenset({"add", "mul", "minimum", "maximum"})
 #: With a number instead of a second list, torch has other names for two of them.

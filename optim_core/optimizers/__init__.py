@@ -6,6 +6,7 @@ from optim_core.optimizers.draws import GlobalStreams, hashed_seed
 from optim_core.optimizers.evaluations import Evaluations, combined, count_passes, put, taken
 from optim_core.optimizers.explanation import Explanation, Row, explain
 from optim_core.optimizers.gradients import check_dense, check_gradient, parameters
+from optim_core.optimizers.loss_value import LossValue
 from optim_core.optimizers.modes import Modes
 from optim_core.optimizers.needs import has_modes, needs_of
 from optim_core.optimizers.optimizer import RuleOptimizer
@@ -18,6 +19,7 @@ __all__ = [
     "Explanation",
     "GlobalStreams",
     "HessianDiagonal",
+    "LossValue",
     "Modes",
     "Row",
     "RuleOptimizer",

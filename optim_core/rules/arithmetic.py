@@ -111,6 +111,7 @@ HOST_OPERATIONS: dict[str, Callable[..., float]] = {
     "sqrt": _or_nan(math.sqrt),
     "exp": _exp,
     "log": _or_nan(math.log),
+    "cos": _or_nan(math.cos),
     "tanh": math.tanh,
     "sigmoid": lambda x: 1.0 / (1.0 + _exp(-x)),
     "minimum": _either_nan(min),

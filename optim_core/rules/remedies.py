@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 #: Words that are called here as they are there.
 _WORDS = {
-    **dict.fromkeys(("sqrt", "square", "sign", "exp", "log", "tanh", "sigmoid", "mean", "norm", "amax"), "(x)"),
+    **dict.fromkeys(("sqrt", "square", "sign", "exp", "log", "cos", "tanh", "sigmoid"), "(x)"),
+    **dict.fromkeys(("mean", "norm", "amax"), "(x)"),
     **dict.fromkeys(("minimum", "maximum", "dot"), "(a, b)"),
     "clamp": "(x, low, high)",
     "lerp": "(start, end, weight)",

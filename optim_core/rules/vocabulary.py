@@ -59,6 +59,11 @@ def log(x: Operand) -> Value:
     return _elementwise("log", x)
 
 
+def cos(x: Operand) -> Value:
+    """Cosine."""
+    return _elementwise("cos", x)
+
+
 def tanh(x: Operand) -> Value:
     """Hyperbolic tangent."""
     return _elementwise("tanh", x)

@@ -17,6 +17,7 @@ from optim_core.engines.run import run
 from optim_core.errors import RuleError
 from optim_core.rules import (
     amax,
+    cos,
     dot,
     exp,
     lerp,
@@ -43,7 +44,7 @@ ARGUMENTS = {
     "where": 3,
     "lerp": 3,
     "average_of_squares": 3,
-    **dict.fromkeys(("neg", "abs", "square", "sign", "sqrt", "exp", "log"), 1),
+    **dict.fromkeys(("neg", "abs", "square", "sign", "sqrt", "exp", "log", "cos"), 1),
 }
 ARGUMENTS |= {"uniform": 3, **dict.fromkeys(("tanh", "sigmoid", "not", "bfloat16"), 1)}
 #: Every n-th element is what sampled values and states hold.
@@ -81,6 +82,7 @@ WORDS: list[Any] = [
     lambda x, y: x * x.trace.input("lr", Level.HOST) - x.trace.input("whole", Level.WHOLE),
     lambda x, y: tanh(norm(x)),
     lambda x, y: tanh(dot(x, y)),
+    lambda x, y: y * cos(x),
     lambda x, y: mean(x),
     lambda x, y: amax(y),
     lambda x, y: norm(x, over="row") * 0.5,

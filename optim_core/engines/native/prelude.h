@@ -7,6 +7,7 @@ typedef uint64_t bits_t;
 #define SQRT sqrt
 #define EXP exp
 #define LOG log
+#define COS cos
 #define TANH tanh
 #define FABS fabs
 #define POW pow
@@ -16,6 +17,7 @@ typedef uint32_t bits_t;
 #define SQRT sqrtf
 #define EXP expf
 #define LOG logf
+#define COS cosf
 #define TANH tanhf
 #define FABS fabsf
 #define POW powf
@@ -27,6 +29,8 @@ typedef uint32_t bits_t;
 extern real EXP(real);
 #pragma omp declare simd notinbranch
 extern real LOG(real);
+#pragma omp declare simd notinbranch
+extern real COS(real);
 #pragma omp declare simd notinbranch
 extern real TANH(real);
 #pragma omp declare simd notinbranch

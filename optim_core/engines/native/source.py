@@ -44,6 +44,7 @@ _EXPRESSIONS: Mapping[str, str] = {
     "sqrt": "SQRT({})",
     "exp": "EXP({})",
     "log": "LOG({})",
+    "cos": "COS({})",
     "tanh": "TANH({})",
     "sigmoid": "1 / (1 + EXP(-{}))",
     "minimum": "smaller({}, {})",
@@ -63,7 +64,7 @@ _EXPRESSIONS: Mapping[str, str] = {
 _START = {"sum": "0", "dot": "0", "mean": "0", "norm": "0", "amax": "-INFINITY"}
 #: Above this, 1 / x is finite in float32.
 _TINY = 1e-37
-_TRANSCENDENTAL = frozenset({"exp", "log", "tanh", "sigmoid", "pow"})
+_TRANSCENDENTAL = frozenset({"exp", "log", "cos", "tanh", "sigmoid", "pow"})
 
 
 @cache

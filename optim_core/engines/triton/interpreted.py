@@ -24,6 +24,7 @@ def _elementwise(function: Callable[..., Any]) -> Callable[..., Any]:
 
 exp = _elementwise(np.exp)
 log = _elementwise(np.log)
+cos = _elementwise(np.cos)
 tanh = _elementwise(np.tanh)
 pow = _elementwise(np.power)  # noqa: A001 - the library's name
 

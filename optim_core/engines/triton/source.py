@@ -52,6 +52,7 @@ _EXPRESSIONS: Mapping[str, str] = {
     "sqrt": "root({})",
     "exp": "libdevice.exp({})",
     "log": "libdevice.log({})",
+    "cos": "libdevice.cos({})",
     "tanh": "libdevice.tanh({})",
     "sigmoid": "divide(1.0, 1.0 + libdevice.exp({} * -1.0))",
     "pow": "libdevice.pow({}, {})",

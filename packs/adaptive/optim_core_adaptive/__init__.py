@@ -29,13 +29,19 @@ if TYPE_CHECKING:
     from optim_core_adaptive.amos import Amos
     from optim_core_adaptive.amsgrad import AMSGrad
     from optim_core_adaptive.avagrad import AvaGrad
+    from optim_core_adaptive.came import CAME
+    from optim_core_adaptive.cocob import COCOB
     from optim_core_adaptive.dadaptadagrad import DAdaptAdaGrad
     from optim_core_adaptive.dadaptadam import DAdaptAdam
     from optim_core_adaptive.dadaptadan import DAdaptAdan
     from optim_core_adaptive.dadaptlion import DAdaptLion
     from optim_core_adaptive.dadaptsgd import DAdaptSGD
     from optim_core_adaptive.diffgrad import DiffGrad
+    from optim_core_adaptive.dog import DoG, LDoG
+    from optim_core_adaptive.dowg import DoWG
+    from optim_core_adaptive.ftrl import FTRL
     from optim_core_adaptive.lamb import LAMB
+    from optim_core_adaptive.laprop import LaProp
     from optim_core_adaptive.madgrad import MADGRAD
     from optim_core_adaptive.nadam import NAdam
     from optim_core_adaptive.novograd import NovoGrad
@@ -51,6 +57,9 @@ if TYPE_CHECKING:
     from optim_core_adaptive.yogi import Yogi
 
 __all__ = [
+    "CAME",
+    "COCOB",
+    "FTRL",
     "LAMB",
     "MADGRAD",
     "SM3",
@@ -83,6 +92,10 @@ __all__ = [
     "DAdaptLion",
     "DAdaptSGD",
     "DiffGrad",
+    "DoG",
+    "DoWG",
+    "LDoG",
+    "LaProp",
     "NAdam",
     "NovoGrad",
     "Prodigy",

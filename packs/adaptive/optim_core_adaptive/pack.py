@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from optim_core.catalog import OptimizerSpec, Paper, hookimpl
+from optim_core_adaptive.manifest.accumulated_squares import ACCUMULATED_SQUARES
+from optim_core_adaptive.manifest.factored import FACTORED
+from optim_core_adaptive.manifest.normalised_momentum import NORMALISED_MOMENTUM
+from optim_core_adaptive.manifest.parameter_free import PARAMETER_FREE
 
 OPTIM_CORE_API = 1
 
@@ -658,4 +662,8 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             code_license="Apache-2.0",
             state={"exp_avg": "element", "exp_avg_sq": "element"},
         ),
+        *ACCUMULATED_SQUARES,
+        *FACTORED,
+        *NORMALISED_MOMENTUM,
+        *PARAMETER_FREE,
     ]

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from optim_core import RuleOptimizer, hyper, state
-from optim_core.errors import LossMissing
-from optim_core.methods import compute_dtype, full_tensor, real, store_whole
-from optim_core.optimizers import Evaluations, count_passes, mean_over_ranks, parameters
+from optim_core import hyper, state
+from optim_core.methods import compute_dtype, full_tensor, real
+from optim_core.optimizers import parameters
 from optim_core.rules import Value, maximum, minimum, square, total
+from optim_core_momentum.by_loss import ByLoss
 
 
-class AliG(RuleOptimizer):
+class AliG(ByLoss):
     """SGD whose step size follows from the loss, for models that can bring the loss of each batch to zero.
 
     With f the loss and |g| the norm of all gradients of all groups::
@@ -27,11 +25,8 @@ class AliG(RuleOptimizer):
         b = momentum b - g,      p = p + s momentum b   with adjusted_momentum
         all p together onto the ball of radius max_norm, at construction too
 
-    f is a part of the step: ``minimize(closure)`` and ``step(closure)`` know it, ``step()`` alone cannot be taken. (In
-    ``step(closure)`` the closure may also do no more than return the loss of the gradients at hand.) f has to be that
-    of these gradients, without the factor of a GradScaler, and without an L2 term: limit the norm by max_norm instead.
-    Where ranks train together (DDP, FSDP) the gradients are those of the mean of their losses, and so f is that mean;
-    ``optimizer.process_group`` is the group, or None if each rank trains by itself.
+    f is a part of the step: :class:`~optim_core_momentum.by_loss.ByLoss` tells how it is handed over. It must not hold
+    an L2 term: limit the norm by max_norm instead.
 
     Give a max_lr where the loss does not come near zero; the free step is chaotic then.
 
@@ -63,14 +58,6 @@ class AliG(RuleOptimizer):
     max_norm: float | None = hyper(None, "largest norm of all parameters together, None for any", gt=0, common=True)
 
     momentum_buffer = state("decayed sum of steps, or of -g", when="momentum")
-    loss = state("f of the step", level="whole")
-
-    needs = frozenset({"loss"})
-
-    def forget(self) -> None:
-        """Drop what belongs to an evaluation."""
-        super().forget()
-        self._evaluated: Any = None
 
     @classmethod
     def resolve(cls, options: dict[str, Any], given: frozenset[str]) -> dict[str, Any]:
@@ -83,36 +70,12 @@ class AliG(RuleOptimizer):
 
     def on_group(self, group: dict[str, Any]) -> None:
         """Begin inside of the ball."""
-        count_passes(group["params"])
+        super().on_group(group)
         self._project()
-
-    def collect(self, run: Callable[[], Any]) -> Any:
-        """As everywhere; the loss is kept for the step."""
-        self._evaluated = None  # an evaluation that fails leaves none
-        inner = super().collect
-        evaluations = Evaluations(self, lambda: inner(run), self.method.name)
-        loss = evaluations.first(may_rest=True)
-        # a closure that does not zero the gradients has added to those of others, whose losses were like this one
-        several = evaluations.passes != 1 and isinstance(loss, (Real, Tensor))
-        self._evaluated = loss * evaluations.passes if several else loss
-        return loss
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters from their gradients and the loss."""
-        given = None
-        if closure is not None:
-            with torch.enable_grad():
-                given = self.collect(closure)
-        loss, self._evaluated = self._evaluated, None
-        if not isinstance(loss, Real) and not (isinstance(loss, Tensor) and loss.numel() == 1):
-            what = "was called without it" if closure is None and loss is None else f"got {loss!r} from its closure"
-            raise LossMissing(
-                f"{self.method.name} needs the value of the loss for its step size, but step() {what}: use "
-                "optimizer.minimize(closure), or step(closure) with a closure that returns the loss"
-            )
-        device = self.param_groups[0]["params"][0].device
-        self.set_whole("loss", mean_over_ranks(store_whole(loss, device), self))
-        super().step()
+        given = super().step(closure)
         self._project()
         return given
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from optim_core import RuleOptimizer, extra, hyper
-from optim_core.methods import compute_dtype, placed_like, real
 from optim_core.rules import Value, gain
 
 
@@ -41,12 +39,6 @@ class NoisySGD(RuleOptimizer):
     noise = extra("z; None if no group has noise")
 
     random = True
-
-    def draw(self, p: Tensor) -> Tensor:
-        """Normal noise in the shape of a parameter."""
-        like, generator = real(p), self.generator(p.device)
-        z = torch.randn(like.shape, dtype=compute_dtype(like), device=generator.device, generator=generator)
-        return placed_like(z.to(p.device), like)
 
     def extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
         """The noise of this step."""

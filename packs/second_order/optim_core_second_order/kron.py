@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from optim_core import hyper, state
-from optim_core.methods import compute_dtype, extra, real, tensors_of
+from optim_core.methods import extra, tensors_of
 from optim_core.optimizers import RuleOptimizer
 from optim_core.rules import Value, lerp, mean, minimum, sqrt, square, stacked
 from optim_core_second_order.axes import along, unfolded
@@ -96,11 +96,6 @@ class Kron(RuleOptimizer):
         """Renewals of Q a step, after ``step`` steps."""
         fixed = self.param_groups[0]["preconditioner_update_probability"]
         return max(0.03, min(1.0, math.exp(-0.001 * (step - 500)))) if fixed is None else float(fixed)
-
-    def draw(self, p: Tensor) -> Tensor:
-        """Normal noise in the shape of a parameter."""
-        like, generator = real(p), self.generator(p.device)
-        return torch.randn(like.shape, dtype=compute_dtype(like), device=generator.device, generator=generator)
 
     def extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
         """Noise, in a step that renews Q; the factors are balanced here, before it."""

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
+from optim_core.engines.sharded import placed_like
+from optim_core.engines.tensors import compute_dtype, real
 from optim_core.methods import states
 from optim_core.methods.method import Method
 from optim_core.optimizers import checkpoint, draws, ranks
@@ -79,6 +81,12 @@ class StatefulOptimizer(Hosted, Optimizer):
         seed = draws.hashed_seed(group["draw_seed"], group["draws"])
         self.set_whole("draws", group["draws"] + 1)
         return torch.Generator(device).manual_seed(seed)
+
+    def draw(self, p: Tensor) -> Tensor:
+        """Normal noise of mean 0 and variance 1 for a parameter, in real numbers; the same on all ranks."""
+        like, generator = real(p.detach()), self.generator(p.device)
+        z = torch.randn(like.shape, dtype=compute_dtype(like), device=generator.device, generator=generator)
+        return placed_like(z.to(p.device), like)
 
     # states of parameters -----------------------------------------------------------------------------------
     def begin(self) -> None:

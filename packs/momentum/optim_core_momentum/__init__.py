@@ -13,14 +13,20 @@ if TYPE_CHECKING:
     from optim_core_momentum.asgd import ASGD
     from optim_core_momentum.gravity import Gravity
     from optim_core_momentum.lars import LARS
+    from optim_core_momentum.noisysgd import NoisySGD
+    from optim_core_momentum.ogd import OptimisticGD
     from optim_core_momentum.pid import PID
     from optim_core_momentum.pnm import PNM
+    from optim_core_momentum.polyaksgd import PolyakSGD
     from optim_core_momentum.qhm import QHM
+    from optim_core_momentum.rprop import Rprop
     from optim_core_momentum.schedulefreesgd import ScheduleFreeSGD
     from optim_core_momentum.sgd import SGD
     from optim_core_momentum.sgdp import SGDP
+    from optim_core_momentum.sgdsai import SGDSaI
     from optim_core_momentum.sgdw import SGDW
     from optim_core_momentum.srmm import SRMM
+    from optim_core_momentum.tam import TAM
 
 __all__ = [
     "ASGD",
@@ -32,10 +38,16 @@ __all__ = [
     "SGDP",
     "SGDW",
     "SRMM",
+    "TAM",
     "AccSGD",
     "AggMo",
     "AliG",
     "Gravity",
+    "NoisySGD",
+    "OptimisticGD",
+    "PolyakSGD",
+    "Rprop",
+    "SGDSaI",
     "ScheduleFreeSGD",
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from optim_core.catalog import OptimizerSpec, Paper, hookimpl
+from optim_core_momentum.manifest.step_sizes import STEP_SIZES
 
 OPTIM_CORE_API = 1
 
@@ -213,4 +214,5 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             needs=("train_eval_mode",),
             state={"z": "element", "weight_sum": "tensor", "lr_max": "tensor"},
         ),
+        *STEP_SIZES,
     ]

@@ -143,7 +143,13 @@ def halfway(h: Tensor, Q: list[Tensor]) -> Tensor:
 
 @stacked("own", "own")
 def fitted(
-    Q: list[Tensor], bounds: list[Tensor], G: Tensor, *, precond_lr: float, lower_bound_beta: float, power_iterations: int
+    Q: list[Tensor],
+    bounds: list[Tensor],
+    G: Tensor,
+    *,
+    precond_lr: float,
+    lower_bound_beta: float,
+    power_iterations: int,
 ) -> tuple[list[Tensor], list[Tensor]]:
     """The factors after a step, brought back towards symmetry by a rotation; all see the same gradient."""
     Q = balanced(Q)

@@ -8,6 +8,8 @@ from optim_core.catalog import exports
 
 if TYPE_CHECKING:
     from optim_core_sharpness.asam import ASAM
+    from optim_core_sharpness.bsam import BSAM
+    from optim_core_sharpness.friendlysam import FriendlySAM
     from optim_core_sharpness.gsam import GSAM
     from optim_core_sharpness.looksam import LookSAM
     from optim_core_sharpness.sam import SAM
@@ -15,9 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASAM",
+    "BSAM",
     "GSAM",
     "SAM",
     "WSAM",
+    "FriendlySAM",
     "LookSAM",
 ]
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from optim_core.catalog import Paper, WrapperSpec, hookimpl
+from optim_core.catalog import OptimizerSpec, Paper, WrapperSpec, hookimpl
+from optim_core_sharpness.manifest.bayesian import BAYESIAN
+from optim_core_sharpness.manifest.excursions import EXCURSIONS
 
 OPTIM_CORE_API = 1
+
+
+@hookimpl
+def optim_core_optimizers() -> list[OptimizerSpec]:
+    """The pack's optimizers."""
+    return [*BAYESIAN]
 
 
 @hookimpl
@@ -81,4 +89,5 @@ def optim_core_wrappers() -> list[WrapperSpec]:
             ),
             needs=("closure",),
         ),
+        *EXCURSIONS,
     ]

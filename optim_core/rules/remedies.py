@@ -8,6 +8,7 @@ from collections.abc import Mapping
 _WORDS = {
     **dict.fromkeys(("sqrt", "square", "sign", "exp", "log", "tanh", "sigmoid", "mean", "norm", "amax"), "(x)"),
     **dict.fromkeys(("minimum", "maximum", "dot"), "(a, b)"),
+    "atan2": "(y, x)",
     "clamp": "(x, low, high)",
     "lerp": "(start, end, weight)",
     "where": "(condition, a, b)",
@@ -51,6 +52,7 @@ _OTHERS: Mapping[str, str] = {
     **dict.fromkeys(("clone", "copy", "detach", "contiguous", "data", "to", "float", "double", "half"), "x itself"),
     **dict.fromkeys(("item", "tolist", "cpu", "numpy", "array"), "x itself; a rule is recorded once, without numbers"),
     **dict.fromkeys(("rand", "randn", "rand_like", "randn_like", "bernoulli", "dropout"), "an extra input, extra(...)"),
+    **dict.fromkeys(("arctan2", "angle"), "atan2(y, x) of optim_core.rules"),
     "rsqrt": "1 / sqrt(x)",
     "reciprocal": "1 / x",
     "log1p": "log(1 + x) of optim_core.rules",

@@ -25,6 +25,7 @@ def _elementwise(function: Callable[..., Any]) -> Callable[..., Any]:
 exp = _elementwise(np.exp)
 log = _elementwise(np.log)
 tanh = _elementwise(np.tanh)
+atan2 = _elementwise(np.arctan2)
 pow = _elementwise(np.power)  # noqa: A001 - the library's name
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from optim_core.catalog import OptimizerSpec, Paper, hookimpl
+from optim_core_adaptive.manifest.adam_variants import ADAM_VARIANTS
 
 OPTIM_CORE_API = 1
 
@@ -11,6 +12,7 @@ OPTIM_CORE_API = 1
 def optim_core_optimizers() -> list[OptimizerSpec]:
     """The pack's optimizers."""
     return [
+        *ADAM_VARIANTS,
         OptimizerSpec(
             name="a2grad",
             target="optim_core_adaptive.a2grad:A2Grad",

@@ -35,6 +35,7 @@ _TORCH: dict[str, Callable[..., Tensor]] = {
     "sigmoid": torch.sigmoid,
     "minimum": torch.minimum,
     "maximum": torch.maximum,
+    "atan2": torch.atan2,
     "lerp": torch.lerp,
     "where": torch.where,
     "lt": torch.lt,

@@ -163,24 +163,24 @@ class _Translating:
     def _decay(self) -> Iterator[tuple[str, Any]]:
         """The weight decay, and how it acts."""
         value = self.values.get("weight_decay")
-        if not value:
-            if "weight_decay" in self.hypers:
-                yield "weight_decay", 0.0
-            return
         if "weight_decay" not in self.hypers:
-            raise self._no_counterpart("weight_decay", value)
-        yield "weight_decay", value
+            if value:
+                raise self._no_counterpart("weight_decay", value)
+            return
+        yield "weight_decay", value or 0.0
+        if value:
+            yield from self._way_of_decay()
+
+    def _way_of_decay(self) -> Iterator[tuple[str, Any]]:
         switch = next((switch for switch in _SWITCHES if switch in self.values), "")
         decoupled = self.values.get(switch)
-        if decoupled != self.words.always.get(switch, decoupled):
+        own = self.hypers["weight_decay"].decay
+        if "decoupled_weight_decay" in self.hypers and decoupled is not None:
+            yield "decoupled_weight_decay", decoupled
+        elif decoupled != self.words.always.get(switch, decoupled) or (
+            own and decoupled is not None and decoupled != (own == "decoupled")
+        ):
             raise self._no_counterpart(switch, decoupled)
-        if "decoupled_weight_decay" in self.hypers:
-            if decoupled is not None:
-                yield "decoupled_weight_decay", decoupled
-        elif decoupled is not None:
-            own = self.hypers["weight_decay"].decay
-            if own is not None and (own == "decoupled") != decoupled:
-                raise self._no_counterpart(switch, decoupled)
         if self.values.get("fixed_decay"):
             if "fixed_decay" not in self.hypers:
                 raise self._no_counterpart("fixed_decay", value=True)

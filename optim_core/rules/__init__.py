@@ -29,6 +29,7 @@ from optim_core.rules.values import ComplexShape, Level, Operand, Value
 from optim_core.rules.vocabulary import (
     Over,
     amax,
+    atan2,
     bfloat16,
     centred,
     clamp,
@@ -65,6 +66,7 @@ __all__ = [
     "Transform",
     "Value",
     "amax",
+    "atan2",
     "bfloat16",
     "centred",
     "clamp",

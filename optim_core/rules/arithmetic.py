@@ -116,6 +116,7 @@ HOST_OPERATIONS: dict[str, Callable[..., float]] = {
     "sigmoid": lambda x: 1.0 / (1.0 + _exp(-x)),
     "minimum": _either_nan(min),
     "maximum": _either_nan(max),
+    "atan2": math.atan2,
     "lerp": _lerp,
     "average_of_squares": lambda x, average, weight: weight * average + (1 - weight) * x * x,
     "where": lambda condition, a, b: a if condition else b,

@@ -84,6 +84,11 @@ def maximum(a: Operand, b: Operand) -> Value:
     return _elementwise("maximum", a, b)
 
 
+def atan2(y: Operand, x: Operand) -> Value:
+    """The angle, in (-pi, pi], of the point (x, y); 0 for (0, 0). For x > 0 the arc tangent of y / x."""
+    return _elementwise("atan2", y, x)
+
+
 def clamp(x: Operand, low: Operand, high: Operand) -> Value:
     """x, but at least ``low`` and at most ``high``."""
     return minimum(maximum(x, low), high)

@@ -178,8 +178,13 @@ UNNOTICED = {"minimize": set(), "step": {"multi_loss"}, "closure": set()}
 
 def rescaled(case: Mapping[str, Any], step: int) -> float:
     """What the lrs of all groups are multiplied by just before a step, as a scheduler would."""
-    text = r"before optimizer\.step\(\) of step (\d+) every param_group\['lr'\] is multiplied by ([\d.]+)"
-    return math.prod(float(factor) for at, factor in re.findall(text, case["how"]) if int(at) == step)
+    text = r"before optimizer\.step\(\) of step (\d+) every param_group\['lr'\] is multiplied by (\d+(?:\.\d+)?)"
+    factor = math.prod(float(factor) for at, factor in re.findall(text, case["how"]) if int(at) == step)
+    falls = re.search(r"(?:lr|learning rate)(?: is)? set (?:before step t )?to lr\*\(1 - \(t-1\)/(\d+)\)", case["how"])
+    if falls and step > 1:
+        left = int(falls[1]) + 1 - step
+        factor *= left / (left + 1)
+    return factor
 
 
 def turn(optimizer: Any, case: Mapping[str, Any], mode: str) -> None:

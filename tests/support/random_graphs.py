@@ -17,6 +17,7 @@ from optim_core.engines.run import run
 from optim_core.errors import RuleError
 from optim_core.rules import (
     amax,
+    atan2,
     cos,
     dot,
     exp,
@@ -75,6 +76,7 @@ WORDS: list[Any] = [
     lambda x, y: lerp(square(tanh(x)), y, 0.999),
     lambda x, y: lerp(square(tanh(x)), y, x.trace.input("beta", Level.HOST)),
     lambda x, y: lerp(square(tanh(x)), y, tanh(square(y))),
+    lambda x, y: atan2(x, 1 + square(y)),
     lambda x, y: minimum(maximum(x, y), 2.0),
     lambda x, y: where(x > y, x - y, 0.0),
     lambda x, y: where((x > 0) & (y > 0), tanh(x * y), 0.0),

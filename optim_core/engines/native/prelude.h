@@ -11,6 +11,7 @@ typedef uint64_t bits_t;
 #define TANH tanh
 #define FABS fabs
 #define POW pow
+#define ATAN2 atan2
 #else
 typedef float real;
 typedef uint32_t bits_t;
@@ -21,6 +22,7 @@ typedef uint32_t bits_t;
 #define TANH tanhf
 #define FABS fabsf
 #define POW powf
+#define ATAN2 atan2f
 #endif
 
 /* glibc has vector forms of these, which compilers take by themselves under -ffast-math only */
@@ -35,6 +37,10 @@ extern real COS(real);
 extern real TANH(real);
 #pragma omp declare simd notinbranch
 extern real POW(real, real);
+#if __GLIBC_PREREQ(2, 35)
+#pragma omp declare simd notinbranch
+extern real ATAN2(real, real);
+#endif
 #endif
 
 /* a ? b : c without a branch: GCC leaves a loop scalar if it finds branches in it that depend on each other */

@@ -49,6 +49,7 @@ _EXPRESSIONS: Mapping[str, str] = {
     "sigmoid": "1 / (1 + EXP(-{}))",
     "minimum": "smaller({}, {})",
     "maximum": "larger({}, {})",
+    "atan2": "ATAN2({}, {})",
     "lerp": "LERP({}, {}, {})",  # for a weight that differs from element to element
     "average_of_squares": "{1} * {2} + (1 - {2}) * {0} * {0}",  # the same
     "where": "choose({} != 0, {}, {})",
@@ -64,7 +65,7 @@ _EXPRESSIONS: Mapping[str, str] = {
 _START = {"sum": "0", "dot": "0", "mean": "0", "norm": "0", "amax": "-INFINITY"}
 #: Above this, 1 / x is finite in float32.
 _TINY = 1e-37
-_TRANSCENDENTAL = frozenset({"exp", "log", "cos", "tanh", "sigmoid", "pow"})
+_TRANSCENDENTAL = frozenset({"exp", "log", "cos", "tanh", "sigmoid", "pow", "atan2"})
 
 
 @cache

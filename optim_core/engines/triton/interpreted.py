@@ -26,6 +26,7 @@ exp = _elementwise(np.exp)
 log = _elementwise(np.log)
 cos = _elementwise(np.cos)
 tanh = _elementwise(np.tanh)
+atan2 = _elementwise(np.arctan2)
 pow = _elementwise(np.power)  # noqa: A001 - the library's name
 
 

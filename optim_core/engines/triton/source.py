@@ -56,6 +56,7 @@ _EXPRESSIONS: Mapping[str, str] = {
     "tanh": "libdevice.tanh({})",
     "sigmoid": "divide(1.0, 1.0 + libdevice.exp({} * -1.0))",
     "pow": "libdevice.pow({}, {})",
+    "atan2": "libdevice.atan2({}, {})",
     "minimum": "tl.where({0} != {0}, {0}, tl.where({0} < {1}, {0}, {1}))",  # NaN if either is
     "maximum": "tl.where({0} != {0}, {0}, tl.where({0} > {1}, {0}, {1}))",
     "where": "tl.where({}, {}, {})",

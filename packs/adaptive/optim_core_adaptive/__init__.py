@@ -8,6 +8,7 @@ from optim_core.catalog import exports
 
 if TYPE_CHECKING:
     from optim_core_adaptive.a2grad import A2Grad
+    from optim_core_adaptive.acprop import ACProp
     from optim_core_adaptive.adabelief import AdaBelief
     from optim_core_adaptive.adabound import AdaBound
     from optim_core_adaptive.adadelta import AdaDelta
@@ -16,19 +17,28 @@ if TYPE_CHECKING:
     from optim_core_adaptive.adai import Adai
     from optim_core_adaptive.adaiv2 import AdaiV2
     from optim_core_adaptive.adam import Adam
+    from optim_core_adaptive.adam_atan2 import AdamAtan2
     from optim_core_adaptive.adamax import Adamax
+    from optim_core_adaptive.adamaxw import AdamaxW
     from optim_core_adaptive.adamd import AdamD
     from optim_core_adaptive.adamod import AdaMod
     from optim_core_adaptive.adamp import AdamP
     from optim_core_adaptive.adamw import AdamW
     from optim_core_adaptive.adan import Adan
+    from optim_core_adaptive.adana import ADana
     from optim_core_adaptive.adanorm import AdaNorm
     from optim_core_adaptive.adapnm import AdaPNM
     from optim_core_adaptive.adashift import AdaShift
     from optim_core_adaptive.adasmooth import AdaSmooth
+    from optim_core_adaptive.adatam import AdaTAM
+    from optim_core_adaptive.ademamix import AdEMAMix
+    from optim_core_adaptive.adopt import ADOPT
+    from optim_core_adaptive.aida import Aida
     from optim_core_adaptive.amos import Amos
     from optim_core_adaptive.amsgrad import AMSGrad
+    from optim_core_adaptive.ano import Ano
     from optim_core_adaptive.avagrad import AvaGrad
+    from optim_core_adaptive.bcos import BCOS
     from optim_core_adaptive.came import CAME
     from optim_core_adaptive.cocob import COCOB
     from optim_core_adaptive.dadaptadagrad import DAdaptAdaGrad
@@ -39,24 +49,35 @@ if TYPE_CHECKING:
     from optim_core_adaptive.diffgrad import DiffGrad
     from optim_core_adaptive.dog import DoG, LDoG
     from optim_core_adaptive.dowg import DoWG
+    from optim_core_adaptive.dualadam import DualAdam
+    from optim_core_adaptive.exadam import EXAdam
+    from optim_core_adaptive.fadam import FAdam
     from optim_core_adaptive.ftrl import FTRL
     from optim_core_adaptive.lamb import LAMB
     from optim_core_adaptive.laprop import LaProp
     from optim_core_adaptive.madgrad import MADGRAD
     from optim_core_adaptive.nadam import NAdam
+    from optim_core_adaptive.nadamw import NAdamW
     from optim_core_adaptive.novograd import NovoGrad
+    from optim_core_adaptive.optimisticadam import OptimisticAdam
+    from optim_core_adaptive.padam import PAdam
     from optim_core_adaptive.prodigy import Prodigy
     from optim_core_adaptive.qhadam import QHAdam
     from optim_core_adaptive.radam import RAdam
     from optim_core_adaptive.ranger import Ranger
     from optim_core_adaptive.ranger21 import Ranger21
     from optim_core_adaptive.rmsprop import RMSprop
+    from optim_core_adaptive.rmsproptf import RMSpropTF
     from optim_core_adaptive.schedulefreeadamw import ScheduleFreeAdamW
     from optim_core_adaptive.sm3 import SM3
+    from optim_core_adaptive.stableadamw import StableAdamW
     from optim_core_adaptive.swats import SWATS
+    from optim_core_adaptive.unscaledadamw import UnscaledAdamW
     from optim_core_adaptive.yogi import Yogi
 
 __all__ = [
+    "ADOPT",
+    "BCOS",
     "CAME",
     "COCOB",
     "FTRL",
@@ -65,7 +86,10 @@ __all__ = [
     "SM3",
     "SWATS",
     "A2Grad",
+    "ACProp",
+    "ADana",
     "AMSGrad",
+    "AdEMAMix",
     "AdaBelief",
     "AdaBound",
     "AdaDelta",
@@ -75,16 +99,21 @@ __all__ = [
     "AdaPNM",
     "AdaShift",
     "AdaSmooth",
+    "AdaTAM",
     "Adagrad",
     "Adai",
     "AdaiV2",
     "Adam",
+    "AdamAtan2",
     "AdamD",
     "AdamP",
     "AdamW",
     "Adamax",
+    "AdamaxW",
     "Adan",
+    "Aida",
     "Amos",
+    "Ano",
     "AvaGrad",
     "DAdaptAdaGrad",
     "DAdaptAdam",
@@ -94,17 +123,26 @@ __all__ = [
     "DiffGrad",
     "DoG",
     "DoWG",
+    "DualAdam",
+    "EXAdam",
+    "FAdam",
     "LDoG",
     "LaProp",
     "NAdam",
+    "NAdamW",
     "NovoGrad",
+    "OptimisticAdam",
+    "PAdam",
     "Prodigy",
     "QHAdam",
     "RAdam",
     "RMSprop",
+    "RMSpropTF",
     "Ranger",
     "Ranger21",
     "ScheduleFreeAdamW",
+    "StableAdamW",
+    "UnscaledAdamW",
     "Yogi",
 ]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from optim_core import RuleOptimizer, decoupled, hyper, state
-from optim_core.errors import InvalidOption
 from optim_core.rules import Value, lerp, maximum, root, second_moment, sqrt, square
-from optim_core_adaptive.rectification import rectification, warn_if_never_rectified
+from optim_core_adaptive.rectification import rectification, rectified_options
 
 
 class AdaBelief(RuleOptimizer):
@@ -53,12 +52,7 @@ class AdaBelief(RuleOptimizer):
     @classmethod
     def resolve(cls, options: dict[str, Any], given: frozenset[str]) -> dict[str, Any]:
         """Refuse amsgrad where it has no meaning; warn of betas without rectification."""
-        if options["amsgrad"] and options["rectify"]:
-            raise InvalidOption(f"{cls.__name__}: amsgrad=True has no effect on rectified steps: add rectify=False")
-        if "betas" in given and options["rectify"]:
-            effect = "every step is a momentum step" if options["degenerated_to_sgd"] else "nothing ever moves"
-            warn_if_never_rectified(cls.__name__, options["betas"], effect)
-        return options
+        return rectified_options(cls.__name__, options, given)
 
     @staticmethod
     def rule(

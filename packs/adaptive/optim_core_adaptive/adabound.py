@@ -8,6 +8,7 @@ from typing import Any
 from optim_core import RuleOptimizer, hyper, l2, state
 from optim_core.errors import InvalidOption
 from optim_core.rules import Value, clamp, lerp, maximum, root, sign, sqrt, square
+from optim_core_adaptive.first_lr import with_first_lr
 
 
 class AdaBound(RuleOptimizer):
@@ -61,9 +62,7 @@ class AdaBound(RuleOptimizer):
             raise InvalidOption(
                 f"{cls.__name__}: fixed_decay=True means nothing for L2: add decoupled_weight_decay=True"
             )
-        if "base_lr" in given and options["base_lr"] is not None:
-            return options
-        return options | {"base_lr": float(options["lr"])}
+        return with_first_lr(options, given)
 
     @staticmethod
     def rule(

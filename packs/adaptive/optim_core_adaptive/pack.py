@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from optim_core.catalog import OptimizerSpec, Paper, hookimpl
 from optim_core_adaptive.manifest.accumulated_squares import ACCUMULATED_SQUARES
+from optim_core_adaptive.manifest.adam_variants import ADAM_VARIANTS
 from optim_core_adaptive.manifest.factored import FACTORED
 from optim_core_adaptive.manifest.normalised_momentum import NORMALISED_MOMENTUM
 from optim_core_adaptive.manifest.parameter_free import PARAMETER_FREE
@@ -15,6 +16,7 @@ OPTIM_CORE_API = 1
 def optim_core_optimizers() -> list[OptimizerSpec]:
     """The pack's optimizers."""
     return [
+        *ADAM_VARIANTS,
         OptimizerSpec(
             name="a2grad",
             target="optim_core_adaptive.a2grad:A2Grad",

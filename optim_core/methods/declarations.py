@@ -193,6 +193,16 @@ def decoupled(default: float) -> Any:
     return Hyper(default=default, doc="decoupled decay, times lr", ge=0, decay="decoupled")
 
 
+#: An option's name, or a function of the group; None: always.
+When: TypeAlias = Callable[[Group], bool] | str | None
+
+
+def _holds(when: When, group: Group) -> bool:
+    if when is None:
+        return True
+    return bool(group[when] if isinstance(when, str) else when(group))
+
+
 @dataclass(frozen=True, kw_only=True)
 class State:
     """A buffer that a method keeps, per parameter or for the whole model.
@@ -206,16 +216,14 @@ class State:
     name: str = ""
     start: float | str = 0.0
     level: Level | Callable[[Group], str] = Level.ELEMENT
-    when: Callable[[Group], bool] | str | None = None
+    when: When = None
     every: str | None = None
     copies: str | None = None
     shape: Callable[[tuple[int, ...], Group], Any] | None = None
 
     def present(self, group: Group) -> bool:
         """Return True if a parameter of this group has the state, as far as ``when`` says."""
-        if self.when is None:
-            return True
-        return bool(group[self.when] if isinstance(self.when, str) else self.when(group))
+        return _holds(self.when, group)
 
     def level_in(self, group: Group) -> Level:
         """The level on which a group's parameters have the state, where it has no ``shape`` of its own."""
@@ -237,7 +245,7 @@ def state(
     *,
     start: float | str = 0.0,
     level: Literal["element", "row", "tensor", "whole"] | Callable[[Group], str] = "element",
-    when: Callable[[Group], bool] | str | None = None,
+    when: When = None,
     every: str | None = None,
     copies: str | None = None,
     shape: Callable[[tuple[int, ...], Group], Any] | None = None,
@@ -270,11 +278,21 @@ class Extra:
 
     doc: str
     name: str = ""
+    when: When = None
+
+    def present(self, group: Group) -> bool:
+        """Return True if the method may compute it for the parameters of this group."""
+        return _holds(self.when, group)
 
 
-def extra(doc: str) -> Extra:
-    """Declare an input beside the gradient, such as an estimate of curvature; one number per element."""
-    return Extra(doc=doc)
+def extra(doc: str, *, when: When = None) -> Extra:
+    """Declare an input beside the gradient, such as an estimate of curvature; one number per element.
+
+    Args:
+        doc: meaning, one line.
+        when: an option's name, or a function of the group; where it is false for all groups, steps go as without it.
+    """
+    return Extra(doc=doc, when=when)
 
 
 def argument(*, default: Any = REQUIRED, kw_only: bool = False) -> Any:

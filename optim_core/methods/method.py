@@ -60,6 +60,10 @@ class Method:
         """True if the method needs to know how many steps the model as a whole has done."""
         return bool(self.whole_states or self.extras or "whole_step" in self.keywords)
 
+    def has_extras(self, groups: Iterable[Group]) -> bool:
+        """Return True if the method may compute extra inputs for one of these groups."""
+        return any(declared.present(group) for declared in self.extras.values() for group in groups)
+
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return options in normal form.
 

@@ -108,7 +108,7 @@ class Update:
         self, group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], transforms: tuple[Transform, ...] = ()
     ) -> Level:
         """How far what becomes of an element depends on others, as :func:`optim_core.rules.graph.reach` has it."""
-        if self.method.rule is None or self.method.extras:  # a method computes extras as it likes
+        if self.method.rule is None or self.method.has_extras([group]):  # a method computes extras as it likes
             return Level.WHOLE
         options = late_options(self.method, group, groups)
         options |= {qualified(i, name): 0.5 for i, transform in enumerate(transforms) for name in transform.numbers}
@@ -193,7 +193,7 @@ class Update:
                 for members in self._stackable(t.members):
                     self._run_stack(t, Stack(members, spare), elements)
         run([bucket for _, buckets in assembled for bucket, _ in buckets], whole)
-        if len(plain) < len(traced) or self.method.extras:
+        if len(plain) < len(traced) or self.method.has_extras(step.group for step in steps):
             return ()
         if not AssembledStep.is_possible(step.param for step in steps):
             return ()

@@ -314,7 +314,7 @@ class RuleOptimizer(_Declared):
     def _step_supports_amp_scaling(self) -> bool:
         # GradScaler may leave gradients scaled: the rule divides, and a step with inf or nan is left out. What a method
         # derives from the gradients itself would be scaled, so one with extra inputs has them unscaled.
-        return not self.method.extras
+        return not self.method.has_extras(self.param_groups)
 
     # what a step asks for (optim_core.methods.step.Stepping) ---------------------------------------------------
     def checked_extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
@@ -331,7 +331,7 @@ class RuleOptimizer(_Declared):
         if self.needs_graph:
             check_graph(params, self.method.name)
         extras = self.extras(params)
-        if self.method.extras:
+        if self.method.has_extras(self.param_groups):
             drop_graph(params)
         return extras
 

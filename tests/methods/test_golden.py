@@ -92,8 +92,22 @@ def options(name: str, case: Mapping[str, Any]) -> dict[str, Any]:
     return dict.fromkeys(words, True) | {name: value for name, value in case["kwargs"].items() if name not in drives}
 
 
+#: What the parameters of `net` are called where a case sorts them in words.
+NET = ("conv.weight", "conv.bias", "fc.weight", "fc.bias", "gain")
+
+
 def given(params: Sequence[Tensor], case: Mapping[str, Any]) -> list[Any]:
     """The parameters as the optimizer gets them: in groups, or with names, if the case says so."""
+    text = r"two groups: ([\w.]+) and ([\w.]+) with (\w+)=(True|False), the other \w+ parameters with \3=(True|False)"
+    if sorting := re.search(text, case.get("how", "")):
+        first = [name in sorting.group(1, 2) for name in NET]
+        return [
+            {
+                "params": [p for p, is_first in zip(params, first, strict=True) if is_first is mine],
+                sorting[3]: value == "True",
+            }
+            for mine, value in ((True, sorting[4]), (False, sorting[5]))
+        ]
     if "groups" in case:
         return [{**group, "params": [params[i] for i in group["params"]]} for group in case["groups"]]
     text = r"(?:names given to the optimizer, in order:|parameters are named) ([\w.]+(?:, [\w.]+)*)"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.adagrad import Adagrad
     from optim_core_adaptive.adai import Adai
     from optim_core_adaptive.adaiv2 import AdaiV2
+    from optim_core_adaptive.adalite import Adalite
     from optim_core_adaptive.adam import Adam
     from optim_core_adaptive.adam_atan2 import AdamAtan2
     from optim_core_adaptive.adamax import Adamax
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.adamod import AdaMod
     from optim_core_adaptive.adamp import AdamP
     from optim_core_adaptive.adamw import AdamW
+    from optim_core_adaptive.adamwsn import AdamWSN
     from optim_core_adaptive.adan import Adan
     from optim_core_adaptive.adana import ADana
     from optim_core_adaptive.adanorm import AdaNorm
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.exadam import EXAdam
     from optim_core_adaptive.fadam import FAdam
     from optim_core_adaptive.ftrl import FTRL
+    from optim_core_adaptive.kourkoutas import KourkoutasBeta
     from optim_core_adaptive.lamb import LAMB
     from optim_core_adaptive.laprop import LaProp
     from optim_core_adaptive.madgrad import MADGRAD
@@ -103,11 +106,13 @@ __all__ = [
     "Adagrad",
     "Adai",
     "AdaiV2",
+    "Adalite",
     "Adam",
     "AdamAtan2",
     "AdamD",
     "AdamP",
     "AdamW",
+    "AdamWSN",
     "Adamax",
     "AdamaxW",
     "Adan",
@@ -126,6 +131,7 @@ __all__ = [
     "DualAdam",
     "EXAdam",
     "FAdam",
+    "KourkoutasBeta",
     "LDoG",
     "LaProp",
     "NAdam",

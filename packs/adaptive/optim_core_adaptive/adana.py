@@ -29,8 +29,9 @@ class ADana(RuleOptimizer):
         p = p - lr (g N + gamma_3_factor sign(m) (r f + |m| N))
 
     clipsnr=2 makes Dana-MK4, and Dana-Star-MK4. The authors' runs have kappa = 0.85, lr about Adam's or a third of it
-    with a warm-up (the first step is three times lr), and weight_decay = 4 / wd_ts with wd_ts a tenth of the run. They
-    take the constructor's lr for lr0 in all groups, and divide by 0 if that is 0; here the decay is weight_decay then.
+    (their code's default is 1) with a warm-up, as the first step is three times lr, and weight_decay = 4 / wd_ts with
+    wd_ts a tenth of the run. They take the constructor's lr for lr0 in all groups, and divide by 0 if that is 0; here
+    the decay is weight_decay then.
 
     Example:
         >>> import torch
@@ -43,7 +44,7 @@ class ADana(RuleOptimizer):
     https://arxiv.org/abs/2602.05298; in the form of the authors' code.
     """
 
-    lr: float = hyper(1.0, "step size", ge=0, search=(1e-4, 1e-1))
+    lr: float = hyper(1e-3, "step size", ge=0, search=(1e-4, 1e-1))
     delta: float = hyper(8.0, "time scale of the averages", gt=0)
     kappa: float = hyper(1.0, "damping of the momentum term: it grows as t^(1 - kappa)", ge=0)
     eps: float = hyper(1e-8, "added to the root", gt=0)

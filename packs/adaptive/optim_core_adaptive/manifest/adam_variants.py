@@ -20,6 +20,20 @@ ADAM_VARIANTS = (
         state={"exp_avg": "element", "exp_avg_var": "element"},
     ),
     OptimizerSpec(
+        name="adalite",
+        target="optim_core_adaptive.adalite:Adalite",
+        summary="Adam with a trust ratio that keeps row and column vectors of its averages.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="Adalite optimizer",
+            url="https://github.com/VatsaDev/adalite",
+            year=2024,
+        ),
+        code="https://github.com/VatsaDev/adalite",
+        code_license="MIT",
+        state={"m_avg": "optim_core_adaptive.sizes:scaled_vectors", "v_avg": "optim_core_adaptive.sizes:vectors"},
+    ),
+    OptimizerSpec(
         name="adam_atan2",
         target="optim_core_adaptive.adam_atan2:AdamAtan2",
         summary="Adam without eps: atan2 in the place of the quotient, whatever the scale of gradients.",
@@ -46,6 +60,21 @@ ADAM_VARIANTS = (
         code="https://github.com/google-deepmind/optax",
         code_license="Apache-2.0",
         state={"exp_avg": "element", "exp_inf": "element"},
+    ),
+    OptimizerSpec(
+        name="adamwsn",
+        target="optim_core_adaptive.adamwsn:AdamWSN",
+        summary="AdamW with one second moment, a sum of squares, for each subset of elements.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="Subset-Norm and Subspace-Momentum: Faster Memory-Efficient Adaptive Optimization with "
+            "Convergence Guarantees",
+            url="https://arxiv.org/abs/2411.07120",
+            year=2024,
+        ),
+        code="https://github.com/timmytonga/sn-sm",
+        code_license="Apache-2.0",
+        state={"exp_avg": "element", "exp_avg_sq": "optim_core_adaptive.sizes:subsets"},
     ),
     OptimizerSpec(
         name="adana",
@@ -185,6 +214,21 @@ ADAM_VARIANTS = (
         code="https://github.com/lessw2020/FAdam_PyTorch",
         code_license="MIT",
         state={"momentum": "element", "fim": "element"},
+    ),
+    OptimizerSpec(
+        name="kourkoutas",
+        aliases=("kourkoutas_beta", "kbeta", "kourkoutassoftmaxflex"),
+        target="optim_core_adaptive.kourkoutas:KourkoutasBeta",
+        summary="Adam whose second moment forgets faster while gradients are larger than of late.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="Kourkoutas-Beta: A Sunspike-Driven Adam Optimizer with Desert Flair",
+            url="https://arxiv.org/abs/2508.12996",
+            year=2025,
+        ),
+        code="https://github.com/sck-at-ucy/kbeta",
+        code_license="MIT",
+        state={"exp_avg": "element", "exp_avg_sq": "element", "grad_ema": "tensor", "beta2_cumprod": "tensor"},
     ),
     OptimizerSpec(
         name="nadamw",

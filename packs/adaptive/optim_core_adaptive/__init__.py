@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from optim_core_adaptive.adabound import AdaBound
     from optim_core_adaptive.adadelta import AdaDelta
     from optim_core_adaptive.adafactor import AdaFactor
+    from optim_core_adaptive.adafactorbv import AdafactorBV
+    from optim_core_adaptive.adagc import AdaGC
     from optim_core_adaptive.adagrad import Adagrad
     from optim_core_adaptive.adai import Adai
     from optim_core_adaptive.adaiv2 import AdaiV2
     from optim_core_adaptive.adam import Adam
     from optim_core_adaptive.adamax import Adamax
     from optim_core_adaptive.adamd import AdamD
+    from optim_core_adaptive.adamg import AdamG
+    from optim_core_adaptive.adammini import AdamMini
     from optim_core_adaptive.adamod import AdaMod
     from optim_core_adaptive.adamp import AdamP
     from optim_core_adaptive.adamw import AdamW
@@ -40,9 +44,14 @@ if TYPE_CHECKING:
     from optim_core_adaptive.dog import DoG, LDoG
     from optim_core_adaptive.dowg import DoWG
     from optim_core_adaptive.ftrl import FTRL
+    from optim_core_adaptive.grokadamw import GrokAdamW
+    from optim_core_adaptive.kate import Kate
     from optim_core_adaptive.lamb import LAMB
     from optim_core_adaptive.laprop import LaProp
     from optim_core_adaptive.madgrad import MADGRAD
+    from optim_core_adaptive.mars import MARS
+    from optim_core_adaptive.mirror_madgrad import MirrorMADGRAD
+    from optim_core_adaptive.momo import Momo, MomoAdam
     from optim_core_adaptive.nadam import NAdam
     from optim_core_adaptive.novograd import NovoGrad
     from optim_core_adaptive.prodigy import Prodigy
@@ -51,9 +60,16 @@ if TYPE_CHECKING:
     from optim_core_adaptive.ranger import Ranger
     from optim_core_adaptive.ranger21 import Ranger21
     from optim_core_adaptive.rmsprop import RMSprop
+    from optim_core_adaptive.rose import ROSE
     from optim_core_adaptive.schedulefreeadamw import ScheduleFreeAdamW
+    from optim_core_adaptive.signlaprop import SignLaProp
+    from optim_core_adaptive.simplifiedademamix import SimplifiedAdEMAMix
     from optim_core_adaptive.sm3 import SM3
+    from optim_core_adaptive.spam import SPAM
+    from optim_core_adaptive.stablespam import StableSPAM
+    from optim_core_adaptive.suds import SUDSAdamW
     from optim_core_adaptive.swats import SWATS
+    from optim_core_adaptive.vsgd import VSGD
     from optim_core_adaptive.yogi import Yogi
 
 __all__ = [
@@ -62,24 +78,32 @@ __all__ = [
     "FTRL",
     "LAMB",
     "MADGRAD",
+    "MARS",
+    "ROSE",
     "SM3",
+    "SPAM",
     "SWATS",
+    "VSGD",
     "A2Grad",
     "AMSGrad",
     "AdaBelief",
     "AdaBound",
     "AdaDelta",
     "AdaFactor",
+    "AdaGC",
     "AdaMod",
     "AdaNorm",
     "AdaPNM",
     "AdaShift",
     "AdaSmooth",
+    "AdafactorBV",
     "Adagrad",
     "Adai",
     "AdaiV2",
     "Adam",
     "AdamD",
+    "AdamG",
+    "AdamMini",
     "AdamP",
     "AdamW",
     "Adamax",
@@ -94,8 +118,13 @@ __all__ = [
     "DiffGrad",
     "DoG",
     "DoWG",
+    "GrokAdamW",
+    "Kate",
     "LDoG",
     "LaProp",
+    "MirrorMADGRAD",
+    "Momo",
+    "MomoAdam",
     "NAdam",
     "NovoGrad",
     "Prodigy",
@@ -104,7 +133,11 @@ __all__ = [
     "RMSprop",
     "Ranger",
     "Ranger21",
+    "SUDSAdamW",
     "ScheduleFreeAdamW",
+    "SignLaProp",
+    "SimplifiedAdEMAMix",
+    "StableSPAM",
     "Yogi",
 ]
 

@@ -110,7 +110,7 @@ def given(params: Sequence[Tensor], case: Mapping[str, Any]) -> list[Any]:
         ]
     if "groups" in case:
         return [{**group, "params": [params[i] for i in group["params"]]} for group in case["groups"]]
-    text = r"(?:names given to the optimizer, in order:|parameters are named) ([\w.]+(?:, [\w.]+)*)"
+    text = r"(?:names given to the optimizer, in order:|parameters are (?:named|given the names)) ([\w.]+(?:, [\w.]+)*)"
     found = re.search(text, case.get("how", ""))
     return list(zip(found[1].split(", "), params, strict=True)) if found else list(params)
 
@@ -201,6 +201,13 @@ def rescaled(case: Mapping[str, Any], step: int) -> float:
     return factor
 
 
+def entered(case: Mapping[str, Any], step: int) -> dict[str, float]:
+    """What the groups hold just before a step, beside what the constructor has put there."""
+    found = re.search(r"Before step n the group holds (.*?)\.?$", case.get("how", ""))
+    pairs = re.findall(r"(\w+) = ([\d.]+)(?:/(n)| \+ ([\d.]+)\*n)", found[1]) if found else ()
+    return {name: float(x) / step if by else float(x) + float(slope) * step for name, x, by, slope in pairs}
+
+
 def turn(optimizer: Any, case: Mapping[str, Any], mode: str) -> None:
     """Where a case is recorded in eval mode, go to that mode."""
     if "optimizer.eval()" in case.get("how", "") or "the AVERAGED weights" in case.get("how", ""):
@@ -269,6 +276,7 @@ def steps(
     for n, _ in enumerate(case["losses"], start=1):
         for group in optimizer.param_groups:
             group["lr"] *= rescaled(case, n)
+            group.update(entered(case, n))
         loss = DRIVES[drive](optimizer, batch(problem, params, n, optimizer, losses or dtype))
         if scheduler is not None:
             scheduler.step()

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from optim_core_adaptive.adabound import AdaBound
     from optim_core_adaptive.adadelta import AdaDelta
     from optim_core_adaptive.adafactor import AdaFactor
+    from optim_core_adaptive.adafactorbv import AdafactorBV
+    from optim_core_adaptive.adagc import AdaGC
     from optim_core_adaptive.adagrad import Adagrad
     from optim_core_adaptive.adai import Adai
     from optim_core_adaptive.adaiv2 import AdaiV2
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from optim_core_adaptive.adamax import Adamax
     from optim_core_adaptive.adamaxw import AdamaxW
     from optim_core_adaptive.adamd import AdamD
+    from optim_core_adaptive.adamg import AdamG
+    from optim_core_adaptive.adammini import AdamMini
     from optim_core_adaptive.adamod import AdaMod
     from optim_core_adaptive.adamp import AdamP
     from optim_core_adaptive.adamw import AdamW
@@ -55,10 +59,15 @@ if TYPE_CHECKING:
     from optim_core_adaptive.exadam import EXAdam
     from optim_core_adaptive.fadam import FAdam
     from optim_core_adaptive.ftrl import FTRL
+    from optim_core_adaptive.grokadamw import GrokAdamW
+    from optim_core_adaptive.kate import Kate
     from optim_core_adaptive.kourkoutas import KourkoutasBeta
     from optim_core_adaptive.lamb import LAMB
     from optim_core_adaptive.laprop import LaProp
     from optim_core_adaptive.madgrad import MADGRAD
+    from optim_core_adaptive.mars import MARS
+    from optim_core_adaptive.mirror_madgrad import MirrorMADGRAD
+    from optim_core_adaptive.momo import Momo, MomoAdam
     from optim_core_adaptive.nadam import NAdam
     from optim_core_adaptive.nadamw import NAdamW
     from optim_core_adaptive.novograd import NovoGrad
@@ -71,11 +80,18 @@ if TYPE_CHECKING:
     from optim_core_adaptive.ranger21 import Ranger21
     from optim_core_adaptive.rmsprop import RMSprop
     from optim_core_adaptive.rmsproptf import RMSpropTF
+    from optim_core_adaptive.rose import ROSE
     from optim_core_adaptive.schedulefreeadamw import ScheduleFreeAdamW
+    from optim_core_adaptive.signlaprop import SignLaProp
+    from optim_core_adaptive.simplifiedademamix import SimplifiedAdEMAMix
     from optim_core_adaptive.sm3 import SM3
+    from optim_core_adaptive.spam import SPAM
     from optim_core_adaptive.stableadamw import StableAdamW
+    from optim_core_adaptive.stablespam import StableSPAM
+    from optim_core_adaptive.suds import SUDSAdamW
     from optim_core_adaptive.swats import SWATS
     from optim_core_adaptive.unscaledadamw import UnscaledAdamW
+    from optim_core_adaptive.vsgd import VSGD
     from optim_core_adaptive.yogi import Yogi
 
 __all__ = [
@@ -86,8 +102,12 @@ __all__ = [
     "FTRL",
     "LAMB",
     "MADGRAD",
+    "MARS",
+    "ROSE",
     "SM3",
+    "SPAM",
     "SWATS",
+    "VSGD",
     "A2Grad",
     "ACProp",
     "ADana",
@@ -97,12 +117,14 @@ __all__ = [
     "AdaBound",
     "AdaDelta",
     "AdaFactor",
+    "AdaGC",
     "AdaMod",
     "AdaNorm",
     "AdaPNM",
     "AdaShift",
     "AdaSmooth",
     "AdaTAM",
+    "AdafactorBV",
     "Adagrad",
     "Adai",
     "AdaiV2",
@@ -110,6 +132,8 @@ __all__ = [
     "Adam",
     "AdamAtan2",
     "AdamD",
+    "AdamG",
+    "AdamMini",
     "AdamP",
     "AdamW",
     "AdamWSN",
@@ -131,9 +155,14 @@ __all__ = [
     "DualAdam",
     "EXAdam",
     "FAdam",
+    "GrokAdamW",
+    "Kate",
     "KourkoutasBeta",
     "LDoG",
     "LaProp",
+    "MirrorMADGRAD",
+    "Momo",
+    "MomoAdam",
     "NAdam",
     "NAdamW",
     "NovoGrad",
@@ -146,8 +175,12 @@ __all__ = [
     "RMSpropTF",
     "Ranger",
     "Ranger21",
+    "SUDSAdamW",
     "ScheduleFreeAdamW",
+    "SignLaProp",
+    "SimplifiedAdEMAMix",
     "StableAdamW",
+    "StableSPAM",
     "UnscaledAdamW",
     "Yogi",
 ]

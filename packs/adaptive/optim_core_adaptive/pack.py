@@ -5,9 +5,14 @@ from __future__ import annotations
 from optim_core.catalog import OptimizerSpec, Paper, hookimpl
 from optim_core_adaptive.manifest.accumulated_squares import ACCUMULATED_SQUARES
 from optim_core_adaptive.manifest.adam_variants import ADAM_VARIANTS
+from optim_core_adaptive.manifest.against_spikes import AGAINST_SPIKES
 from optim_core_adaptive.manifest.factored import FACTORED
+from optim_core_adaptive.manifest.geometry import GEOMETRY
+from optim_core_adaptive.manifest.loss_models import LOSS_MODELS
+from optim_core_adaptive.manifest.mixtures import MIXTURES
 from optim_core_adaptive.manifest.normalised_momentum import NORMALISED_MOMENTUM
 from optim_core_adaptive.manifest.parameter_free import PARAMETER_FREE
+from optim_core_adaptive.manifest.variance_reduction import VARIANCE_REDUCTION
 
 OPTIM_CORE_API = 1
 
@@ -665,7 +670,12 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             state={"exp_avg": "element", "exp_avg_sq": "element"},
         ),
         *ACCUMULATED_SQUARES,
+        *AGAINST_SPIKES,
         *FACTORED,
+        *GEOMETRY,
+        *LOSS_MODELS,
+        *MIXTURES,
         *NORMALISED_MOMENTUM,
         *PARAMETER_FREE,
+        *VARIANCE_REDUCTION,
     ]

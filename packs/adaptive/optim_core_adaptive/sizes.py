@@ -1,4 +1,4 @@
-"""Sizes of states, as functions of the parameter's shape; plain numbers, without torch."""
+"""Sizes of states that the core has no word for, as functions of the parameter's shape. No torch."""
 
 from __future__ import annotations
 
@@ -23,3 +23,27 @@ def vectors(shape: Shape) -> int:
 def scaled_vectors(shape: Shape) -> int:
     """A number for each row and each column, size(0) rows, and a scale; as the parameter below 2 dimensions."""
     return vectors(shape) + (len(shape) > 1)
+
+
+def matrix(shape: Shape) -> int:
+    """As the parameter (exactly 2 dimensions)."""
+    return math.prod(shape) if len(shape) == 2 else 0
+
+
+def largest_is_one(shape: Shape) -> int:
+    """As the parameter without its largest dimension (if the second largest is 16 or more)."""
+    return math.prod(shape) // max(shape) if _is_factored(shape) else 0
+
+
+def second_largest_is_one(shape: Shape) -> int:
+    """As the parameter without its second largest dimension (if that is 16 or more)."""
+    return math.prod(shape) // sorted(shape)[-2] if _is_factored(shape) else 0
+
+
+def element_unless_factored(shape: Shape) -> int:
+    """As the parameter (if its second largest dimension is below 16)."""
+    return 0 if _is_factored(shape) else math.prod(shape)
+
+
+def _is_factored(shape: Shape) -> bool:
+    return len(shape) > 1 and sorted(shape)[-2] >= 16

@@ -26,4 +26,24 @@ FACTORED = (
             "exp_avg_sq": "element_below_2d",
         },
     ),
+    OptimizerSpec(
+        name="adafactorbv",
+        aliases=("adafactorbigvision",),
+        target="optim_core_adaptive.adafactorbv:AdafactorBV",
+        summary="AdaFactor in big_vision's form: for large vision transformers.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="Scaling Vision Transformers",
+            url="https://arxiv.org/abs/2106.04560",
+            year=2021,
+        ),
+        code="https://github.com/google-research/big_vision",
+        code_license="Apache-2.0",
+        state={
+            "exp_avg_sq_r": "optim_core_adaptive.sizes:largest_is_one",
+            "exp_avg_sq_c": "optim_core_adaptive.sizes:second_largest_is_one",
+            "exp_avg_sq": "optim_core_adaptive.sizes:element_unless_factored",
+            "exp_avg": "element",
+        },
+    ),
 )

@@ -19,4 +19,18 @@ NORMALISED_MOMENTUM = (
         code_license="MIT",
         state={"exp_avg": "element", "exp_avg_sq": "element", "exp_avg_lr_1": "tensor"},
     ),
+    OptimizerSpec(
+        name="signlaprop",
+        target="optim_core_adaptive.signlaprop:SignLaProp",
+        summary="The sign of LaProp's average, at the length of its steps.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="LaProp: Separating Momentum and Adaptivity in Adam",
+            url="https://arxiv.org/abs/2002.04839",
+            year=2020,
+        ),
+        code="https://github.com/HomebrewML/HeavyBall",
+        code_license="BSD-2-Clause",
+        state={"exp_avg": "element", "exp_avg_sq": "element"},
+    ),
 )

@@ -67,4 +67,17 @@ PARAMETER_FREE = (
             "reward": "element",
         },
     ),
+    OptimizerSpec(
+        name="adamg",
+        target="optim_core_adaptive.adamg:AdamG",
+        summary="Adam that finds its step sizes from the size of gradients.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="Towards Stability of Parameter-free Optimization",
+            url="https://arxiv.org/abs/2405.04376",
+            year=2024,
+        ),
+        state={"m": "element", "v": "element", "r": "element"},
+        constructors=("of_paper",),
+    ),
 )

@@ -17,13 +17,17 @@ if TYPE_CHECKING:
     from optim_core_second_order.klsoap import KLSOAP
     from optim_core_second_order.kron import Kron
     from optim_core_second_order.lbfgs import LBFGS
+    from optim_core_second_order.ldadam import LDAdamW
     from optim_core_second_order.muon import Muon
     from optim_core_second_order.psgdpro import PSGDPRO
     from optim_core_second_order.qsgd import QSGD
     from optim_core_second_order.racs import RACS
+    from optim_core_second_order.rekls import REKLS
     from optim_core_second_order.scalableshampoo import ScalableShampoo
     from optim_core_second_order.shampoo import Shampoo
+    from optim_core_second_order.sinksoap import SinkSOAP
     from optim_core_second_order.soap import SOAP
+    from optim_core_second_order.soapmuon import SOAPMuon
     from optim_core_second_order.sophiag import SophiaG
     from optim_core_second_order.sophiah import SophiaH
     from optim_core_second_order.splus import SPlus
@@ -35,6 +39,7 @@ __all__ = [
     "PSGDPRO",
     "QSGD",
     "RACS",
+    "REKLS",
     "SOAP",
     "AdaHessian",
     "Apollo",
@@ -43,10 +48,13 @@ __all__ = [
     "GaLore",
     "KLShampoo",
     "Kron",
+    "LDAdamW",
     "Muon",
+    "SOAPMuon",
     "SPlus",
     "ScalableShampoo",
     "Shampoo",
+    "SinkSOAP",
     "SophiaG",
     "SophiaH",
 ]

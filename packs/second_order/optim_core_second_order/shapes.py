@@ -42,6 +42,7 @@ def rotated(
     merge_dims: bool = False,
     precondition_1d: bool = False,
     data_format: str = "channels_first",
+    as_matrix: bool = False,
     shortest: int = 1,
     **_: object,
 ) -> tuple[Shape, list[int]]:
@@ -53,9 +54,21 @@ def rotated(
     """
     if len(shape) < 2 and not precondition_1d:
         return shape, []
+    if as_matrix:
+        shape = matrix_of(shape)
     if merge_dims and len(shape) > 1:
         shape = merged(_channels_first(shape) if data_format == "channels_last" else shape, max_precond_dim)
     return shape, [axis for axis, d in enumerate(shape, start=1) if shortest <= d <= max_precond_dim]
+
+
+def matrix_of(shape: Shape) -> Shape:
+    """Rows and columns of a weight: dimension 0, and all others.
+
+    Example:
+        >>> matrix_of((4, 2, 3, 3))
+        (4, 18)
+    """
+    return (shape[0], math.prod(shape[1:]))
 
 
 def _channels_first(shape: Shape) -> Shape:
@@ -232,3 +245,45 @@ def kl_size(shape: Shape) -> int:
     """A d x d matrix for each axis of 2 to 2048, after merging; none for vectors."""
     view, axes = rotated(shape, max_precond_dim=2048, merge_dims=True, shortest=2)
     return sum(view[axis - 1] ** 2 for axis in axes)
+
+
+def grams(shape: Shape) -> int:
+    """A d x d matrix for each side of a weight as a matrix, up to 10000; nothing for vectors."""
+    view, axes = rotated(shape, max_precond_dim=10000, as_matrix=True)
+    return sum(view[axis - 1] ** 2 for axis in axes)
+
+
+def all_grams(shape: Shape) -> int:
+    """A d x d matrix for each side of a weight as a matrix; nothing for vectors."""
+    return sum(d * d for d in matrix_of(shape)) if len(shape) > 1 else 0
+
+
+def both_sides(shape: Shape) -> int:
+    """A number for each row and column of a weight as a matrix; nothing for vectors."""
+    return sum(matrix_of(shape)) if len(shape) > 1 else 0
+
+
+def longer_side(shape: Shape) -> int:
+    """A number for each row or column of a weight as a matrix, on the longer side; nothing for squares and vectors."""
+    return 0 if len(shape) < 2 or len(set(matrix_of(shape))) == 1 else max(matrix_of(shape))
+
+
+def low_rank_side(shape: Shape, proj_type: str) -> int:
+    """The side of a matrix that LDAdam projects: 0 for rows.
+
+    Example:
+        >>> low_rank_side((6, 4), "std"), low_rank_side((6, 4), "reverse_std"), low_rank_side((4, 4), "reverse_std")
+        (1, 0, 0)
+    """
+    rows, columns = shape
+    return {"left": 0, "right": 1, "std": int(rows > columns), "reverse_std": int(rows < columns)}[proj_type]
+
+
+def within_16(shape: Shape) -> int:
+    """Of a weight as a matrix, at most 16 times the longer side; nothing for vectors."""
+    return min(16, *matrix_of(shape)) * max(matrix_of(shape)) if len(shape) > 1 else 0
+
+
+def basis_of_16(shape: Shape) -> int:
+    """Of a weight as a matrix, at most 16 times the shorter side; nothing for vectors."""
+    return min(16, *matrix_of(shape)) * min(matrix_of(shape)) if len(shape) > 1 else 0

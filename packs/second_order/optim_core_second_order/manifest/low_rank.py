@@ -60,4 +60,26 @@ LOW_RANK = (
         code_license="Apache-2.0",
         state={"s": "row", "q": "optim_core_second_order.shapes:columns", "theta": "tensor"},
     ),
+    OptimizerSpec(
+        name="ldadam",
+        aliases=("ldadamw",),
+        target="optim_core_second_order.ldadam:LDAdamW",
+        summary="AdamW in a subspace that turns at every step, and an account of what it leaves out.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="LDAdam: Adaptive Optimization from Low-Dimensional Gradient Statistics",
+            url="https://arxiv.org/abs/2410.16103",
+            year=2024,
+        ),
+        code="https://github.com/IST-DASLab/LDAdam",
+        code_license="Apache-2.0",
+        state={
+            "low_avg": "optim_core_second_order.shapes:within_16",
+            "low_avg_sq": "optim_core_second_order.shapes:within_16",
+            "projection": "optim_core_second_order.shapes:basis_of_16",
+            "error": "element_from_2d",
+            "exp_avg": "element_below_2d",
+            "exp_avg_sq": "element_below_2d",
+        },
+    ),
 )

@@ -10,6 +10,9 @@ _KL = Paper(
     year=2025,
 )
 
+_NANOGPT = "https://github.com/KellerJordan/modded-nanogpt/tree/master/records/track_3_optimization"
+_ADAMW = {"exp_avg": "element_below_2d", "exp_avg_sq": "element_below_2d"}
+
 SHAMPOO_KIN = (
     OptimizerSpec(
         name="splus",
@@ -58,6 +61,54 @@ SHAMPOO_KIN = (
             "exp_avg": "element",
             "GG": "optim_core_second_order.shapes:kl_size",
             "Q": "optim_core_second_order.shapes:kl_size",
+        },
+    ),
+    OptimizerSpec(
+        name="soapmuon",
+        target="optim_core_second_order.soapmuon:SOAPMuon",
+        summary="Muon's orthogonal step from SOAP's direction; AdamW for everything else.",
+        license="Apache-2.0",
+        paper=Paper(title="SOAP-Muon", url="https://nikhilvyas.github.io/SOAP_Muon.pdf", year=2026),
+        code=_NANOGPT,
+        code_license="MIT",
+        state={
+            "momentum_buffer": "element_from_2d",
+            "rotated_sq": "element_from_2d",
+            "GG": "optim_core_second_order.shapes:grams",
+            "Q": "optim_core_second_order.shapes:grams",
+            **_ADAMW,
+        },
+    ),
+    OptimizerSpec(
+        name="sinksoap",
+        target="optim_core_second_order.sinksoap:SinkSOAP",
+        summary="Momentum balanced by rows and columns in Shampoo's eigenbasis; AdamW for everything else.",
+        license="Apache-2.0",
+        paper=Paper(title="SinkSOAP, a record of modded-nanogpt", url=f"{_NANOGPT}/results/20260514_sinksoap", year=2026),
+        code=f"{_NANOGPT}/results/20260514_sinksoap",
+        code_license="MIT",
+        state={
+            "momentum_buffer": "element_from_2d",
+            "GG": "optim_core_second_order.shapes:all_grams",
+            "second_moment": "optim_core_second_order.shapes:longer_side",
+            **_ADAMW,
+        },
+    ),
+    OptimizerSpec(
+        name="rekls",
+        target="optim_core_second_order.rekls:REKLS",
+        summary="KL-SOAP with fresh eigenvectors at every step; AdamW for everything else.",
+        license="Apache-2.0",
+        paper=_KL,
+        code="https://github.com/NVIDIA-NeMo/Emerging-Optimizers",
+        code_license="Apache-2.0",
+        state={
+            "rotated_avg": "element_from_2d",
+            "rotated_sq": "element_from_2d",
+            "GG": "optim_core_second_order.shapes:all_grams",
+            "Q": "optim_core_second_order.shapes:all_grams",
+            "eigenvalues": "optim_core_second_order.shapes:both_sides",
+            **_ADAMW,
         },
     ),
 )

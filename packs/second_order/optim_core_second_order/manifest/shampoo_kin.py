@@ -84,7 +84,9 @@ SHAMPOO_KIN = (
         target="optim_core_second_order.sinksoap:SinkSOAP",
         summary="Momentum balanced by rows and columns in Shampoo's eigenbasis; AdamW for everything else.",
         license="Apache-2.0",
-        paper=Paper(title="SinkSOAP, a record of modded-nanogpt", url=f"{_NANOGPT}/results/20260514_sinksoap", year=2026),
+        paper=Paper(
+            title="SinkSOAP, a record of modded-nanogpt", url=f"{_NANOGPT}/results/20260514_sinksoap", year=2026
+        ),
         code=f"{_NANOGPT}/results/20260514_sinksoap",
         code_license="MIT",
         state={

@@ -74,7 +74,9 @@ class Steps(Protocol):
     def calculate(self, formula: Formula, shares: Sequence[ParameterSet]) -> None:
         """Run a formula."""
 
-    def add_transform(self, transform: Transform, *, excluded: Collection[Tensor], owner: str) -> None:
+    def add_transform(
+        self, transform: Transform, *, excluded: Collection[Tensor], owner: str, keeper: Keeper | None = None
+    ) -> None:
         """Let a transform act on each step, before those already there; see :meth:`Around.add`."""
 
     def compose(self, transform: Transform, keeper: Keeper) -> bool:

@@ -287,11 +287,18 @@ def test_trajectory(name: str, case: Mapping[str, Any], drive: str, settings: Ma
     assert follow(name, case, drive, settings, torch.float64) < 1e-10
 
 
+def apart(name: str, case: Mapping[str, Any], engine: str, nudge: float = 0.0) -> float:
+    """The largest deviation of a case on an engine, its start nudged, from what eager makes of it."""
+    eager = steps(name, case, "minimize", {"engine": "eager"}, torch.float64)
+    other = steps(name, case, "minimize", {"engine": engine}, torch.float64, nudge=nudge)
+    pairs = ((p, q) for (_, mine), (_, others) in zip(eager, other, strict=True) for p, q in zip(mine, others))
+    return max(deviation(q, p.detach().flatten().tolist()) for p, q in pairs)
+
+
 def test_engines_agree(name: str, case: Mapping[str, Any]) -> None:
-    runs = (steps(name, case, "minimize", {"engine": engine}, torch.float64) for engine in ("eager", "native"))
-    for (_, eager), (_, native) in zip(*runs, strict=True):
-        for p, q in zip(eager, native, strict=True):
-            assert deviation(q, p.detach().flatten().tolist()) < 1e-12
+    worst = apart(name, case, "native")
+    if worst >= 1e-12:  # unless the trajectory itself magnifies the rounding of its start
+        assert worst < 3 * apart(name, case, "eager", nudge=torch.finfo(torch.float64).eps)
 
 
 #: How far from its start a trajectory begins to see what it magnifies: roundings of float32, up and down.

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.dadaptlion import DAdaptLion
     from optim_core_adaptive.dadaptsgd import DAdaptSGD
     from optim_core_adaptive.diffgrad import DiffGrad
+    from optim_core_adaptive.grams import Grams
     from optim_core_adaptive.lamb import LAMB
     from optim_core_adaptive.madgrad import MADGRAD
     from optim_core_adaptive.nadam import NAdam
@@ -83,6 +84,7 @@ __all__ = [
     "DAdaptLion",
     "DAdaptSGD",
     "DiffGrad",
+    "Grams",
     "NAdam",
     "NovoGrad",
     "Prodigy",

@@ -9,12 +9,16 @@ from optim_core.catalog import exports
 if TYPE_CHECKING:
     from optim_core_wrappers.accumulate import Accumulate
     from optim_core_wrappers.agc import AGC
+    from optim_core_wrappers.bias_correction import BiasCorrection
     from optim_core_wrappers.cautious import Cautious
     from optim_core_wrappers.clip import GradientClipping
     from optim_core_wrappers.decay import WeightDecay
     from optim_core_wrappers.ema import EMA
+    from optim_core_wrappers.eps_placement import EpsPlacement
     from optim_core_wrappers.gc import GradientCentralization
+    from optim_core_wrappers.gradient_signs import GradientSigns
     from optim_core_wrappers.gradnorm import GradientNormalization
+    from optim_core_wrappers.hyperball import Hyperball
     from optim_core_wrappers.lookahead import Lookahead
     from optim_core_wrappers.normloss import NormLoss
     from optim_core_wrappers.softplus import SoftplusDenominator
@@ -24,10 +28,14 @@ __all__ = [
     "AGC",
     "EMA",
     "Accumulate",
+    "BiasCorrection",
     "Cautious",
+    "EpsPlacement",
     "GradientCentralization",
     "GradientClipping",
     "GradientNormalization",
+    "GradientSigns",
+    "Hyperball",
     "Lookahead",
     "NormLoss",
     "SoftplusDenominator",

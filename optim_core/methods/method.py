@@ -280,7 +280,7 @@ def read_class(cls: type, inherited: Method | None, adopted: Adopted = NOTHING_A
     positions, keywords = _signature(cls, rule)
     parts = (*adopted.parts, *(inherited.parts if inherited else ()))
     method = Method(cls.__name__, hypers, states, extras, rule, positions, keywords, parts)
-    _check_rule(method, getattr(cls, "of_base", tuple(GIVEN)))
+    _check_rule(method, (*cls.of_base, *cls.asks_base) if hasattr(cls, "of_base") else tuple(GIVEN))
     return method
 
 

@@ -25,11 +25,13 @@ class Part(Enclosing):
         method: its declarations.
         constants: options that have their values here, by name.
         names: pairs: other names that its rule takes, and what they are called among the options of the method.
+        numbers: options that have another value in each step, which its wrapper says.
     """
 
     method: Method
     constants: tuple[tuple[str, Any], ...]
     names: tuple[tuple[str, str], ...]
+    numbers: tuple[str, ...] = ()  # type: ignore[misc]  # of each part
 
     def keywords(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options of the rule."""
@@ -38,7 +40,11 @@ class Part(Enclosing):
 
     def options_in(self, group: Group) -> dict[str, Any]:
         """Its options by its own names, with a group of the method in force."""
-        return {**dict(self.constants), **{mine: group[name] for mine, name in self.names}}
+        return {
+            **dict(self.constants),
+            **{mine: group.get(name) for mine, name in self.names},
+            **{name: group.get(name) for name in self.numbers},
+        }
 
     def buffers(self, options: Mapping[str, Any], shape: tuple[int, ...]) -> Sequence[Buffer]:
         """What stands behind each of its states."""
@@ -56,7 +62,14 @@ class Part(Enclosing):
         states.begin_kept(kept, prefix, self.method.states, p, dict(self.constants), afresh=afresh)
 
 
-def part_of(method: Method, *, apart: bool, constants: Mapping[str, Any], names: Mapping[str, str]) -> Part:
+def part_of(
+    method: Method,
+    *,
+    apart: bool,
+    constants: Mapping[str, Any],
+    names: Mapping[str, str],
+    numbers: Sequence[str] = (),
+) -> Part:
     """A part with these declarations.
 
     Raises:
@@ -64,7 +77,8 @@ def part_of(method: Method, *, apart: bool, constants: Mapping[str, Any], names:
     """
     if method.rule is None:
         raise RuleError(f"{method.name} has no rule: write `@staticmethod def rule(p, g, inner, ...)`")
-    return Part(method.rule, apart, method, tuple(constants.items()), tuple(names.items()))
+    constants = {name: value for name, value in constants.items() if name not in numbers}
+    return Part(method.rule, apart, method, tuple(constants.items()), tuple(names.items()), tuple(numbers))
 
 
 class Declares(Protocol):

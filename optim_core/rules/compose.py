@@ -187,7 +187,8 @@ class _Call:
             return calls[-1]
 
         buffers = [replace(b, name=around.name_at(position, b.name)) for b in self.enclosing.get(position, ())]
-        options = around.keywords(scalars)
+        numbers = {name: scalars[qualified(position, name)] for name in around.numbers}
+        options = around.keywords({**scalars, **numbers})
         new_p, states = call_rule(around.rule, p, g, buffers, options, self.trace, before=(inner,))
         if len(calls) != 1:
             raise RuleError(f"{around.rule.__qualname__} calls inner(p, g) {len(calls)} times instead of once")

@@ -123,9 +123,8 @@ class PlainSteps(BaseState):
                 f"{owner} cannot go around {type(self.optimizer).__name__}, which differentiates the gradients: what "
                 f"{owner} makes of them has no graph. Use a first-order method such as adamw"
             )
-        if isinstance(transform, Part):
-            kept = "" if keeper is None else keeper.kept
-            self.layers.append(RuleLayer(transform, excluded, owner, kept, self))
+        if isinstance(transform, Part) and keeper is not None:
+            self.layers.append(RuleLayer(transform, excluded, owner, keeper, self))
             return
         last = self.layers[-1] if self.layers else None
         if not isinstance(last, Around):
@@ -145,13 +144,16 @@ class PlainSteps(BaseState):
         around = [reach_of_layer(part, replace(settings, transforms=()), options) for part in parts]
         return max(reach_around(self.optimizer, settings, options), *around, Level.ELEMENT)
 
+    def decays(self, group: Mapping[str, Any]) -> bool:
+        """Return True if weight decay acts on the parameter itself, as far as is known."""
+        return bool(group.get("decoupled_weight_decay", isinstance(self.optimizer, torch.optim.AdamW)))
+
     def settings(
         self, group: Mapping[str, Any], transforms: tuple[Transform, ...]
     ) -> tuple[CompositionSettings, dict[str, Any]]:
         """The settings of a group for the composition, and the options that transforms see."""
-        decays = group.get("decoupled_weight_decay", isinstance(self.optimizer, torch.optim.AdamW))
         settings = CompositionSettings(
-            "decoupled" if decays else None,
+            "decoupled" if self.decays(group) else None,
             fixed_decay=False,
             maximize=bool(group.get("maximize", False)),
             transforms=transforms,
@@ -217,6 +219,10 @@ class RuleSteps(PlainSteps):
             return False
         self.optimizer.add_transform(transform, keeper)
         return True
+
+    def decays(self, group: Mapping[str, Any]) -> bool:
+        """Return True if weight decay acts on the parameter itself."""
+        return self.optimizer.method.composition_settings(group, ()).decay == "decoupled"
 
     def reach(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
         """That of the rule with the transforms composed."""

@@ -15,6 +15,7 @@ from optim_core.engines.bucket import Bucket
 from optim_core.engines.run import run
 from optim_core.engines.tensors import as_pairs, compute_dtype, shape_of
 from optim_core.errors import WrapperConflict
+from optim_core.methods.composition import WeakKeeper
 from optim_core.methods.graph_cache import GraphCache
 from optim_core.methods.part import Part
 from optim_core.methods.states import key_of
@@ -24,6 +25,7 @@ from optim_core.rules.compose import Buffer, CompositionSettings, call_rule, dec
 from optim_core.rules.enclosing import Moved
 from optim_core.rules.graph import Extent, Graph, reach
 from optim_core.rules.options import scalars, split
+from optim_core.rules.transform import Keeper
 from optim_core.wrapping.around import Passes, SettingsOf
 from optim_core.wrapping.base_state import BaseState
 
@@ -35,7 +37,7 @@ class RuleLayer:
         part: the rule.
         excluded: parameters that it leaves alone.
         owner: the wrapper that it belongs to, for messages.
-        kept: what the names of its states begin with.
+        keeper: the wrapper.
         states: has the state of a parameter in which they stand.
     """
 
@@ -44,13 +46,13 @@ class RuleLayer:
         part: Part,
         excluded: Collection[Tensor],
         owner: str,
-        kept: str,
+        keeper: Keeper,
         states: BaseState,
     ) -> None:
         self.part = part
         self._excluded = excluded
         self._owner = owner
-        self._kept = kept
+        self._keeper = WeakKeeper(keeper)
         self._states = states
         self._passes = GraphCache(Passes.fit)
 
@@ -75,6 +77,7 @@ class RuleLayer:
         members: dict[Hashable, _Members] = {}
         for group in optimizer.param_groups:
             settings, options = settings_of(group, ())
+            options = {**options, **self._keeper.numbers()}
             host, fixed = split(options)
             for p in group["params"]:
                 if p.grad is None or p in self._excluded or not p.numel():
@@ -84,9 +87,9 @@ class RuleLayer:
                 make = functools.partial(passes, self.part, settings, host, options, shape, self._owner)
                 found = self._passes.get((settings, fixed), host, shape, make)
                 key = id(group), id(found), p.dtype, p.grad.dtype, p.device
-                member = members.setdefault(key, _Members(found, host, self._kept))
+                member = members.setdefault(key, _Members(found, host, self._keeper.kept))
                 own = self._states.state_of(p)
-                self.part.begin(own, self._kept, p, afresh=False)
+                self.part.begin(own, self._keeper.kept, p, afresh=False)
                 member.add(p, p.grad, own)
         return list(members.values())
 
@@ -112,6 +115,7 @@ def passes(
 
 def reach_of_layer(part: Part, settings: CompositionSettings, options: Mapping[str, Any]) -> Level:
     """How far what the rule makes of an element depends on others."""
+    options = {**options, **dict.fromkeys(part.numbers, 0.5)}
     both = passes(part, settings, split(options)[0], options, (2, 3), part.method.name)
     return max(reach(both.before), reach(both.after))
 

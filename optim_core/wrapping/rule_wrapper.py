@@ -50,6 +50,8 @@ class RuleWrapper(TransformWrapper):
     #: Options of the base that the rule takes, such as ``("lr",)``; every group has to have a value for each. With
     #: ``needs_rule`` also what :data:`optim_core.rules.GIVEN` lists, as the base's own rule has it.
     of_base: ClassVar[tuple[str, ...]] = ()
+    #: The same of those that a base may lack: the rule gets None for them.
+    asks_base: ClassVar[tuple[str, ...]] = ()
     #: Refuse a base whose rule cannot be called with other options.
     needs_rule: ClassVar[bool] = False
 
@@ -96,7 +98,13 @@ class RuleWrapper(TransformWrapper):
 
     def transform(self) -> Part:
         """The rule with the options that it has here."""
-        return part_of(self.method, apart=True, constants=self.options, names={name: name for name in self.of_base})
+        return self.part()
+
+    def part(self, **settled: Any) -> Part:
+        """The rule with the options that it has here; ``settled`` are those that have been None so far."""
+        constants = self.options | {name: x for name, x in settled.items() if self.options[name] is None}
+        names = {name: name for name in (*self.of_base, *self.asks_base)}
+        return part_of(self.method, apart=True, constants=constants, names=names, numbers=list(self.numbers()))
 
     @property
     def keeper(self) -> Keeper | None:
@@ -104,7 +112,7 @@ class RuleWrapper(TransformWrapper):
         return self
 
     def numbers(self) -> Mapping[str, float]:
-        """Its numbers are all options or states."""
+        """Options that have another value in each step than the constructor has said."""
         return {}
 
     def start_memory(self, params: Sequence[Tensor]) -> None:

@@ -178,6 +178,10 @@ class Shared(Hosted, Optimizer):
         """
         self.base_steps.add_transform(transform, excluded=excluded, owner=owner, keeper=keeper)
 
+    def decays(self, group: Mapping[str, Any]) -> bool:
+        """Return True if weight decay of a group acts on the parameter itself."""
+        return self.base_steps.decays(group)
+
     def compose(self, transform: Transform, keeper: Keeper) -> bool:
         """Compose a transform that keeps tensors with the innermost rule.
 

@@ -85,6 +85,9 @@ class Steps(Protocol):
     def reach(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
         """How far what becomes of an element depends on others, with these transforms acting on each step."""
 
+    def decays(self, group: Mapping[str, Any]) -> bool:
+        """Return True if weight decay of a group acts on the parameter itself."""
+
     def begin(self) -> None:
         """Create all states of the parameters that have a gradient, without a step."""
 

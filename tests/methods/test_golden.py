@@ -182,6 +182,16 @@ def rescaled(case: Mapping[str, Any], step: int) -> float:
     return math.prod(float(factor) for at, factor in re.findall(text, case["how"]) if int(at) == step)
 
 
+def follow_schedule(optimizer: Any, case: Mapping[str, Any], step: int, first: Sequence[float]) -> None:
+    """Where a case says that lr falls on a straight line, set it for a step; ``first`` are the groups' own."""
+    text = r"before step [^;]*is set to lr\*\(1 - \(t-1\)/(\d+)\)|lr of step n is [\d.]+\*\(1 - \(n-1\)/(\d+)\)"
+    found = re.search(text, case.get("how", ""))
+    if found is None:
+        return
+    for group, lr in zip(optimizer.param_groups, first, strict=True):
+        group["lr"] = lr * (1 - (step - 1) / int(found[1] or found[2]))
+
+
 def turn(optimizer: Any, case: Mapping[str, Any], mode: str) -> None:
     """Where a case is recorded in eval mode, go to that mode."""
     if "optimizer.eval()" in case.get("how", "") or "the AVERAGED weights" in case.get("how", ""):
@@ -243,9 +253,11 @@ def steps(
     if "draws" in case:
         innermost(optimizer).draw = drawn(params)
     scheduler = scheduled(optimizer, case)
+    first = [group["lr"] for group in optimizer.param_groups]
     for n, _ in enumerate(case["losses"], start=1):
         for group in optimizer.param_groups:
             group["lr"] *= rescaled(case, n)
+        follow_schedule(optimizer, case, n, first)
         loss = DRIVES[drive](optimizer, batch(problem, params, n, optimizer, losses or dtype))
         if scheduler is not None:
             scheduler.step()
@@ -291,8 +303,11 @@ def apart(name: str, case: Mapping[str, Any], engine: str, nudge: float = 0.0) -
     """The largest deviation of a case on an engine, its start nudged, from what eager makes of it."""
     eager = steps(name, case, "minimize", {"engine": "eager"}, torch.float64)
     other = steps(name, case, "minimize", {"engine": engine}, torch.float64, nudge=nudge)
-    pairs = ((p, q) for (_, mine), (_, others) in zip(eager, other, strict=True) for p, q in zip(mine, others))
-    return max(deviation(q, p.detach().flatten().tolist()) for p, q in pairs)
+    return max(
+        deviation(q, p.detach().flatten().tolist())
+        for (_, mine), (_, others) in zip(eager, other, strict=True)
+        for p, q in zip(mine, others, strict=True)
+    )
 
 
 def test_engines_agree(name: str, case: Mapping[str, Any]) -> None:

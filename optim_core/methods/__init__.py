@@ -18,6 +18,7 @@ from optim_core.methods.declarations import (
 )
 from optim_core.methods.formula import Formula, ParameterSet
 from optim_core.methods.method import Method
+from optim_core.methods.part import Part, around
 from optim_core.methods.reuse import Column, Roster, same_objects
 from optim_core.methods.states import memory_dtype, store_whole, tensors_of
 
@@ -30,9 +31,11 @@ __all__ = [
     "Hyper",
     "Method",
     "ParameterSet",
+    "Part",
     "Roster",
     "State",
     "argument",
+    "around",
     "as_pairs",
     "bind",
     "compute_dtype",

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from optim_core.methods.part import Part
 from optim_core.methods.states import memory_dtype
 from optim_core.rules.transform import Attachment, Keeper, Transform, qualified, transforms_for
 
@@ -73,9 +74,13 @@ class Composition:
         return tuple("" if a.keeper is None else a.keeper.kept for a in self._attachments)
 
     def begin(self, states: MutableMapping[str, Any], p: Tensor) -> None:
-        """Create what transforms keep for a parameter among its states; at first each is the parameter's value."""
+        """Create what transforms keep for a parameter among its states."""
         for kept, attachment in zip(self.kept, self._attachments, strict=True):
-            for name in attachment.transform.keeps if p not in attachment.excluded else ():
+            if p in attachment.excluded:
+                continue
+            if isinstance(attachment.transform, Part):
+                attachment.transform.begin(states, kept, p, afresh=not states.get("step"))
+            for name in attachment.transform.keeps:
                 if kept + name not in states:
                     states[kept + name] = p.detach().to(memory_dtype(p), copy=True)
 

@@ -9,6 +9,7 @@ from typing import Any
 from optim_core.errors import UnknownOption
 from optim_core.methods.declarations import REQUIRED, Hyper
 from optim_core.methods.method import read_class
+from optim_core.methods.part import adopt
 
 
 def declare(cls: Any, first: Parameter, *, by_position: bool = False, others: Iterable[Parameter] = ()) -> None:
@@ -23,7 +24,8 @@ def declare(cls: Any, first: Parameter, *, by_position: bool = False, others: It
     Raises:
         RuleError: a declaration does not make sense.
     """
-    cls.method = read_class(cls, getattr(cls, "method", None))
+    adopted = adopt(vars(cls).get("around", ()), cls.__name__)
+    cls.method = read_class(cls, getattr(cls, "method", None), adopted)
     cls.hypers = cls.method.hypers
     options = [_parameter(declared, kw_only=declared.kw_only or not by_position) for declared in cls.hypers.values()]
     cls.__signature__ = Signature(sorted([first, *options, *others], key=lambda parameter: parameter.kind))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from optim_core.methods.declarations import REQUIRED, Extra, Group, Hyper, State
 from optim_core.methods.states import ROUNDING_STATES, layout_of
 from optim_core.names import nearest
 from optim_core.rules.compose import Buffer, CompositionSettings, compose
+from optim_core.rules.enclosing import Enclosing
 from optim_core.rules.graph import Graph
 from optim_core.rules.options import GIVEN, scalars, split
 from optim_core.rules.rounding import Rounding
@@ -35,6 +36,7 @@ class Method:
         rule: the rule, or None.
         positions: names of the states and extras that the rule takes after p and g.
         keywords: names of the options and given numbers that it takes.
+        parts: rules around the rule that belong to the method, the outermost first; their states are among ``states``.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Method:
     rule: Callable[..., Any] | None
     positions: tuple[str, ...]
     keywords: tuple[str, ...]
+    parts: tuple[Enclosing, ...] = ()
 
     @cached_property
     def whole_states(self) -> dict[str, State]:
@@ -151,6 +154,8 @@ class Method:
                 "which returns the new p and the new states"
             )
         trace = Trace(split(options)[0], shape)
+        around = (*transforms, *self.parts)
+        enclosing = {i: t.buffers(options, tuple(shape)) for i, t in enumerate(around) if isinstance(t, Enclosing)}
         try:
             return compose(
                 self.rule,
@@ -158,7 +163,8 @@ class Method:
                 self.buffers(options, tuple(shape), extras),
                 scalars(options, trace),
                 self.keywords,
-                self.composition_settings(options, transforms, rounds=rounds),
+                self.composition_settings(options, around, rounds=rounds),
+                enclosing,
             )
         except UnsupportedParameter as error:
             raise UnsupportedParameter(f"{self.name}: {error}") from None
@@ -240,14 +246,30 @@ _ELSEWHERE = {"learning_rate": "lr", "epsilon": "eps", "wd": "weight_decay", "we
 _RESERVED = frozenset({"p", "g", "new_p", "gradient", "params", "param_names", "engine", "foreach", *GIVEN})
 
 
-def read_class(cls: type, inherited: Method | None) -> Method:
+class Adopted(NamedTuple):
+    """What a class takes over from rules that it puts around its own: their options and states, by its names."""
+
+    hypers: Mapping[str, Hyper]
+    states: Mapping[str, State]
+    parts: tuple[Enclosing, ...]
+
+
+NOTHING_ADOPTED = Adopted({}, {}, ())
+
+
+def read_class(cls: type, inherited: Method | None, adopted: Adopted = NOTHING_ADOPTED) -> Method:
     """Collect a class's declarations, taking them out of its namespace.
+
+    Args:
+        cls: the class.
+        inherited: its parent's method.
+        adopted: what comes with the rules around its rule.
 
     Raises:
         RuleError: a declaration or the rule's signature does not fit.
     """
-    hypers = dict(inherited.hypers) if inherited else {}
-    states = dict(inherited.states) if inherited else {}
+    hypers = (dict(inherited.hypers) if inherited else {}) | dict(adopted.hypers)
+    states = (dict(inherited.states) if inherited else {}) | dict(adopted.states)
     extras = dict(inherited.extras) if inherited else {}
     for declared in _declarations(cls, hypers):
         if isinstance(declared, Hyper):
@@ -262,12 +284,13 @@ def read_class(cls: type, inherited: Method | None) -> Method:
         _check_state(cls.__name__, declared, hypers)
     rule = getattr(cls, "rule", None)
     positions, keywords = _signature(cls, rule)
-    method = Method(cls.__name__, hypers, states, extras, rule, positions, keywords)
-    _check_rule(method)
+    parts = (*adopted.parts, *(inherited.parts if inherited else ()))
+    method = Method(cls.__name__, hypers, states, extras, rule, positions, keywords, parts)
+    _check_rule(method, (*cls.of_base, *cls.asks_base) if hasattr(cls, "of_base") else tuple(GIVEN))
     return method
 
 
-def _check_rule(method: Method) -> None:
+def _check_rule(method: Method, given: Collection[str]) -> None:
     for name, declared in method.hypers.items():
         if declared.decay and name != "weight_decay":
             raise RuleError(f"{method.name}: {name} = {declared.decay}(...) has no effect: call it weight_decay")
@@ -275,9 +298,9 @@ def _check_rule(method: Method) -> None:
         if name not in method.states and name not in method.extras:
             raise RuleError(f"{method.name}: the rule takes {name!r}, which is neither a state nor an extra")
     for name in method.keywords:
-        if name not in method.hypers and name not in GIVEN:
-            given = ", ".join(GIVEN)
-            raise RuleError(f"{method.name}: the rule takes {name!r}, which is neither an option nor one of {given}")
+        if name not in method.hypers and name not in given:
+            others = ", ".join(given)
+            raise RuleError(f"{method.name}: the rule takes {name!r}, which is neither an option nor one of {others}")
 
 
 def _declarations(cls: type, inherited: Mapping[str, Hyper]) -> list[Hyper | State | Extra]:
@@ -331,6 +354,9 @@ def _signature(cls: type, rule: Callable[..., Any] | None) -> tuple[tuple[str, .
     if swallowing:
         raise RuleError(f"{cls.__name__}: a rule names what it takes, instead of {', '.join(swallowing)}")
     positions = [q.name for q in parameters if q.kind is q.POSITIONAL_OR_KEYWORD]
-    if positions[:2] != ["p", "g"]:
-        raise RuleError(f"{cls.__name__}: a rule starts with (p, g, ...), this one with ({', '.join(positions)})")
-    return tuple(positions[2:]), tuple(q.name for q in parameters if q.kind is q.KEYWORD_ONLY)
+    start = ["p", "g", *(["inner"] if hasattr(cls, "of_base") else [])]
+    if positions[: len(start)] != start:
+        raise RuleError(
+            f"{cls.__name__}: a rule starts with ({', '.join(start)}, ...), this one with ({', '.join(positions)})"
+        )
+    return tuple(positions[len(start) :]), tuple(q.name for q in parameters if q.kind is q.KEYWORD_ONLY)

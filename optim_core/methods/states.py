@@ -274,3 +274,35 @@ def store_whole(value: Tensor | SupportsFloat, device: torch.device) -> Tensor:
 def memory_dtype(p: Tensor) -> torch.dtype:
     """The type in which wrappers keep tensors of a parameter's shape: the parameter's, but at least float32."""
     return compute_dtype(p)
+
+
+def begin_kept(
+    kept: MutableMapping[str, Any],
+    prefix: str,
+    declarations: Mapping[str, State],
+    p: Tensor,
+    options: Group,
+    *,
+    afresh: bool,
+) -> None:
+    """Create what a wrapper with a rule keeps of a parameter, and lacks: tensors of its shape, and single numbers.
+
+    Args:
+        kept: what it keeps, by name; new ones are added.
+        prefix: what the names begin with.
+        declarations: of the rule's states.
+        p: the parameter.
+        options: the wrapper's.
+        afresh: what begins as the parameter's value does so again.
+    """
+    for name, declared in declarations.items():
+        layout = layout_of(declared, shape_of(p), options)
+        start = _start(declared, options) if layout is not None else 0.0
+        for key in {} if layout is None else layout.named(prefix + name):
+            if key in kept and not (afresh and start == "p"):
+                continue
+            if layout is not None and layout.level is Level.ELEMENT:
+                value = p.detach().to(memory_dtype(p), copy=True)
+                kept[key] = value if start == "p" else value.fill_(start)
+            else:
+                kept[key] = _first_tensor(real(p.detach()), (), start, 1, dtype(declared, p))

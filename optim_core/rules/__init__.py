@@ -19,6 +19,7 @@ To be read in the order of its layers::
 docs/compiler.md follows one rule through them.
 """
 
+from optim_core.rules.enclosing import Inner, Moved
 from optim_core.rules.offers import Denominator, Offers, denominator, gain, root, second_moment
 from optim_core.rules.options import GIVEN
 from optim_core.rules.projection import tangential
@@ -58,7 +59,9 @@ __all__ = [
     "GIVEN",
     "ComplexShape",
     "Denominator",
+    "Inner",
     "Level",
+    "Moved",
     "Offers",
     "Operand",
     "Over",

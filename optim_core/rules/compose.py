@@ -9,22 +9,27 @@ no pass over memory of their own. In the order of :func:`compose`::
     decay             p  ->  p * (1 - lr * weight_decay) (decoupled)
     call_rule         p, g, states  ->  new p, new states; transforms change denominators on the way
     transform_update  new p  ->  p * (1 - decays by second moment)  -  update after the transforms
+    enclose           p, g, states  ->  new p, new states of a rule around all of the above from `enter` on
     store             new p  ->  rounded
     keep              new p  ->  what transforms keep
     sort_by_level     all of it  ->  Graph
 
-A gradient passes the outermost transform first, a denominator and an update the innermost.
+A gradient passes the outermost transform first, a denominator and an update the innermost. A rule around the rule
+(:class:`~optim_core.rules.enclosing.Enclosing`) stands among the transforms: those before it act on what goes into it
+and comes out of it, those behind it on what it calls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from optim_core.errors import RuleError
+from optim_core.rules.enclosing import Enclosing, Moved, update_of
 from optim_core.rules.graph import Extent, Graph, Place
-from optim_core.rules.offers import Offers
+from optim_core.rules.offers import Change, Offers
 from optim_core.rules.rounding import Rounding, load, store
 from optim_core.rules.trace import Trace
 from optim_core.rules.transform import IDENTITY, Transform, qualified
@@ -97,6 +102,7 @@ def compose(
     scalars: Mapping[str, Any],
     keywords: Sequence[str],
     settings: CompositionSettings,
+    enclosing: Mapping[int, Sequence[Buffer]] = MappingProxyType({}),
 ) -> Graph:
     """Trace ``rule`` with everything around it.
 
@@ -107,6 +113,7 @@ def compose(
         scalars: options by name: HOST symbols, tuples of them, or plain Python values.
         keywords: the names in ``scalars`` that the rule takes.
         settings: decay, maximize, transforms.
+        enclosing: the buffers of the transforms that are rules around the rule, by their positions.
 
     Raises:
         RuleError: the rule returns something else than p and its states.
@@ -114,38 +121,113 @@ def compose(
     for transform in settings.transforms:
         scalars = transform.options(scalars)
     p, g = (trace.input(name, Level.ELEMENT) for name in "pg")
-    p, g, loss_g = enter(load(trace, p, settings.rounding), g, settings, scalars)
-    p = decay(p, settings, scalars)
     trace.offers = offers_of(settings)
-    new_p, states = call_rule(rule, p, g, buffers, {name: scalars[name] for name in keywords}, trace)
-    new_p = transform_update(p, new_p, loss_g, settings, scalars, trace.offers)
+    call = _Call(rule, trace, buffers, keywords, settings, enclosing)
+    new_p = call(load(trace, p, settings.rounding), to_descend(g, settings, scalars), scalars).p
     outputs = store(trace, new_p, settings.rounding)
     memory, places = keep(new_p, settings, scalars, trace)
     _check_totals(rule, trace, settings)
     outputs |= memory
     extents = dict.fromkeys(outputs, Extent(Level.ELEMENT))
-    for buffer in buffers:
+    for buffer in (*buffers, *call.enclosed):
         extents |= dict.fromkeys(buffer.places, buffer.extent)
         places |= buffer.places
-    return sort_by_level(outputs | states, extents, places, trace)
+    return sort_by_level(outputs | call.states, extents, places | call.places, trace)
 
 
-def enter(p: Value, g: Value, settings: CompositionSettings, scalars: Mapping[str, Any]) -> tuple[Value, Value, Value]:
-    """Parameter and gradient as they go into the rule: unscaled, with ``maximize``, transforms and L2.
+@dataclass(eq=False)
+class _Call:
+    """One call of a rule, with the transforms from some position on around it; collects new states by buffer."""
 
-    Returns:
-        The parameter, the gradient, and the gradient without an L2 term that comes last.
-    """
+    rule: Callable[..., Any]
+    trace: Trace
+    buffers: Sequence[Buffer]
+    keywords: Sequence[str]
+    settings: CompositionSettings
+    enclosing: Mapping[int, Sequence[Buffer]]
+    states: dict[str, Value] = field(default_factory=dict)
+    enclosed: list[Buffer] = field(default_factory=list)
+    places: dict[str, Place] = field(default_factory=dict)
+
+    def __call__(
+        self, p: Value, g: Value, scalars: Mapping[str, Any], position: int = 0, *, after_l2: bool = False
+    ) -> Moved:
+        transforms = self.settings.transforms[position:]
+        split, around = next(
+            ((i, t) for i, t in enumerate(transforms) if isinstance(t, Enclosing)), (len(transforms), None)
+        )
+        outside = transforms[:split]
+        l2 = self.settings.decay == "l2" and not after_l2 and bool(scalars["weight_decay"])
+        p, g, l2 = enter(p, g, outside, scalars, l2=l2)
+        if around is None:
+            moved = self._innermost(p, g, scalars, l2=l2)
+        else:
+            moved = self._enclose(around, p, g, scalars, position + split, after_l2=not l2)
+        offers = self.trace.offers or Offers()
+        start, new_p = transform_update(moved.start, moved.p, moved.gradient, outside, scalars, offers)
+        return Moved(new_p, start, moved.gradient)
+
+    def _innermost(self, p: Value, g: Value, scalars: Mapping[str, Any], *, l2: bool) -> Moved:
+        rule_g = g + scalars["weight_decay"] * p if l2 else g
+        start = decay(p, self.settings, scalars)
+        options = {name: scalars[name] for name in self.keywords}
+        new_p, states = call_rule(self.rule, start, rule_g, self.buffers, options, self.trace)
+        self.states |= states
+        return Moved(new_p, start, g)
+
+    def _enclose(
+        self, around: Enclosing, p: Value, g: Value, scalars: Mapping[str, Any], position: int, *, after_l2: bool
+    ) -> Moved:
+        calls: list[Moved] = []
+
+        def inner(p: Value, g: Value, *, denominator: Change | None = None, **changes: Any) -> Moved:
+            if denominator is not None and self.trace.offers is not None:
+                self.trace.offers.changes = [denominator, *self.trace.offers.changes]
+            calls.append(self(p, g, {**scalars, **changes}, position + 1, after_l2=after_l2))
+            return calls[-1]
+
+        buffers = [replace(b, name=around.name_at(position, b.name)) for b in self.enclosing.get(position, ())]
+        numbers = {name: scalars[qualified(position, name)] for name in around.numbers}
+        options = around.keywords({**scalars, **numbers})
+        new_p, states = call_rule(around.rule, p, g, buffers, options, self.trace, before=(inner,))
+        if len(calls) != 1:
+            raise RuleError(f"{around.rule.__qualname__} calls inner(p, g) {len(calls)} times instead of once")
+        self.states |= states
+        self.enclosed += buffers
+        for buffer, mine in zip(self.enclosing.get(position, ()), buffers, strict=True):
+            places = zip(mine.places, buffer.places.values(), strict=True)
+            self.places |= {name: around.place_at(position, place) for name, place in places}
+        # one that changes the update alone leaves the decay what it is, for transforms further outside
+        kept = new_p.op == "sub" and new_p.args[0] is calls[0].start
+        return Moved(new_p, calls[0].start if kept else p, calls[0].gradient)
+
+
+def to_descend(g: Value, settings: CompositionSettings, scalars: Mapping[str, Any]) -> Value:
+    """The gradient of what is to descend: unscaled, and turned with ``maximize``."""
     if scalars.get("grad_scale") is not None:
         g = g * (1 / scalars["grad_scale"])
-    if settings.maximize:
-        g = -g
-    l2 = settings.decay == "l2" and bool(scalars["weight_decay"])
-    for transform in settings.transforms:
+    return -g if settings.maximize else g
+
+
+def enter(
+    p: Value, g: Value, transforms: Sequence[Transform], scalars: Mapping[str, Any], *, l2: bool = False
+) -> tuple[Value, Value, bool]:
+    """Parameter and gradient after transforms.
+
+    Args:
+        p, g: as they come in.
+        transforms: the outermost first.
+        scalars: the options.
+        l2: True if an L2 term is still to be added to the gradient.
+
+    Returns:
+        The parameter, the gradient, and whether the L2 term is still to be added, since no transform asks for it.
+    """
+    for transform in transforms:
         if l2 and transform.after_l2:
             g, l2 = g + scalars["weight_decay"] * p, False
         g, p = transform.gradient(g, p), transform.parameter(p, scalars)
-    return p, g + scalars["weight_decay"] * p if l2 else g, g
+    return p, g, l2
 
 
 def decay(p: Value, settings: CompositionSettings, scalars: Mapping[str, Any]) -> Value:
@@ -168,14 +250,16 @@ def call_rule(
     buffers: Sequence[Buffer],
     options: Mapping[str, Any],
     trace: Trace,
+    *,
+    before: Sequence[Any] = (),
 ) -> tuple[Value, dict[str, Value]]:
-    """The new parameter, and the new states by buffer.
+    """The new parameter, and the new states by buffer; ``before`` is what the rule takes before its states.
 
     Raises:
         RuleError: the rule returns something else.
     """
     rule_name = rule.__qualname__
-    result = rule(p, g, *(buffer.symbols(trace) for buffer in buffers), **options)
+    result = rule(p, g, *before, *(buffer.symbols(trace) for buffer in buffers), **options)
     if result is None:
         names = ", ".join(["new_p", *(buffer.name for buffer in buffers if buffer.written)])
         raise RuleError(f"{rule_name} returns nothing: end it with `return {names}`, the new values in this order")
@@ -222,22 +306,17 @@ def _fitting(rule_name: str, buffer: Buffer, name: str, value: Any, trace: Trace
 
 
 def transform_update(
-    p: Value, new_p: Value, g: Value, settings: CompositionSettings, scalars: Mapping[str, Any], offers: Offers
-) -> Value:
-    """The new parameter after the transforms have decayed it and changed the update, the innermost first."""
-    for transform in settings.transforms:
+    p: Value, new_p: Value, g: Value, transforms: Sequence[Transform], scalars: Mapping[str, Any], offers: Offers
+) -> tuple[Value, Value]:
+    """Parameter and new parameter after transforms have decayed it and changed the update, the innermost first."""
+    for transform in transforms:
         start = transform.decay(p, scalars, offers)
         if start is not p:
             p, new_p = start, start - update_of(p, new_p)
-    for transform in reversed(settings.transforms):
+    for transform in reversed(transforms):
         if transform.overrides("update"):
             new_p = p - transform.update(update_of(p, new_p), g, p)
-    return new_p
-
-
-def update_of(p: Value, new_p: Value) -> Value:
-    """The update: the value that has been subtracted from p."""
-    return new_p.args[1] if new_p.op == "sub" and new_p.args[0] is p else p - new_p
+    return p, new_p
 
 
 def keep(

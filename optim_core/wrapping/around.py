@@ -6,7 +6,6 @@ After the step it sees what the optimizer has subtracted from each parameter. Th
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -23,7 +22,8 @@ from optim_core.methods.composition import Composition
 from optim_core.methods.graph_cache import GraphCache
 from optim_core.optimizers.gradients import check_dense
 from optim_core.rules import Level, Trace, Transform, Value
-from optim_core.rules.compose import CompositionSettings, decay, enter, offers_of, transform_update, update_of
+from optim_core.rules.compose import CompositionSettings, decay, enter, offers_of, to_descend, transform_update
+from optim_core.rules.enclosing import update_of
 from optim_core.rules.graph import Extent, Graph, reach
 from optim_core.rules.options import LATE, scalars, split
 from optim_core.wrapping.plain_rules import PlainRule, plain_rule_of
@@ -33,14 +33,9 @@ SettingsOf: TypeAlias = Callable[[Mapping[str, Any], tuple[Transform, ...]], tup
 
 
 class Around:
-    """An optimizer with transforms around its step.
+    """Transforms around the step of an optimizer."""
 
-    Args:
-        optimizer: what steps.
-    """
-
-    def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer = optimizer
+    def __init__(self) -> None:
         self.composition = Composition()
         self._owner = ""
         self._passes = GraphCache(Passes.fit)
@@ -56,16 +51,18 @@ class Around:
         self.composition.add(transform, excluded=excluded)
         self._owner = self._owner or owner
 
-    def step(self, settings_of: SettingsOf) -> None:
+    def step(self, optimizer: Optimizer, settings_of: SettingsOf, inner: Callable[[], Any]) -> None:
         """Step with transformed gradients.
 
         Args:
+            optimizer: what steps.
             settings_of: tells how groups decay, and which of their options transforms see.
+            inner: does the step with the gradients that are there.
 
         Raises:
             SparseGradient: before anything is changed.
         """
-        parts = self._parts(settings_of)
+        parts = self._parts(optimizer, settings_of)
         for part in parts:
             if "gradient" in part.passes.before.outputs:
                 part.transformed = [torch.empty_like(p) for p in part.params]
@@ -76,17 +73,17 @@ class Around:
         try:
             for part in parts:
                 part.set_gradients(part.transformed or part.gradients)
-            self.optimizer.step()
+            inner()
         finally:
             for part in parts:
                 part.set_gradients(part.gradients)
         run([part.after() for part in followed], {})
 
-    def _parts(self, settings_of: SettingsOf) -> Sequence[Part]:
+    def _parts(self, optimizer: Optimizer, settings_of: SettingsOf) -> Sequence[Part]:
         """The parameters that have a gradient: those together that share graphs and numbers."""
         parts: dict[Hashable, Part] = {}
-        state, rule = self.optimizer.state, self._rule
-        for group in self.optimizer.param_groups:
+        state, rule = optimizer.state, self._rule_of(optimizer)
+        for group in optimizer.param_groups:
             settings, options = settings_of(group, self.composition.transforms)
             if rule is not None:
                 options = options | {name: group[name] for name in rule.options if group.get(name) is not None}
@@ -100,17 +97,16 @@ class Around:
                 if p.numel():
                     host, fixed = splits[step]
                     mine = replace(settings, transforms=self.composition.acting_on(p))
-                    passes = self._passes_for((mine, fixed), host, numbers[step], shape_of(p))
+                    passes = self._passes_for((mine, fixed), host, numbers[step], shape_of(p), rule)
                     key = id(group), id(passes), step, p.dtype, p.grad.dtype, p.device
                     part = parts.setdefault(key, Part(passes, host, state, [], []))
                     part.params.append(p)
                     part.gradients.append(p.grad)
         return list(parts.values())
 
-    @property
-    def _rule(self) -> PlainRule | None:
+    def _rule_of(self, optimizer: Optimizer) -> PlainRule | None:
         """The optimizer's, if a transform acts on what it divides by."""
-        return plain_rule_of(type(self.optimizer)) if any(map(acts_inside, self.composition.transforms)) else None
+        return plain_rule_of(type(optimizer)) if any(map(acts_inside, self.composition.transforms)) else None
 
     def _passes_for(
         self,
@@ -118,17 +114,13 @@ class Around:
         host: Mapping[str, float],
         options: Mapping[str, Any],
         shape: Sequence[int],
+        rule: PlainRule | None,
     ) -> Passes:
-        return self._passes.get(key, host, shape, functools.partial(self._make_passes, key[0], host, options, shape))
+        def make() -> Passes:
+            settings = key[0]
+            return Passes(before(settings, host, options, shape), after(settings, host, options, shape, rule=rule))
 
-    def _make_passes(
-        self,
-        settings: CompositionSettings,
-        host: Mapping[str, float],
-        options: Mapping[str, Any],
-        shape: Sequence[int],
-    ) -> Passes:
-        return Passes(before(settings, host, options, shape), after(settings, host, options, shape, rule=self._rule))
+        return self._passes.get(key, host, shape, make)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_passes": GraphCache(Passes.fit)}
@@ -153,7 +145,7 @@ def before(
     trace = Trace(host, shape)
     p, g = (trace.input(name, Level.ELEMENT) for name in "pg")
     # the optimizer adds its own decay, and turns the sign of the gradient itself
-    p, g, _ = enter(p, g, replace(settings, decay=None), scalars(options, trace))
+    p, g, _ = enter(p, to_descend(g, settings, options), settings.transforms, scalars(options, trace))
     if settings.maximize:
         g = g.args[0] if g.op == "neg" else -g
     return _graph({name: v for name, v in {"p": p, "gradient": g}.items() if v.op != "input"}, trace)
@@ -183,7 +175,8 @@ def after(
     for divided, wanted in trace.offers.denominators:
         if wanted is not divided:
             moved = start - update_of(start, moved) * (divided / wanted)
-    new_p = transform_update(start, moved, -g if settings.maximize else g, settings, numbers, trace.offers)
+    descended = to_descend(g, settings, {})
+    _, new_p = transform_update(start, moved, descended, settings.transforms, numbers, trace.offers)
     return _graph({} if new_p is p else {"p": new_p}, trace)
 
 

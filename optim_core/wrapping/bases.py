@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from torch.optim.optimizer import Optimizer
 from optim_core.catalog.needs import Need
 from optim_core.errors import WrapperConflict
 from optim_core.methods.formula import Formula, ParameterSet
+from optim_core.methods.part import Part
 from optim_core.optimizers import closures
 from optim_core.optimizers.checkpoint import LoadResult, Options
 from optim_core.optimizers.gradients import parameters
@@ -24,6 +27,7 @@ from optim_core.rules.compose import CompositionSettings
 from optim_core.rules.transform import Keeper
 from optim_core.wrapping.around import Around, acts_inside, reach_around, sums
 from optim_core.wrapping.base_state import BaseState, NotBegun
+from optim_core.wrapping.rule_layer import RuleLayer, reach_of_layer
 from optim_core.wrapping.steps import GradientsReady
 
 
@@ -36,7 +40,8 @@ class PlainSteps(BaseState):
 
     def __init__(self, optimizer: Optimizer) -> None:
         super().__init__(optimizer)
-        self.around: Around | None = None
+        #: What works around the step, the innermost first.
+        self.layers: list[Around | RuleLayer] = []
 
     def needs_in_force(self) -> frozenset[Need]:
         """The needs of a step, with the options in force."""
@@ -70,10 +75,10 @@ class PlainSteps(BaseState):
     def step(self, closure: GradientsReady, /) -> None:
         """Step with the gradients that are there, with transforms around it if there are any."""
         del closure
-        if self.around is None:
-            self.optimizer.step()
-        else:
-            self.around.step(self.settings)
+        step: Callable[[], Any] = self.optimizer.step
+        for layer in self.layers:
+            step = functools.partial(layer.step, self.optimizer, self.settings, step)
+        step()
         if self.needs_graph:
             closures.drop_graph(parameters(self.optimizer))
         self.hand_over()
@@ -104,19 +109,28 @@ class PlainSteps(BaseState):
         """Run a formula with the engine of its own choice."""
         formula(shares)
 
-    def add_transform(self, transform: Transform, *, excluded: Collection[Tensor], owner: str) -> None:
+    def add_transform(
+        self, transform: Transform, *, excluded: Collection[Tensor], owner: str, keeper: Keeper | None = None
+    ) -> None:
         """Put a transform around the step.
 
         Raises:
             WrapperConflict: it changes gradients whose graph the step differentiates.
         """
-        if self.needs_graph and (transform.overrides("gradient") or transform.overrides("parameter")):
+        changes = isinstance(transform, Part) or transform.overrides("gradient") or transform.overrides("parameter")
+        if self.needs_graph and changes:
             raise WrapperConflict(
                 f"{owner} cannot go around {type(self.optimizer).__name__}, which differentiates the gradients: what "
                 f"{owner} makes of them has no graph. Use a first-order method such as adamw"
             )
-        self.around = self.around or Around(self.optimizer)
-        self.around.add(transform, excluded, owner)
+        if isinstance(transform, Part) and keeper is not None:
+            self.layers.append(RuleLayer(transform, excluded, owner, keeper, self))
+            return
+        last = self.layers[-1] if self.layers else None
+        if not isinstance(last, Around):
+            last = Around()
+            self.layers.append(last)
+        last.add(transform, excluded, owner)
 
     def compose(self, transform: Transform, keeper: Keeper) -> bool:
         """Return False: there is no rule."""
@@ -125,15 +139,21 @@ class PlainSteps(BaseState):
 
     def reach(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
         """That of the transforms; what the optimizer itself does is its own affair."""
-        return reach_around(self.optimizer, *self.settings(group, transforms))
+        settings, options = self.settings(group, tuple(t for t in transforms if not isinstance(t, Part)))
+        parts = [t for t in transforms if isinstance(t, Part)]
+        around = [reach_of_layer(part, replace(settings, transforms=()), options) for part in parts]
+        return max(reach_around(self.optimizer, settings, options), *around, Level.ELEMENT)
+
+    def decays(self, group: Mapping[str, Any]) -> bool:
+        """Return True if weight decay acts on the parameter itself, as far as is known."""
+        return bool(group.get("decoupled_weight_decay", isinstance(self.optimizer, torch.optim.AdamW)))
 
     def settings(
         self, group: Mapping[str, Any], transforms: tuple[Transform, ...]
     ) -> tuple[CompositionSettings, dict[str, Any]]:
         """The settings of a group for the composition, and the options that transforms see."""
-        decays = group.get("decoupled_weight_decay", isinstance(self.optimizer, torch.optim.AdamW))
         settings = CompositionSettings(
-            "decoupled" if decays else None,
+            "decoupled" if self.decays(group) else None,
             fixed_decay=False,
             maximize=bool(group.get("maximize", False)),
             transforms=transforms,
@@ -176,20 +196,22 @@ class RuleSteps(PlainSteps):
         """Run a formula with the engine that the optimizer asks for."""
         formula(shares, engine=self.optimizer.engine, foreach=self.optimizer.foreach)
 
-    def add_transform(self, transform: Transform, *, excluded: Collection[Tensor], owner: str) -> None:
+    def add_transform(
+        self, transform: Transform, *, excluded: Collection[Tensor], owner: str, keeper: Keeper | None = None
+    ) -> None:
         """Compose a transform with the rule.
 
         One that sums over all parameters does not go with functions of stacks, which see some of them at a time: it
         works around the step, and so do those that come before it. What acts on names in the rule cannot.
         """
-        composes = acts_inside(transform) or not (self.around or (self._sums(transform) and self.optimizer.stacks()))
-        if composes:
-            self.optimizer.add_transform(transform, excluded=excluded)
+        composes = acts_inside(transform) or not (self.layers or (self._sums(transform) and self.optimizer.stacks()))
+        if composes and self.optimizer.method.rule is not None:
+            self.optimizer.add_transform(transform, keeper, excluded=excluded)
         else:
-            super().add_transform(transform, excluded=excluded, owner=owner)
+            super().add_transform(transform, excluded=excluded, owner=owner, keeper=keeper)
 
     def _sums(self, transform: Transform) -> bool:
-        return sums(*self.settings(self.optimizer.param_groups[0], (transform,)))
+        return not isinstance(transform, Part) and sums(*self.settings(self.optimizer.param_groups[0], (transform,)))
 
     def compose(self, transform: Transform, keeper: Keeper) -> bool:
         """Compose a transform that keeps tensors with the rule, if there is one."""
@@ -197,6 +219,10 @@ class RuleSteps(PlainSteps):
             return False
         self.optimizer.add_transform(transform, keeper)
         return True
+
+    def decays(self, group: Mapping[str, Any]) -> bool:
+        """Return True if weight decay acts on the parameter itself."""
+        return self.optimizer.method.composition_settings(group, ()).decay == "decoupled"
 
     def reach(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
         """That of the rule with the transforms composed."""

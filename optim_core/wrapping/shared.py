@@ -165,15 +165,22 @@ class Shared(Hosted, Optimizer):
         """Run a formula with the engine that the innermost optimizer asks for."""
         self.base_steps.calculate(formula, shares)
 
-    def add_transform(self, transform: Transform, *, excluded: Collection[Tensor], owner: str) -> None:
+    def add_transform(
+        self, transform: Transform, *, excluded: Collection[Tensor], owner: str, keeper: Keeper | None = None
+    ) -> None:
         """Let a transform act on each step of the innermost optimizer, before those already there.
 
         Args:
             transform: the transform.
             excluded: parameters that it leaves alone; more may join later, together with their group.
             owner: the wrapper that it belongs to, for messages.
+            keeper: keeps its states, if it has any.
         """
-        self.base_steps.add_transform(transform, excluded=excluded, owner=owner)
+        self.base_steps.add_transform(transform, excluded=excluded, owner=owner, keeper=keeper)
+
+    def decays(self, group: Mapping[str, Any]) -> bool:
+        """Return True if weight decay of a group acts on the parameter itself."""
+        return self.base_steps.decays(group)
 
     def compose(self, transform: Transform, keeper: Keeper) -> bool:
         """Compose a transform that keeps tensors with the innermost rule.

@@ -74,7 +74,9 @@ class Steps(Protocol):
     def calculate(self, formula: Formula, shares: Sequence[ParameterSet]) -> None:
         """Run a formula."""
 
-    def add_transform(self, transform: Transform, *, excluded: Collection[Tensor], owner: str) -> None:
+    def add_transform(
+        self, transform: Transform, *, excluded: Collection[Tensor], owner: str, keeper: Keeper | None = None
+    ) -> None:
         """Let a transform act on each step, before those already there; see :meth:`Around.add`."""
 
     def compose(self, transform: Transform, keeper: Keeper) -> bool:
@@ -82,6 +84,9 @@ class Steps(Protocol):
 
     def reach(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
         """How far what becomes of an element depends on others, with these transforms acting on each step."""
+
+    def decays(self, group: Mapping[str, Any]) -> bool:
+        """Return True if weight decay of a group acts on the parameter itself."""
 
     def begin(self) -> None:
         """Create all states of the parameters that have a gradient, without a step."""

@@ -47,11 +47,18 @@ class TransformWrapper(Wrapper):
         """The transform that the options describe."""
         raise NotImplementedError
 
+    @property
+    def keeper(self) -> Keeper | None:
+        """What keeps tensors for the transform, if it needs any."""
+        return None
+
     def on_wrap(self) -> None:
         """Let the transform act on the steps of the innermost optimizer."""
         self._excluded: set[Tensor] = set()
         super().on_wrap()
-        self.base_steps.add_transform(self.transform(), excluded=self._excluded, owner=self.method.name)
+        self.base_steps.add_transform(
+            self.transform(), excluded=self._excluded, owner=self.method.name, keeper=self.keeper
+        )
 
     def on_group(self, group: dict[str, Any]) -> None:
         """Refuse what the transform makes no sense for.

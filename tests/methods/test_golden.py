@@ -193,12 +193,7 @@ UNNOTICED = {"minimize": set(), "step": {"multi_loss"}, "closure": set()}
 def rescaled(case: Mapping[str, Any], step: int) -> float:
     """What the lrs of all groups are multiplied by just before a step, as a scheduler would."""
     text = r"before optimizer\.step\(\) of step (\d+) every param_group\['lr'\] is multiplied by (\d+(?:\.\d+)?)"
-    factor = math.prod(float(factor) for at, factor in re.findall(text, case["how"]) if int(at) == step)
-    falls = re.search(r"(?:lr|learning rate)(?: is)? set (?:before step t )?to lr\*\(1 - \(t-1\)/(\d+)\)", case["how"])
-    if falls and step > 1:
-        left = int(falls[1]) + 1 - step
-        factor *= left / (left + 1)
-    return factor
+    return math.prod(float(factor) for at, factor in re.findall(text, case["how"]) if int(at) == step)
 
 
 def entered(case: Mapping[str, Any], step: int) -> dict[str, float]:
@@ -206,6 +201,15 @@ def entered(case: Mapping[str, Any], step: int) -> dict[str, float]:
     found = re.search(r"Before step n the group holds (.*?)\.?$", case.get("how", ""))
     pairs = re.findall(r"(\w+) = ([\d.]+)(?:/(n)| \+ ([\d.]+)\*n)", found[1]) if found else ()
     return {name: float(x) / step if by else float(x) + float(slope) * step for name, x, by, slope in pairs}
+
+
+def follow_schedule(optimizer: Any, case: Mapping[str, Any], step: int, first: Sequence[float]) -> None:
+    """Where a case says that lr falls on a straight line, set it for a step; ``first`` are the groups' own."""
+    found = re.search(r"(?:lr|learning rate)[^;:]*? (?:set|is) [^;:]*?\*\(1 - \([tn]-1\)/(\d+)\)", case.get("how", ""))
+    if found is None:
+        return
+    for group, lr in zip(optimizer.param_groups, first, strict=True):
+        group["lr"] = lr * (1 - (step - 1) / int(found[1]))
 
 
 def turn(optimizer: Any, case: Mapping[str, Any], mode: str) -> None:
@@ -273,10 +277,12 @@ def steps(
     if "draws" in case:
         innermost(optimizer).draw = drawn(params, case["draws"])
     scheduler = scheduled(optimizer, case)
+    first = [group["lr"] for group in optimizer.param_groups]
     for n, _ in enumerate(case["losses"], start=1):
         for group in optimizer.param_groups:
             group["lr"] *= rescaled(case, n)
             group.update(entered(case, n))
+        follow_schedule(optimizer, case, n, first)
         loss = DRIVES[drive](optimizer, batch(problem, params, n, optimizer, losses or dtype))
         if scheduler is not None:
             scheduler.step()
@@ -318,11 +324,21 @@ def test_trajectory(name: str, case: Mapping[str, Any], drive: str, settings: Ma
     assert follow(name, case, drive, settings, torch.float64) < 1e-10
 
 
+def apart(name: str, case: Mapping[str, Any], engine: str, nudge: float = 0.0) -> float:
+    """The largest deviation of a case on an engine, its start nudged, from what eager makes of it."""
+    eager = steps(name, case, "minimize", {"engine": "eager"}, torch.float64)
+    other = steps(name, case, "minimize", {"engine": engine}, torch.float64, nudge=nudge)
+    return max(
+        deviation(q, p.detach().flatten().tolist())
+        for (_, mine), (_, others) in zip(eager, other, strict=True)
+        for p, q in zip(mine, others, strict=True)
+    )
+
+
 def test_engines_agree(name: str, case: Mapping[str, Any]) -> None:
-    runs = (steps(name, case, "minimize", {"engine": engine}, torch.float64) for engine in ("eager", "native"))
-    for (_, eager), (_, native) in zip(*runs, strict=True):
-        for p, q in zip(eager, native, strict=True):
-            assert deviation(q, p.detach().flatten().tolist()) < 1e-12
+    worst = apart(name, case, "native")
+    if worst >= 1e-12:  # unless the trajectory itself magnifies the rounding of its start
+        assert worst < 3 * apart(name, case, "eager", nudge=torch.finfo(torch.float64).eps)
 
 
 #: How far from its start a trajectory begins to see what it magnifies: roundings of float32, up and down.

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.exadam import EXAdam
     from optim_core_adaptive.fadam import FAdam
     from optim_core_adaptive.ftrl import FTRL
+    from optim_core_adaptive.grams import Grams
     from optim_core_adaptive.grokadamw import GrokAdamW
     from optim_core_adaptive.kate import Kate
     from optim_core_adaptive.kourkoutas import KourkoutasBeta
@@ -155,6 +156,7 @@ __all__ = [
     "DualAdam",
     "EXAdam",
     "FAdam",
+    "Grams",
     "GrokAdamW",
     "Kate",
     "KourkoutasBeta",

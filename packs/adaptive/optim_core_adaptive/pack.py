@@ -6,6 +6,7 @@ from optim_core.catalog import OptimizerSpec, Paper, hookimpl
 from optim_core_adaptive.manifest.accumulated_squares import ACCUMULATED_SQUARES
 from optim_core_adaptive.manifest.adam_variants import ADAM_VARIANTS
 from optim_core_adaptive.manifest.against_spikes import AGAINST_SPIKES
+from optim_core_adaptive.manifest.compositions import COMPOSITIONS
 from optim_core_adaptive.manifest.factored import FACTORED
 from optim_core_adaptive.manifest.geometry import GEOMETRY
 from optim_core_adaptive.manifest.loss_models import LOSS_MODELS
@@ -678,4 +679,5 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
         *NORMALISED_MOMENTUM,
         *PARAMETER_FREE,
         *VARIANCE_REDUCTION,
+        *COMPOSITIONS,
     ]

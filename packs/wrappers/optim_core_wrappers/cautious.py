@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 from optim_core.errors import WrapperConflict
 from optim_core.methods import hyper
 from optim_core.optimizers import RuleOptimizer
-from optim_core.rules import Transform, Value, maximum, mean, sqrt, where
-from optim_core.wrapping import TransformWrapper
+from optim_core.rules import Inner, Value, maximum, mean, sqrt, where
+from optim_core.wrapping import RuleWrapper
 
 
-@dataclass(frozen=True)
-class Agreement(Transform):
-    """The elements of the update that go down the gradient, scaled by their share; zero elsewhere."""
-
-    mask_floor: float
-
-    def update(self, u: Value, g: Value, p: Value) -> Value:
-        """u mask / max(mean(mask), mask_floor)."""
-        del p
-        agrees = u * g > 0
-        return u * (where(agrees, 1.0, 0.0) / maximum(mean(agrees), self.mask_floor))
-
-
-@dataclass(frozen=True)
-class AgreementHF(Agreement):
-    """The same, with eps outside of the bias correction, as in the authors' AdamW."""
-
-    def options(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        """sqrt(v / c2) + eps / sqrt(c2) is (sqrt(v) + eps) / sqrt(c2)."""
-        return {**options, "eps": options["eps"] / sqrt(1 - options["betas"][1] ** options["step"])}
-
-
-class Cautious(TransformWrapper):
+class Cautious(RuleWrapper):
     """Leaves out those elements of an update that go against the present gradient, and enlarges the others.
 
     With u the base's update and g the gradient::
@@ -61,6 +37,9 @@ class Cautious(TransformWrapper):
     https://arxiv.org/abs/2411.16085, Algorithm 1; the scaling from the authors' code.
     """
 
+    asks_base: ClassVar[tuple[str, ...]] = ("eps", "betas", "step")
+
+    caution: bool = hyper(True, "leave out what goes against the gradient")
     mask_floor: float = hyper(1e-3, "lower bound of the mask's mean", gt=0, le=1)
     eps_mode: str = hyper(
         "base", "'hf' divides the eps of an Adam inside by sqrt(1 - beta2^t), as the authors do", choices=("base", "hf")
@@ -81,7 +60,25 @@ class Cautious(TransformWrapper):
             )
         super().on_wrap()
 
-    def transform(self) -> Transform:
-        """The transform that the options describe."""
-        kind = AgreementHF if self.options["eps_mode"] == "hf" else Agreement
-        return kind(self.options["mask_floor"])
+    @staticmethod
+    def rule(
+        p: Value,
+        g: Value,
+        inner: Inner,
+        *,
+        caution: bool,
+        mask_floor: float,
+        eps_mode: str,
+        eps: Value | None,
+        betas: tuple[Value, Value] | None,
+        step: Value | None,
+    ) -> Value:
+        """The update above."""
+        if eps_mode == "hf" and eps is not None and betas is not None and step is not None:
+            moved = inner(p, g, eps=eps / sqrt(1 - betas[1] ** step))  # (sqrt(v) + eps) / sqrt(c2), then
+        else:
+            moved = inner(p, g)
+        if not caution:
+            return moved.p
+        agrees = moved.update * moved.gradient > 0
+        return moved.start - moved.update * (where(agrees, 1.0, 0.0) / maximum(mean(agrees), mask_floor))

@@ -1,0 +1,213 @@
+"""A rule around the step of an optimizer that has none: what comes before its step, and what comes after it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection, Hashable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer
+
+from optim_core.engines.bucket import Bucket
+from optim_core.engines.run import run
+from optim_core.engines.tensors import as_pairs, compute_dtype, shape_of
+from optim_core.errors import WrapperConflict
+from optim_core.methods.composition import WeakKeeper
+from optim_core.methods.graph_cache import GraphCache
+from optim_core.methods.part import Part
+from optim_core.methods.states import key_of
+from optim_core.optimizers.gradients import check_dense
+from optim_core.rules import Level, Trace, Value
+from optim_core.rules.compose import Buffer, CompositionSettings, call_rule, decay, to_descend
+from optim_core.rules.enclosing import Moved
+from optim_core.rules.graph import Extent, Graph, reach
+from optim_core.rules.options import scalars, split
+from optim_core.rules.transform import Keeper
+from optim_core.wrapping.around import Passes, SettingsOf
+from optim_core.wrapping.base_state import BaseState
+
+
+class RuleLayer:
+    """A rule around a step.
+
+    Args:
+        part: the rule.
+        excluded: parameters that it leaves alone.
+        owner: the wrapper that it belongs to, for messages.
+        keeper: the wrapper.
+        states: has the state of a parameter in which they stand.
+    """
+
+    def __init__(
+        self,
+        part: Part,
+        excluded: Collection[Tensor],
+        owner: str,
+        keeper: Keeper,
+        states: BaseState,
+    ) -> None:
+        self.part = part
+        self._excluded = excluded
+        self._owner = owner
+        self._keeper = WeakKeeper(keeper)
+        self._states = states
+        self._passes = GraphCache(Passes.fit)
+
+    def step(self, optimizer: Optimizer, settings_of: SettingsOf, inner: Callable[[], None]) -> None:
+        """Step by calling ``inner``, which steps with the gradients that are there.
+
+        Raises:
+            SparseGradient: before anything is changed.
+        """
+        members = self._members(optimizer, settings_of)
+        run([member.before() for member in members], {})
+        try:
+            for member in members:
+                member.set_gradients(member.transformed)
+            inner()
+        finally:
+            for member in members:
+                member.set_gradients(member.gradients)
+        run([member.after() for member in members], {})
+
+    def _members(self, optimizer: Optimizer, settings_of: SettingsOf) -> Sequence[_Members]:
+        members: dict[Hashable, _Members] = {}
+        for group in optimizer.param_groups:
+            settings, options = settings_of(group, ())
+            options = {**options, **self._keeper.numbers()}
+            host, fixed = split(options)
+            for p in group["params"]:
+                if p.grad is None or p in self._excluded or not p.numel():
+                    continue
+                check_dense(p, self._owner)
+                shape = shape_of(p)
+                make = functools.partial(passes, self.part, settings, host, options, shape, self._owner)
+                found = self._passes.get((settings, fixed), host, shape, make)
+                key = id(group), id(found), p.dtype, p.grad.dtype, p.device
+                member = members.setdefault(key, _Members(found, host, self._keeper.kept))
+                own = self._states.state_of(p)
+                self.part.begin(own, self._keeper.kept, p, afresh=False)
+                member.add(p, p.grad, own)
+        return list(members.values())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_passes": GraphCache(Passes.fit)}
+
+
+def passes(
+    part: Part,
+    settings: CompositionSettings,
+    host: Mapping[str, float],
+    options: Mapping[str, Any],
+    shape: tuple[int, ...],
+    owner: str,
+) -> Passes:
+    """The graphs of a rule up to the call of ``inner``, and from there on.
+
+    The second takes the parameter before the step, ``old``, the gradient as it came in, ``g``, and the states as they
+    were; and writes the parameter as ``inner`` has left it, ``p``, and the states.
+    """
+    return Passes(*(_half(part, settings, host, options, shape, owner, first=first) for first in (True, False)))
+
+
+def reach_of_layer(part: Part, settings: CompositionSettings, options: Mapping[str, Any]) -> Level:
+    """How far what the rule makes of an element depends on others."""
+    options = {**options, **dict.fromkeys(part.numbers, 0.5)}
+    both = passes(part, settings, split(options)[0], options, (2, 3), part.method.name)
+    return max(reach(both.before), reach(both.after))
+
+
+def _half(
+    part: Part,
+    settings: CompositionSettings,
+    host: Mapping[str, float],
+    options: Mapping[str, Any],
+    shape: tuple[int, ...],
+    owner: str,
+    *,
+    first: bool,
+) -> Graph:
+    trace = Trace(host, shape)
+    numbers = scalars(options, trace)
+    given: list[tuple[Value, Value]] = []
+    left = trace.input("left", Level.ELEMENT) if first else trace.input("p", Level.ELEMENT)
+    old = trace.input("p" if first else "old", Level.ELEMENT)
+
+    def inner(p: Value, g: Value, **changes: Any) -> Moved:
+        if changes:
+            raise WrapperConflict(
+                f"{owner} calls the rule inside with {', '.join(changes)} of its own, and there is none"
+            )
+        given.append((p, g))
+        return Moved(left, decay(p, settings, numbers), g)
+
+    buffers = part.buffers(options, shape)
+    g = to_descend(trace.input("g", Level.ELEMENT), settings, {})
+    new_p, states = call_rule(part.rule, old, g, buffers, part.keywords(numbers), trace, before=(inner,))
+    if trace.totals:
+        raise WrapperConflict(f"{owner} sums over all parameters, which goes around methods of optim-core only")
+    if first:
+        p, g = given[0]
+        return _graph({"p": p, "gradient": to_descend(g, settings, {})}, buffers, trace)
+    return _graph({"p": new_p, **states}, buffers, trace)
+
+
+def _graph(outputs: Mapping[str, Value], buffers: Sequence[Buffer], trace: Trace) -> Graph:
+    changed = {name: v for name, v in outputs.items() if not (v.op == "input" and v.name == name)}
+    extents = {name: buffer.extent for buffer in buffers for name in buffer.places}
+    places = {name: place for buffer in buffers for name, place in buffer.places.items()}
+    homes = {name: extents.get(name, Extent(Level.ELEMENT)) for name in changed}
+    return Graph(changed, {}, trace, homes, places=places)
+
+
+@dataclass(eq=False)
+class _Members:
+    """Parameters that share graphs and numbers, on their way through a step."""
+
+    passes: Passes
+    host: Mapping[str, float]
+    kept: str
+    params: list[Tensor] = field(default_factory=list)
+    gradients: list[Tensor] = field(default_factory=list)
+    transformed: list[Tensor] = field(default_factory=list)
+    old: list[Tensor] = field(default_factory=list)
+    states: list[MutableMapping[str, Any]] = field(default_factory=list)
+
+    def add(self, p: Tensor, g: Tensor, states: MutableMapping[str, Any]) -> None:
+        """Add a parameter, its gradient and its states."""
+        self.params.append(p)
+        self.gradients.append(g)
+        self.transformed.append(torch.empty_like(p))
+        self.old.append(p.detach().clone())
+        self.states.append(states)
+
+    def before(self) -> Bucket:
+        """The work before the step."""
+        graph = self.passes.before
+        if "gradient" not in graph.outputs:
+            self.transformed = self.gradients
+        return self._bucket(graph, g=self.gradients, gradient=self.transformed)
+
+    def after(self) -> Bucket:
+        """The work after it."""
+        return self._bucket(self.passes.after, g=self.gradients, old=self.old)
+
+    def set_gradients(self, gradients: Sequence[Tensor]) -> None:
+        """Put gradients into the parameters."""
+        for p, g in zip(self.params, gradients, strict=True):
+            p.grad = g
+
+    def _bucket(self, graph: Graph, **buffers: Sequence[Tensor]) -> Bucket:
+        columns: dict[str, Sequence[Tensor]] = {"p": self.params, **buffers}
+        for name in graph.buffers.keys() - columns.keys():
+            place = graph.place(name)
+            key = self.kept + key_of(place.name, place.position)
+            columns[name] = [own[key] for own in self.states]
+        views = {
+            name: [as_pairs(x.detach(), p) for x, p in zip(tensors, self.params, strict=True)]
+            for name, tensors in columns.items()
+        }
+        return Bucket(graph, self.host, views, compute_dtype(views["p"][0]))

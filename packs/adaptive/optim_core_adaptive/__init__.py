@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.adagrad import Adagrad
     from optim_core_adaptive.adai import Adai
     from optim_core_adaptive.adaiv2 import AdaiV2
+    from optim_core_adaptive.adalomo import AdaLOMO
     from optim_core_adaptive.adam import Adam
     from optim_core_adaptive.adamax import Adamax
     from optim_core_adaptive.adamd import AdamD
@@ -61,6 +62,7 @@ __all__ = [
     "AdaBound",
     "AdaDelta",
     "AdaFactor",
+    "AdaLOMO",
     "AdaMod",
     "AdaNorm",
     "AdaPNM",

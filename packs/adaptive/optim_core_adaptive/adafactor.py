@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from optim_core import RuleOptimizer, hyper, state
 from optim_core.errors import InvalidOption
-from optim_core.rules import Value, lerp, maximum, mean, minimum, sqrt, square, stacked
+from optim_core.rules import Value, lerp, maximum, minimum, sqrt, square
+from optim_core_adaptive.factored import averaged, inverse_root, rms
 
 
 class AdaFactor(RuleOptimizer):
@@ -101,30 +99,12 @@ class AdaFactor(RuleOptimizer):
             v = lerp(square(g) + eps[0], v, b)
             u = g / sqrt(v)
         else:
-            R, C = _averaged(R, C, square(g) + eps[0], b=b)
-            u = g * _inverse_root(R, C)
-        u = u / maximum(1, _rms(u) / clip_threshold)
+            R, C = averaged(R, C, square(g) + eps[0], b=b)
+            u = g * inverse_root(R, C)
+        u = u / maximum(1, rms(u) / clip_threshold)
         a = lr * minimum(1e-6 * step if warmup_init else 1e-2, step**-0.5) if relative_step else lr
-        a = a * maximum(eps[1], _rms(p)) if scale_parameter else a
+        a = a * maximum(eps[1], rms(p)) if scale_parameter else a
         u = a * u
         if beta1 is not None and exp_avg is not None:
             u = exp_avg = lerp(u, exp_avg, beta1)
         return p * (1 - weight_decay * a) - u, R, C, v, exp_avg
-
-
-@stacked("own", "own")
-def _averaged(R: Tensor, C: Tensor, q: Tensor, *, b: float) -> tuple[Tensor, Tensor]:
-    """R and C with the means of q."""
-    return torch.lerp(q.mean(dim=-1), R, b), torch.lerp(q.mean(dim=-2), C, b)
-
-
-@stacked("element")
-def _inverse_root(R: Tensor, C: Tensor) -> Tensor:
-    """1 / sqrt(R C / mean(R))."""
-    share = R / R.mean(dim=-1, keepdim=True)
-    return share.rsqrt().unsqueeze(-1) * C.rsqrt().unsqueeze(-2)
-
-
-def _rms(x: Value) -> Value:
-    """The root mean square."""
-    return sqrt(mean(square(x)))

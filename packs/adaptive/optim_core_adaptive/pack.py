@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from optim_core.catalog import OptimizerSpec, Paper, hookimpl
+from optim_core_adaptive.manifest.in_backward import IN_BACKWARD
 
 OPTIM_CORE_API = 1
 
@@ -658,4 +659,5 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             code_license="Apache-2.0",
             state={"exp_avg": "element", "exp_avg_sq": "element"},
         ),
+        *IN_BACKWARD,
     ]

@@ -12,11 +12,13 @@ from optim_core.optimizers.needs import has_modes, needs_of
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.optimizers.ranks import count as count_ranks
 from optim_core.optimizers.ranks import mean as mean_over_ranks
+from optim_core.optimizers.release import FusedBackward, StepsInBackward, hooked, refuse_ranks
 from optim_core.optimizers.schedule_free import ScheduleFree
 
 __all__ = [
     "Evaluations",
     "Explanation",
+    "FusedBackward",
     "GlobalStreams",
     "HessianDiagonal",
     "LossValue",
@@ -24,6 +26,7 @@ __all__ = [
     "Row",
     "RuleOptimizer",
     "ScheduleFree",
+    "StepsInBackward",
     "backward",
     "call_closure",
     "check_dense",
@@ -34,9 +37,11 @@ __all__ = [
     "explain",
     "has_modes",
     "hashed_seed",
+    "hooked",
     "mean_over_ranks",
     "needs_of",
     "parameters",
     "put",
+    "refuse_ranks",
     "taken",
 ]

@@ -161,8 +161,19 @@ def sampled(optimizer: Any, closure: Closure) -> None:
         optimizer.sampling = False
 
 
+def fused(optimizer: Any, closure: Closure) -> Tensor:
+    """backward() and step() in one, after a backward that measures the norm where that is clipped."""
+    if optimizer.clips_norm:
+        optimizer.grad_norm(closure())
+    loss = closure()
+    optimizer.fused_backward(loss)
+    return loss.detach()
+
+
 def stepped(optimizer: Any, closure: Closure) -> Tensor:
-    """torch's own way: zero_grad, backward, step."""
+    """torch's own way: zero_grad, backward, step; or the method's own way to have both in one."""
+    if hasattr(optimizer, "fused_backward"):
+        return fused(optimizer, closure)
     sampled(optimizer, closure)
     optimizer.zero_grad()
     loss = total(closure())

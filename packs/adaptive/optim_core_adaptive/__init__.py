@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.adai import Adai
     from optim_core_adaptive.adaiv2 import AdaiV2
     from optim_core_adaptive.adalite import Adalite
+    from optim_core_adaptive.adalomo import AdaLOMO
     from optim_core_adaptive.adam import Adam
     from optim_core_adaptive.adam_atan2 import AdamAtan2
     from optim_core_adaptive.adamax import Adamax
@@ -119,6 +120,7 @@ __all__ = [
     "AdaDelta",
     "AdaFactor",
     "AdaGC",
+    "AdaLOMO",
     "AdaMod",
     "AdaNorm",
     "AdaPNM",

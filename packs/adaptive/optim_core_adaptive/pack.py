@@ -9,6 +9,7 @@ from optim_core_adaptive.manifest.against_spikes import AGAINST_SPIKES
 from optim_core_adaptive.manifest.compositions import COMPOSITIONS
 from optim_core_adaptive.manifest.factored import FACTORED
 from optim_core_adaptive.manifest.geometry import GEOMETRY
+from optim_core_adaptive.manifest.in_backward import IN_BACKWARD
 from optim_core_adaptive.manifest.loss_models import LOSS_MODELS
 from optim_core_adaptive.manifest.mixtures import MIXTURES
 from optim_core_adaptive.manifest.normalised_momentum import NORMALISED_MOMENTUM
@@ -680,4 +681,5 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
         *PARAMETER_FREE,
         *VARIANCE_REDUCTION,
         *COMPOSITIONS,
+        *IN_BACKWARD,
     ]

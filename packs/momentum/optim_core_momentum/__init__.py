@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from optim_core_momentum.asgd import ASGD
     from optim_core_momentum.gravity import Gravity
     from optim_core_momentum.lars import LARS
+    from optim_core_momentum.lomo import LOMO
     from optim_core_momentum.noisysgd import NoisySGD
     from optim_core_momentum.ogd import OptimisticGD
     from optim_core_momentum.pid import PID
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ASGD",
     "LARS",
+    "LOMO",
     "PID",
     "PNM",
     "QHM",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from optim_core.catalog import OptimizerSpec, Paper, hookimpl
+from optim_core_momentum.manifest.in_backward import IN_BACKWARD
 from optim_core_momentum.manifest.step_sizes import STEP_SIZES
 
 OPTIM_CORE_API = 1
@@ -215,4 +216,5 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             state={"z": "element", "weight_sum": "tensor", "lr_max": "tensor"},
         ),
         *STEP_SIZES,
+        *IN_BACKWARD,
     ]

@@ -98,7 +98,8 @@ class Method:
             InvalidOption: an option is of the wrong type or out of range.
         """
         for name in group:
-            if name not in {*self.hypers, *self.whole_states} | _GROUP_ENTRIES and nearest(name, self.hypers):
+            known = {*self.hypers, *self.whole_states} | _GROUP_ENTRIES
+            if name not in known and not name.startswith(KEPT_OF_OPTIONS) and nearest(name, self.hypers):
                 raise UnknownOption(f"in a parameter group: {self._unknown_option(name)}")
         return {name: hyper.check(group[name], self.name) for name, hyper in self.hypers.items() if name in group}
 
@@ -228,6 +229,8 @@ class Method:
 
 #: What groups hold of torch's schedulers and of the factory: it goes with the options.
 SET_UP = frozenset({"why", "name", "initial_lr", "max_lr", "min_lr", "swa_lr", "base_momentum", "max_momentum"})
+#: How the names begin under which a schedule of another option than lr keeps what it starts from.
+KEPT_OF_OPTIONS = ("initial_", "highest_", "lowest_")
 #: All that they hold beside options.
 _GROUP_ENTRIES = SET_UP | {"params", "param_names", "layers", "whole_step", "draw_seed", "draws"}
 #: What options are called in other libraries.

@@ -35,6 +35,7 @@ class Method:
         rule: the rule, or None.
         positions: names of the states and extras that the rule takes after p and g.
         keywords: names of the options and given numbers that it takes.
+        by_group: the name of the option that makes each group a model of its own; "" if there is none.
     """
 
     name: str
@@ -44,11 +45,16 @@ class Method:
     rule: Callable[..., Any] | None
     positions: tuple[str, ...]
     keywords: tuple[str, ...]
+    by_group: str = ""
 
     @cached_property
     def whole_states(self) -> dict[str, State]:
         """The states that belong to the whole model."""
         return {n: s for n, s in self.states.items() if s.level is Level.WHOLE}
+
+    def is_alone(self, group: Group) -> bool:
+        """Whether a group is a model of its own: totals and states on level WHOLE are its alone."""
+        return bool(self.by_group and group[self.by_group])
 
     @cached_property
     def parameter_states(self) -> dict[str, State]:
@@ -259,7 +265,7 @@ def read_class(cls: type, inherited: Method | None) -> Method:
         _check_state(cls.__name__, declared, hypers)
     rule = getattr(cls, "rule", None)
     positions, keywords = _signature(cls, rule)
-    method = Method(cls.__name__, hypers, states, extras, rule, positions, keywords)
+    method = Method(cls.__name__, hypers, states, extras, rule, positions, keywords, getattr(cls, "by_group", ""))
     _check_rule(method)
     return method
 

@@ -44,13 +44,23 @@ def get(name: str) -> type[Optimizer]:
 
 
 def get_scheduler(name: str) -> type[LRScheduler]:
-    """The class of a learning-rate scheduler; names and errors as for :func:`get`.
+    """The class of a scheduler; names and errors as for :func:`get`.
+
+    It is called as ``scheduler(optimizer, **options)`` and sets the lr of every parameter group, or another option: any
+    real number of the groups, by the name that :func:`optim_core.schedules.option_of` knows it by. Several may act on
+    one optimizer, each stepped and saved by itself.
 
     Example:
-        >>> get_scheduler("torch:step-lr").__name__
+        >>> import torch
+        >>> step = get_scheduler("torch:step-lr")
+        >>> step.__name__
         'StepLR'
+        >>> adam = torch.optim.AdamW([torch.zeros(1)], weight_decay=0.1)
+        >>> decay, beta = step(adam, 10, option="weight_decay"), step(adam, 20, option="beta2")
     """
-    return cast("type[LRScheduler]", _class(name, "scheduler"))
+    from optim_core.schedules import driving
+
+    return driving(cast("type[LRScheduler]", _class(name, "scheduler")))
 
 
 def get_wrapper(name: str) -> Callable[..., Optimizer]:

@@ -61,9 +61,10 @@ def create_optimizer(
         use_lookahead: the same for Lookahead. Outermost of all.
         no_decay: ``"auto"``; None to decay every parameter; or a function of (name, module, parameter) that is true of
             a parameter that shall not be decayed.
-        groups: a rule for parameter groups: ``"no_decay"``, ``"layerwise_decay"``, ``"mup"`` or one of a pack, with
-            options as in ``("layerwise_decay", {"decay": 0.8})``; or a function of (model, lr, weight_decay) that
-            returns groups. ``no_decay`` applies within each of them. None for the method's own groups.
+        groups: a rule for parameter groups: ``"no_decay"``, ``"layerwise_decay"``, ``"layer_decay"`` (timm's),
+            ``"lora_plus"``, ``"mup"`` (see :mod:`optim_core.group_rules`) or one of a pack, with options as in
+            ``("layerwise_decay", {"decay": 0.8})``; or a function of (model, lr, weight_decay) that returns groups.
+            ``no_decay`` applies within each of them. None for the method's own groups.
         options: the method's own options.
 
     Returns:

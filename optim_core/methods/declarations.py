@@ -139,6 +139,12 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
     return (annotation,)
 
 
+def holds_real_numbers(declared: Hyper) -> bool:
+    """Whether a hyper-parameter is a real number, or several: what changes by degrees."""
+    kinds = _alternatives(declared.type)
+    return any(kind is float or (typing.get_origin(kind) is tuple and float in typing.get_args(kind)) for kind in kinds)
+
+
 def _listed(choices: Sequence[Any]) -> str:
     return ", ".join(map(repr, choices))
 

@@ -37,6 +37,7 @@ class Method:
         positions: names of the states and extras that the rule takes after p and g.
         keywords: names of the options and given numbers that it takes.
         parts: rules around the rule that belong to the method, the outermost first; their states are among ``states``.
+        by_group: the name of the option that makes each group a model of its own; "" if there is none.
     """
 
     name: str
@@ -47,11 +48,16 @@ class Method:
     positions: tuple[str, ...]
     keywords: tuple[str, ...]
     parts: tuple[Enclosing, ...] = ()
+    by_group: str = ""
 
     @cached_property
     def whole_states(self) -> dict[str, State]:
         """The states that belong to the whole model."""
         return {n: s for n, s in self.states.items() if s.level is Level.WHOLE}
+
+    def is_alone(self, group: Group) -> bool:
+        """Whether a group is a model of its own: totals and states on level WHOLE are its alone."""
+        return bool(self.by_group and group[self.by_group])
 
     @cached_property
     def parameter_states(self) -> dict[str, State]:
@@ -105,7 +111,8 @@ class Method:
             InvalidOption: an option is of the wrong type or out of range.
         """
         for name in group:
-            if name not in {*self.hypers, *self.whole_states} | _GROUP_ENTRIES and nearest(name, self.hypers):
+            known = {*self.hypers, *self.whole_states} | _GROUP_ENTRIES
+            if name not in known and not name.startswith(KEPT_OF_OPTIONS) and nearest(name, self.hypers):
                 raise UnknownOption(f"in a parameter group: {self._unknown_option(name)}")
         return {name: hyper.check(group[name], self.name) for name, hyper in self.hypers.items() if name in group}
 
@@ -238,6 +245,8 @@ class Method:
 
 #: What groups hold of torch's schedulers and of the factory: it goes with the options.
 SET_UP = frozenset({"why", "name", "initial_lr", "max_lr", "min_lr", "swa_lr", "base_momentum", "max_momentum"})
+#: How the names begin under which a schedule of another option than lr keeps what it starts from.
+KEPT_OF_OPTIONS = ("initial_", "highest_", "lowest_")
 #: All that they hold beside options.
 _GROUP_ENTRIES = SET_UP | {"params", "param_names", "layers", "whole_step", "draw_seed", "draws"}
 #: What options are called in other libraries.
@@ -285,7 +294,8 @@ def read_class(cls: type, inherited: Method | None, adopted: Adopted = NOTHING_A
     rule = getattr(cls, "rule", None)
     positions, keywords = _signature(cls, rule)
     parts = (*adopted.parts, *(inherited.parts if inherited else ()))
-    method = Method(cls.__name__, hypers, states, extras, rule, positions, keywords, parts)
+    by_group = getattr(cls, "by_group", "")
+    method = Method(cls.__name__, hypers, states, extras, rule, positions, keywords, parts, by_group)
     _check_rule(method, (*cls.of_base, *cls.asks_base) if hasattr(cls, "of_base") else tuple(GIVEN))
     return method
 

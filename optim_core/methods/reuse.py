@@ -285,11 +285,13 @@ class AssembledStep:
             reason = reason or part.reason_to_reassemble(own)
         return reason
 
-    def renew(self, numbers: Sequence[dict[str, float]], inputs: Sequence[Inputs]) -> list[Bucket]:
-        """The buckets, given the numbers and inputs of the next step."""
+    def renew(
+        self, numbers: Sequence[dict[str, float]], inputs: Sequence[Inputs]
+    ) -> list[tuple[Mapping[str, Any], Bucket]]:
+        """The buckets, each with its group, given the numbers and inputs of the next step."""
         for part, own_numbers, own_inputs in zip(self._parts, numbers, inputs, strict=True):
             part.renew(own_numbers, own_inputs)
-        return [bucket for part in self._parts for bucket in part.assembled.buckets]
+        return [(part.group, bucket) for part in self._parts for bucket in part.assembled.buckets]
 
     def finish(self) -> None:
         """Count the step, and let go of the gradients."""

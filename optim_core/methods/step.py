@@ -65,7 +65,7 @@ def given_numbers(optimizer: Stepping) -> dict[str, Any]:
     draws = optimizer.generator(torch.device("cpu")) if at_random else None
     return {
         "whole_step": optimizer.whole_step + 1,
-        "largest_lr": largest_lr(groups),
+        "largest_lr": None if optimizer.method.is_alone(groups[0]) else largest_lr(groups),
         "grad_scale": None if grad_scale is None else float(grad_scale),
         **optimizer.composition.numbers(),
         "rounding_seed": int(torch.randint(1 << 24, (), generator=draws, device="cpu")) if at_random else None,
@@ -81,12 +81,16 @@ def rule_options(
     method: Method, group: Mapping[str, Any], step: int, given: dict[str, Any], *, first: bool
 ) -> dict[str, Any]:
     """The keyword arguments that a rule may take for a group: its options and the given numbers."""
-    return {name: group[name] for name in method.hypers} | given | {"step": step, "first": float(first)}
+    own = {"step": step, "first": float(first)}
+    if given["largest_lr"] is None:
+        own["largest_lr"] = largest_lr([group])
+    return {name: group[name] for name in method.hypers} | given | own
 
 
 def late_options(method: Method, group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What a rule can be called with for a group long after the start, for a look at the rule alone."""
-    return {name: group[name] for name in method.hypers} | late_numbers(largest_lr(groups))
+    lr = largest_lr([group] if method.is_alone(group) else groups)
+    return {name: group[name] for name in method.hypers} | late_numbers(lr)
 
 
 def present_states(method: Method, group: Mapping[str, Any]) -> tuple[bool, ...]:
@@ -98,11 +102,17 @@ def settle_whole(optimizer: Stepping) -> None:
     """Have the states on level WHOLE follow the parameters, which may have moved since they were created."""
     groups = optimizer.param_groups
     for name, declared in optimizer.method.whole_states.items():
-        value, device = optimizer.whole[name], next(p.device for group in groups for p in group["params"])
-        if value.device.type == "meta":
-            optimizer.set_whole(name, states.begin_whole(declared, groups[0], device))
-        elif value.device != device:
-            optimizer.set_whole(name, states.store_whole(value, device))
+        device = next(p.device for group in groups for p in group["params"])
+        for group in groups if optimizer.method.is_alone(groups[0]) else groups[:1]:
+            value = group[name]
+            if value.device.type == "meta":
+                value = states.begin_whole(declared, group, device)
+            elif value.device != device:
+                value = states.store_whole(value, device)
+            if value is not group[name]:
+                group[name] = value
+                if group is groups[0] and not optimizer.method.is_alone(group):
+                    optimizer.set_whole(name, value)
 
 
 def parameter_steps(

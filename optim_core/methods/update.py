@@ -16,7 +16,7 @@ from optim_core.engines.bucket import Bucket
 from optim_core.engines.choice import Choice, choose
 from optim_core.engines.run import run
 from optim_core.engines.tensors import compute_dtype, shape_of
-from optim_core.errors import EngineUnavailable
+from optim_core.errors import EngineUnavailable, InvalidOption
 from optim_core.methods.bucketing import EngineRequest, bucketed
 from optim_core.methods.graph_cache import GraphCache, graph_fits
 from optim_core.methods.method import Method
@@ -148,7 +148,7 @@ class Update:
                 return False
             self._assembled.remove(assembled)
             self._assembled.append(assembled)
-            run(assembled.renew(numbers, inputs), self._whole(optimizer))
+            self._run(optimizer.param_groups, assembled.renew(numbers, inputs))
             assembled.finish()
             return True
         return False
@@ -159,7 +159,8 @@ class Update:
         pairs = [(p, group) for group in groups for p in group["params"]]
         numbered = {number: pair for number, pair in enumerate(pairs) if pair[0].grad is not None}
         steps = list(parameter_steps(optimizer, numbered, given))
-        parts = self._execute(steps, self._whole(optimizer))
+        self._check_alone(groups, steps)
+        parts = self._execute(steps, groups)
         for step in steps:
             step.states["step"] += 1
         if parts:
@@ -172,16 +173,39 @@ class Update:
         self._assembled = [assembled for assembled in self._assembled if assembled.is_of(groups)]
         self._engines = {key: known for key, known in self._engines.items() if known[0]() is not None}
 
-    def _whole(self, optimizer: Stepping) -> dict[str, Tensor]:
-        return {name: optimizer.whole[name] for name in self.method.whole_states}
+    def _run(self, groups: Sequence[Mapping[str, Any]], owned: Sequence[tuple[Mapping[str, Any], Bucket]]) -> None:
+        """Run buckets, each given with its group: all together, or those of each group by themselves."""
+        names = self.method.whole_states
+        if not groups or not self.method.is_alone(groups[0]):
+            run([bucket for _, bucket in owned], {name: groups[0][name] for name in names})
+            return
+        for group in groups:
+            run([bucket for owner, bucket in owned if owner is group], {name: group[name] for name in names})
+
+    def _check_alone(self, groups: Sequence[Mapping[str, Any]], steps: Sequence[ParameterStep]) -> None:
+        """Refuse to sum over single groups what a transform sums over the model.
+
+        Raises:
+            InvalidOption: naming the option.
+        """
+        if not groups or not self.method.is_alone(groups[0]):
+            return
+        for step in {step.transforms: step for step in steps if step.transforms}.values():
+            with_them, bare = (self.method.trace(step.options, step.shape, t) for t in (step.transforms, ()))
+            if len(with_them.trace.totals) > len(bare.trace.totals):
+                raise InvalidOption(
+                    f"{self.method.name}: with {self.method.by_group}=True each group is a model of its own, but a "
+                    "wrapper around it sums over all of them (clipping by the norm of all gradients, say): leave one "
+                    "of the two out, or clip before step()"
+                )
 
     # assembling ---------------------------------------------------------------------------------------------
-    def _execute(self, steps: Sequence[ParameterStep], whole: Mapping[str, Tensor]) -> Sequence[AssembledPart]:
+    def _execute(self, steps: Sequence[ParameterStep], groups: Sequence[Mapping[str, Any]]) -> Sequence[AssembledPart]:
         """Do one step; returns what the next one may use again.
 
         Args:
             steps: the parts of all parameters.
-            whole: the states on level WHOLE.
+            groups: the optimizer's, in which the states on level WHOLE stand.
         """
         elements = sum(step.p.numel() for step in steps)
         traced = list(self._sorted(steps))
@@ -192,7 +216,7 @@ class Update:
             if t.graph.trace.calls:
                 for members in self._stackable(t.members):
                     self._run_stack(t, Stack(members, spare), elements)
-        run([bucket for _, buckets in assembled for bucket, _ in buckets], whole)
+        self._run(groups, [(t.members[0].group, bucket) for t, buckets in assembled for bucket, _ in buckets])
         if len(plain) < len(traced) or self.method.has_extras(step.group for step in steps):
             return ()
         if not AssembledStep.is_possible(step.param for step in steps):

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from optim_core.errors import CheckpointMismatch
-from optim_core.methods.method import SET_UP
+from optim_core.methods.method import KEPT_OF_OPTIONS, SET_UP
 from optim_core.optimizers import matching
 from optim_core.optimizers.matching import Rename, Slot, some
 
@@ -148,7 +148,7 @@ class Loading:
         theirs = {name: x for name, x in saved[0].items() if name not in ("params", "param_names", "layers", "why")}
         if self.options == "own":
             left_out = self.own_options | SET_UP | _IMPLEMENTATION
-            counted = {name: x for name, x in theirs.items() if name not in left_out}
+            counted = {n: x for n, x in theirs.items() if n not in left_out and not n.startswith(KEPT_OF_OPTIONS)}
             return mine | ({} if self.foreign else copy.deepcopy(counted))
         differing = [n for n in sorted(self.own_options & set(theirs)) if any(g.get(n) != theirs[n] for g in saved[1:])]
         if differing:

@@ -112,6 +112,8 @@ class RuleOptimizer(_Declared):
     states: ClassVar[Mapping[str, State]]
     #: What the method needs beside gradients, keys of :data:`optim_core.catalog.NEEDS`; its spec says the same.
     needs: ClassVar[frozenset[Need]] = frozenset()
+    #: The name of a switch that makes each group a model of its own: totals and ``whole`` states are the group's alone.
+    by_group: ClassVar[str] = ""
     #: Raised by the authors when what is saved changes its meaning; older versions refuse it.
     version: ClassVar[int] = 1
 

@@ -36,7 +36,10 @@ class StatefulOptimizer(Hosted, Optimizer):
     # states of the model as a whole -------------------------------------------------------------------------
     @property
     def whole(self) -> Mapping[str, Any]:
-        """States of the model as a whole, by name. They stand in every group, the same in each."""
+        """States of the model as a whole, by name. They stand in every group, the same in each.
+
+        Where each group is a model of its own, those of the first.
+        """
         group = self.param_groups[0]
         return {name: group[name] for name in self.method.whole_states if name in group}
 
@@ -61,6 +64,8 @@ class StatefulOptimizer(Hosted, Optimizer):
             group |= {"whole_step": 0} if self.method.counts_whole_steps else {}
         else:
             group |= {name: first[name] for name in (*whole, "whole_step", *checkpoint.DRAWS) if name in first}
+            if self.method.is_alone(group):
+                group |= {name: states.begin_whole(declared, group, self._device()) for name, declared in whole.items()}
 
     def _device(self) -> torch.device:
         """That of the first parameter."""
@@ -179,7 +184,10 @@ class StatefulOptimizer(Hosted, Optimizer):
         ]
         self.__setstate__({"state": defaultdict(dict, entries), "param_groups": groups})
         for name, value in self.whole.items():
-            self.set_whole(name, states.store_whole(value, self._device()))
+            shared = states.store_whole(value, self._device())
+            for group in self.param_groups:
+                alone = self.method.is_alone(group)
+                group[name] = states.store_whole(group[name], self._device()) if alone else shared
 
     def forget(self) -> None:
         """Begin without anything that is not saved; called by the constructor, and when other states are loaded.

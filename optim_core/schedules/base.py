@@ -16,6 +16,7 @@ from optim_core.errors import InvalidOption
 from optim_core.methods.constructor import declare
 from optim_core.methods.declarations import Hyper, argument
 from optim_core.methods.method import Method
+from optim_core.schedules.option import option_of
 
 Rate: TypeAlias = float | Tensor
 
@@ -32,10 +33,11 @@ class Schedule(_Declared):
 
     Args:
         optimizer: any torch optimizer or wrapper.
+        option: what it sets, as for :func:`option_of`; whatever is said of lr here and in options then goes for that.
         last_epoch: index of the last step done, -1 for none.
 
     Raises:
-        UnknownOption: an option is misspelt.
+        UnknownOption: an option is misspelt, or the optimizer has not the one that is to be set.
         InvalidOption: an option is missing, of the wrong type or out of range.
 
     Example:
@@ -56,22 +58,26 @@ class Schedule(_Declared):
 
     if typing.TYPE_CHECKING:  # attributes of the class would hide those of instances from what delegates to them
         optimizer: Optimizer = argument()
+        option: str = argument(default="lr", kw_only=True)
         last_epoch: int = argument(default=-1, kw_only=True)
 
     method: ClassVar[Method]
     hypers: ClassVar[Mapping[str, Hyper]]
     #: What the schedule needs, keys of :data:`optim_core.catalog.NEEDS`; its spec says the same.
     needs: ClassVar[frozenset[Need]] = frozenset()
+    #: The option that it sets unless told otherwise.
+    sets: ClassVar[str] = "lr"
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         first = Parameter("optimizer", Parameter.POSITIONAL_OR_KEYWORD, annotation=Optimizer)
+        option = Parameter("option", Parameter.KEYWORD_ONLY, default=cls.sets, annotation=str)
         last_epoch = Parameter("last_epoch", Parameter.KEYWORD_ONLY, default=-1, annotation=int)
-        declare(cls, first, others=[last_epoch])
+        declare(cls, first, others=[option, last_epoch])
 
     if not typing.TYPE_CHECKING:  # type checkers derive the constructor from the declarations
 
-        def __init__(self, optimizer, *, last_epoch=-1, **options):
+        def __init__(self, optimizer, *, option=None, last_epoch=-1, **options):
             owner = type(self).__name__
             if not isinstance(optimizer, Optimizer):
                 raise InvalidOption(
@@ -79,6 +85,7 @@ class Schedule(_Declared):
                     f"{owner}(torch.optim.SGD(model.parameters(), lr=0.1), ...)"
                 )
             self.method.check_names(options)
+            optimizer = option_of(optimizer, self.sets if option is None else option)
             for name, value in self.method.with_defaults(options).items():
                 setattr(self, name, self._settled(self.hypers[name], value, len(optimizer.param_groups)))
             self.optimizer, self.last_epoch = optimizer, last_epoch

@@ -10,6 +10,7 @@ from torch.optim.optimizer import Optimizer
 
 from optim_core.catalog.registry import load_class
 from optim_core.catalog.specs import SchedulerSpec
+from optim_core.schedules.option import option_of
 
 #: The lr and the second beta of the optimizer that :func:`rates` runs a schedule on.
 BASE_LR, BETA2 = 1.0, 0.95
@@ -52,17 +53,27 @@ def advance(spec: SchedulerSpec, scheduler: Any, metric: float | None) -> None:
         scheduler.step()
 
 
+def trial_group(spec: SchedulerSpec, **entries: Any) -> dict[str, Any]:
+    """A parameter group to try a scheduler on, whatever option it sets."""
+    of_betas = spec.sets.startswith("beta")
+    return {"params": [torch.nn.Parameter(torch.ones(1))], **({} if of_betas else {spec.sets: BASE_LR}), **entries}
+
+
+def values(spec: SchedulerSpec, optimizer: Optimizer) -> list[float]:
+    """What is in force in each group of what a scheduler sets."""
+    return [float(group["lr"]) for group in option_of(optimizer, spec.sets).param_groups]
+
+
 def rates(spec: SchedulerSpec, steps: int, **options: Any) -> list[float]:
     """The values that the example sets at steps 1, 2, ..., for :data:`BASE_LR` and :data:`BETA2`.
 
     A metric, where one is needed, never improves.
     """
-    group = {"params": [torch.zeros(1)], spec.sets: BASE_LR}
-    optimizer = torch.optim.Adam([group], lr=BASE_LR, betas=(0.9, BETA2))
+    optimizer = torch.optim.Adam([trial_group(spec, lr=BASE_LR)], lr=BASE_LR, betas=(0.9, BETA2))
     scheduler = example(spec, optimizer, **options)
-    values = [float(optimizer.param_groups[0][spec.sets])]
-    while len(values) < steps:
+    seen = values(spec, optimizer)
+    while len(seen) < steps:
         optimizer.step()
         advance(spec, scheduler, metric=1.0)
-        values.append(float(optimizer.param_groups[0][spec.sets]))
-    return values
+        seen += values(spec, optimizer)
+    return seen

@@ -173,7 +173,11 @@ def test_a_rule_of_a_pack_makes_groups(acme):
         (("halves", {"bye": 1}), errors.InvalidOption, "It takes the options by"),
         (5, errors.InvalidOption, "groups=5 is neither a name"),
         ("halfes", errors.UnknownName, "no group rule 'halfes' in any pack. Did you mean 'halves'?"),
-        ("mop", errors.UnknownName, "The core's own: no_decay, layerwise_decay, mup. Did you mean 'mup'?"),
+        (
+            "mop",
+            errors.UnknownName,
+            "The core's own: no_decay, layerwise_decay, layer_decay, lora_plus, mup. Did you mean 'mup'?",
+        ),
     ],
 )
 def test_rules_that_go_wrong(acme, choice, error, told):

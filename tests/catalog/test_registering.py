@@ -79,7 +79,7 @@ def test_wrappers_and_schedulers(site):
     optim_core.register(Level, license="MIT", sets="lr")
     optim_core.register(around, license="MIT")
     optim_core.register(Plain, license="MIT", kind="wrapper", base="params_and_class")
-    assert optim_core.get_scheduler("level") is Level
+    assert issubclass(optim_core.get_scheduler("level"), Level)
     assert optim_core.get_wrapper("quiet") is Quiet
     assert optim_core.get_wrapper("around") is around
     assert optim_core.info("plain").kind == "wrapper"

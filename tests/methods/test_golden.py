@@ -21,7 +21,7 @@ from torch.optim import lr_scheduler
 import optim_core
 from optim_core.errors import ClosureError, LossMissing
 from optim_core.optimizers import closures
-from optim_core.schedules import advance
+from optim_core.schedules import advance, trial_group, values
 from optim_core.testing.problems import PROBLEMS, Problem, problem_of, wave
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
@@ -69,6 +69,8 @@ def build(name: str, params: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     if spec.kind == "wrapper":
         own = {k: v for k, v in kwargs.items() if k not in ("base", "base_kwargs")}
         return optim_core.get_wrapper(name)(build(kwargs["base"], params, kwargs["base_kwargs"]), **own)
+    if spec.kind == "scheduler":
+        return build(kwargs["base"], params, kwargs["base_kwargs"])
     cls = optim_core.get(name)
     constructors = [cls, *(getattr(cls, other) for other in spec.constructors)]
     fitting = [make for make in constructors if set(kwargs) <= set(inspect.signature(make).parameters)]
@@ -86,7 +88,8 @@ def spread(kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 def options(name: str, case: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a case; a word of its label that is the name of a switch turns that on."""
-    hypers = optim_core.get_wrapper(name).hypers if "base" in case["kwargs"] else optim_core.get(name).hypers
+    getters = {"wrapper": optim_core.get_wrapper, "scheduler": optim_core.get_scheduler, "optimizer": optim_core.get}
+    hypers = getters[optim_core.info(name).kind](name).hypers
     words = {word for word in case["case"].split("-") if word in hypers and hypers[word].default is False}
     drives = set(re.findall(r"\w+=(lr_\w+)", case.get("how", "")))  # of the scheduler, see below
     return dict.fromkeys(words, True) | {name: value for name, value in case["kwargs"].items() if name not in drives}
@@ -115,8 +118,11 @@ def given(params: Sequence[Tensor], case: Mapping[str, Any]) -> list[Any]:
     return list(zip(found[1].split(", "), params, strict=True)) if found else list(params)
 
 
-def scheduled(optimizer: Any, case: Mapping[str, Any]) -> Any:
-    """The scheduler of lr that a case names, stepped after each step of the optimizer, or None."""
+def scheduled(optimizer: Any, name: str, case: Mapping[str, Any]) -> Any:
+    """The scheduler that a case is about or names, stepped after each step of the optimizer, or None."""
+    if optim_core.info(name).kind == "scheduler":
+        own = {k: v for k, v in case["kwargs"].items() if k not in ("base", "base_kwargs")}
+        return optim_core.get_scheduler(name)(optimizer, **own)
     found = re.search(r"lr follows torch (\w+)\((\w+=\w+(?:, \w+=\w+)*)\)", case.get("how", ""))
     if found is None:
         return None
@@ -287,7 +293,7 @@ def steps(
         setattr(innermost(optimizer), setting, value)
     if "draws" in case:
         innermost(optimizer).draw = drawn(params, case["draws"])
-    scheduler = scheduled(optimizer, case)
+    scheduler = scheduled(optimizer, name, case)
     first = [group["lr"] for group in optimizer.param_groups]
     for n, _ in enumerate(case["losses"], start=1):
         for group in optimizer.param_groups:
@@ -381,8 +387,7 @@ def test_schedule(name: str, case: Mapping[str, Any]) -> None:
     base_lrs = options.pop("base_lrs", (0.1,))
     beta2 = options.pop("beta2", 0.999) if "betas" in spec.needs else 0.999
     groups = [
-        {spec.sets: None, "params": [torch.nn.Parameter(torch.ones(1))], "lr": lr, "betas": (0.9, b)}
-        for lr, b in zip(base_lrs, each(beta2, len(base_lrs)), strict=True)
+        trial_group(spec, lr=lr, betas=(0.9, b)) for lr, b in zip(base_lrs, each(beta2, len(base_lrs)), strict=True)
     ]
     optimizer = torch.optim.Adam(groups)
     if "lr_scheduler" in options:
@@ -391,7 +396,7 @@ def test_schedule(name: str, case: Mapping[str, Any]) -> None:
     scheduler = optim_core.get_scheduler(name)(optimizer, **options)
     largest = max(max(each(lrs, 1)) for lrs in tuples(case["lrs"]))
     for n, lrs in enumerate(tuples(case["lrs"]), start=1):
-        got = [group[spec.sets] for group in optimizer.param_groups]
+        got = values(spec, optimizer)
         assert got == pytest.approx(each(lrs, len(got)), rel=1e-10, abs=1e-10 * largest), f"step {n}"
         if "momentums" in case:
             assert optimizer.param_groups[0]["betas"][0] == pytest.approx(case["momentums"][n - 1], rel=1e-10)

@@ -73,6 +73,7 @@ class DAdaptAdaGrad(OneStepSize):
         weight_decay: Value,
         eps: Value,
         growth_rate: Value,
+        layer_scale: Value,
         largest_lr: Value,
     ) -> tuple[Value, ...]:
         """The update above."""
@@ -85,10 +86,10 @@ class DAdaptAdaGrad(OneStepSize):
             alphak = alphak + square(g)
             sk = sk + a * g
         denom = root(alphak, eps)
-        gsq_weighted = gsq_weighted + total(square(a * g) / denom)
-        sksq_weighted = sksq_weighted + total(square(sk) / denom - square(old_s) / old_denom)
-        skl1 = skl1 + total(abs(sk) - abs(old_s))
+        gsq_weighted = gsq_weighted + total(layer_scale * square(a * g) / denom)
+        sksq_weighted = sksq_weighted + total(layer_scale * (square(sk) / denom - square(old_s) / old_denom))
+        skl1 = skl1 + total(layer_scale * (abs(sk) - abs(old_s)))
         new_d = maximum(d, minimum((sksq_weighted - gsq_weighted) / skl1, d * growth_rate))
         if lr:
-            p = lerp(x0 - sk / denom, p, momentum)
+            p = lerp(x0 - layer_scale * sk / denom, p, momentum)
         return p, alphak, sk, x0, where(skl1 > 0, new_d, d), gsq_weighted, sksq_weighted, skl1

@@ -53,7 +53,6 @@ class DAdaptAdam(OneStepSize):
     use_bias_correction: bool = hyper(False, "Adam's bias correction, on the step size", common=True)
     d0: float = hyper(1e-6, "first d", gt=0, common=True)
     growth_rate: float = hyper(math.inf, "largest growth of d in one step", ge=1, common=True)
-    layer_scale: float = hyper(1.0, "step size of the group, as a share of the one found", gt=0)
 
     exp_avg = state("average of d*lr*g")
     exp_avg_sq = state("average of g squared")

@@ -81,6 +81,7 @@ class DAdaptAdan(OneStepSize):
         no_prox: bool,
         growth_rate: Value,
         first: Value,
+        layer_scale: Value,
         largest_lr: Value,
     ) -> tuple[Value, ...]:
         """The update above."""
@@ -94,12 +95,12 @@ class DAdaptAdan(OneStepSize):
             exp_avg_sq = lerp(square(g + beta2 * y), exp_avg_sq, beta3)
             s = beta3 * s + (1 - beta3) * a * g
         denom = root(second_moment(exp_avg_sq), eps)
-        gsq_weighted = lerp(total(square(a * g) / denom), gsq_weighted, beta3)
-        s_sq = total(square(s) / denom if lr else 0 * s)
-        s_norm = total(abs(s) if lr else 0 * s)
+        gsq_weighted = lerp(total(layer_scale * square(a * g) / denom), gsq_weighted, beta3)
+        s_sq = total(layer_scale * square(s) / denom if lr else 0 * s)
+        s_norm = total(layer_scale * abs(s) if lr else 0 * s)
         new_d = maximum(d, minimum((s_sq / (1 - beta3) - gsq_weighted) / s_norm, d * growth_rate))
         if lr:
             decay = where(s_norm > 0, a, 0.0) * weight_decay
-            x = gain(exp_avg + beta2 * exp_avg_diff, d) / denom
+            x = gain(layer_scale * (exp_avg + beta2 * exp_avg_diff), d * layer_scale) / denom
             p = p * (1 - decay) - x if no_prox else (p - x) / (1 + decay)
         return p, exp_avg, exp_avg_diff, exp_avg_sq, s, g, where(s_norm > 0, new_d, d), gsq_weighted

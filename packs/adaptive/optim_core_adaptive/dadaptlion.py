@@ -62,6 +62,7 @@ class DAdaptLion(OneStepSize):
         lr: Value,
         betas: tuple[Value, Value],
         weight_decay: Value,
+        layer_scale: Value,
         largest_lr: Value,
     ) -> tuple[Value, ...]:
         """The update above."""
@@ -72,7 +73,7 @@ class DAdaptLion(OneStepSize):
         u = sign(lerp(g, exp_avg, beta1))
         numerator = lerp(total(a * dot(u, s)), numerator_weighted, b)
         if lr:
-            p = p * (1 - a * weight_decay) - a * u
+            p = p * (1 - a * weight_decay) - a * layer_scale * u
             exp_avg = lerp(a * g, exp_avg, beta2)
             s = b * s + (1 - b) * a * u
         s_norm = total(abs(s) if lr else 0 * s)

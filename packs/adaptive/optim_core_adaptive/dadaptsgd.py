@@ -68,18 +68,19 @@ class DAdaptSGD(OneStepSize):
         momentum: Value,
         weight_decay: Value,
         growth_rate: Value,
+        layer_scale: Value,
         largest_lr: Value,
     ) -> tuple[Value, ...]:
         """The update above."""
         check_one_lr("DAdaptSGD", lr, largest_lr)
-        g0_norm = where(g0_norm > 0, g0_norm, sqrt(total(square(g) if lr else 0 * g)))
+        g0_norm = where(g0_norm > 0, g0_norm, sqrt(total(layer_scale * square(g) if lr else 0 * g)))
         a = where(g0_norm > 0, d * lr / g0_norm, 0.0)
         if weight_decay:
             g = g + weight_decay * p
-        numerator_weighted = numerator_weighted + total(a * dot(g, s))
+        numerator_weighted = numerator_weighted + total(a * layer_scale * dot(g, s))
         s = s + a * g
-        s_norm = sqrt(total(square(s) if lr else 0 * s))
+        s_norm = sqrt(total(layer_scale * square(s) if lr else 0 * s))
         new_d = maximum(d, minimum(2 * numerator_weighted / s_norm, d * growth_rate))
         if lr:
-            p = lerp(x0 - s, p, momentum)
+            p = lerp(x0 - layer_scale * s, p, momentum)
         return p, s, x0, where(s_norm > 0, new_d, d), numerator_weighted, g0_norm

@@ -89,6 +89,7 @@ class Prodigy(OneStepSize):
         d_coef: Value,
         growth_rate: Value,
         slice_p: Value,
+        layer_scale: Value,
         largest_lr: Value,
     ) -> tuple[Value, ...]:
         """The update above."""
@@ -104,7 +105,7 @@ class Prodigy(OneStepSize):
             s = beta3 * s + d / d0 * (d if safeguard_warmup else a) * sample(g, slice_p)
             exp_avg = lerp(d * g, exp_avg, beta1) if beta1 else exp_avg
             exp_avg_sq = lerp(square(d * g), exp_avg_sq, beta2)
-        s_norm = total(abs(s) if lr else 0 * s)
+        s_norm = total(layer_scale * abs(s) if lr else 0 * s)
         numerator = beta3 * d_numerator + total(d / d0 * a * dot(sample(g, slice_p), p0 - sample(p, slice_p)))
         distance = d_coef * numerator / s_norm
         farthest = maximum(d_max, distance)
@@ -116,7 +117,7 @@ class Prodigy(OneStepSize):
             p = p * (1 - a * weight_decay)
         root = sqrt(exp_avg_sq)
         root = denominator(root + new_d * eps, bare=root / new_d, scale=new_d)
-        p = p - a * (exp_avg if beta1 else new_d * g) / root
+        p = p - a * layer_scale * (exp_avg if beta1 else new_d * g) / root
         k = where(counts, k + 1, k)
         d_numerator = where(counts, numerator, d_numerator)
         return p, exp_avg, exp_avg_sq, s, p0, new_d, where(counts, farthest, d_max), d_numerator, k

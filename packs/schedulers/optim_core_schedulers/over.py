@@ -48,7 +48,8 @@ class Over(Schedule):
         if self.lr_scheduler is None:
             return
         name = type(self.lr_scheduler).__name__
-        if self.lr_scheduler.optimizer.param_groups is not self.optimizer.param_groups:
+        theirs = self.lr_scheduler.optimizer
+        if theirs != self.optimizer and theirs.param_groups is not self.optimizer.param_groups:
             raise self.reject(f"its lr_scheduler, {name}, belongs to another optimizer: make both for the same one")
         if self.last_epoch != -1:
             raise self.reject(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from optim_core.catalog import Paper, SchedulerSpec, hookimpl
+from optim_core_schedulers.manifest.curves import CURVES
+from optim_core_schedulers.manifest.options import OPTIONS
 
 OPTIM_CORE_API = 1
 
@@ -388,4 +390,6 @@ def optim_core_schedulers() -> list[SchedulerSpec]:
             needs=("total_steps",),
             example="warmup_steps=10, stable_steps=60, decay_steps=30",
         ),
+        *CURVES,
+        *OPTIONS,
     ]

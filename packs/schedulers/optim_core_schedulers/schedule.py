@@ -2,8 +2,45 @@
 
 from __future__ import annotations
 
-from optim_core.methods import REQUIRED, hyper
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from optim_core.methods import REQUIRED, Hyper, hyper
 from optim_core.schedules import Rate, Schedule, of_group
+
+#: How much of the way between two values is left when a share q of the steps lies behind.
+CURVES: Mapping[str, Callable[[float], float]] = {
+    "none": lambda q: 1.0,
+    "linear": lambda q: 1 - q,
+    "cosine": lambda q: (1 + math.cos(math.pi * q)) / 2,
+}
+
+
+def through(points: Sequence[tuple[float, Rate]], t: int, curve: str) -> Rate:
+    """The value at step t on the way through points (step, value), of which the last is held; a key of `CURVES`."""
+    for (begin, first), (end, second) in pairwise(points):
+        if t < end:
+            left = CURVES[curve]((t - begin) / (end - begin))
+            return first * left + second * (1 - left)
+    return points[-1][1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Listed(Hyper):
+    """An option with several numbers that are not one for each group."""
+
+    def check(self, value: Any, owner: str) -> Any:
+        """The numbers as a list."""
+        settled = super().check(value, owner)
+        return list(settled) if isinstance(settled, tuple) else settled
+
+
+def listed(default: Any, doc: str, *, ge: float | None = None) -> Any:
+    """Declare an option with several numbers that are not one for each group."""
+    return _Listed(default=default, doc=doc, ge=ge)
 
 
 class Ranged(Schedule):

@@ -68,6 +68,7 @@ class SharpnessAware(Wrapper):
 
     model: nn.Module | None = None
     arguments: ClassVar[tuple[str, ...]] = ("model",)
+    group_options: ClassVar[tuple[str, ...]] = ("rho",)
     needs = frozenset({"closure"})
     refuses: ClassVar[Mapping[Need, str]] = {
         "create_graph": "differentiates the gradients after the weights have moved back; use a first-order method such "

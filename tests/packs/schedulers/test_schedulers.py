@@ -28,6 +28,8 @@ SPECS = schedulers()
 SCHEDULERS = list(SPECS)
 #: Those of which the code is ours; torch tests its own.
 OURS = [name for name, spec in SPECS.items() if not spec.target.startswith("torch.")]
+#: Those whose rates follow from the step alone.
+TIMED = [name for name in OURS if "metric" not in SPECS[name].needs]
 
 
 def has(name: str, option: str) -> bool:
@@ -41,10 +43,7 @@ def over(name: str) -> bool:
 
 def optimizer_for(name: str, *lrs: Any) -> torch.optim.Optimizer:
     beta2s = (0.9, 0.95)
-    groups = [
-        {SPECS[name].sets: 1.0, "params": [Parameter(torch.ones(1))], "lr": lr, "betas": (0.9, beta2s[k])}
-        for k, lr in enumerate(lrs)
-    ]
+    groups = [schedules.trial_group(SPECS[name], lr=lr, betas=(0.9, beta2s[k])) for k, lr in enumerate(lrs)]
     return torch.optim.Adam(groups, foreach=False)
 
 
@@ -53,11 +52,16 @@ def built(name: str, *lrs: Any, **options: Any) -> tuple[Any, Any]:
     return optimizer, schedules.example(SPECS[name], optimizer, **options)
 
 
+def driven(name: str, optimizer: Any) -> Any:
+    """The optimizer as the scheduler sees it."""
+    return schedules.option_of(optimizer, "lr" if over(name) else SPECS[name].sets)
+
+
 def rates(name: str, optimizer: Any, scheduler: Any, steps: int) -> list[list[float]]:
     """What is in force at each of the next steps. A metric gets better, and then no more."""
     seen = []
     for n in range(steps):
-        seen.append([float(group[SPECS[name].sets]) for group in optimizer.param_groups])
+        seen.append(schedules.values(SPECS[name], optimizer))
         optimizer.step()
         if scheduler is not None:
             schedules.advance(SPECS[name], scheduler, metric=max(0.5, 1 - 0.1 * n))
@@ -83,7 +87,7 @@ def test_a_rate_on_the_device_is_the_same(name: str) -> None:
     assert optimizer.param_groups[0]["lr"] is lrs[0]
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", TIMED)
 def test_the_last_epoch_tells_where_to_go_on(name: str) -> None:
     optimizer, scheduler = built(name)
     rates(name, optimizer, scheduler, 15)
@@ -97,7 +101,7 @@ def test_the_last_epoch_tells_where_to_go_on(name: str) -> None:
     assert rates(name, other, resumed, 60) == rates(name, optimizer, scheduler, 60)
 
 
-@pytest.mark.parametrize("name", [name for name in OURS if not over(name)])
+@pytest.mark.parametrize("name", [name for name in TIMED if not over(name)])
 def test_any_step_can_be_gone_to(name: str) -> None:
     expected = rates(name, *built(name), 50)
     optimizer, scheduler = built(name)
@@ -105,15 +109,15 @@ def test_any_step_can_be_gone_to(name: str) -> None:
     for n in (31, 7, 0, 49):
         with pytest.warns(UserWarning, match="epoch parameter"):
             scheduler.step(n)
-        assert [group["lr"] for group in optimizer.param_groups] == expected[n]
+        assert schedules.values(SPECS[name], optimizer) == expected[n]
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", TIMED)
 def test_in_a_sequence(name: str) -> None:
     expected = rates(name, *built(name), 50)
 
     def sequence() -> tuple[Any, Any]:
-        optimizer = optimizer_for(name, 0.1, 0.01)
+        optimizer = driven(name, optimizer_for(name, 0.1, 0.01))
         members = [
             lr_scheduler.ConstantLR(optimizer, factor=1.0),
             schedules.example(SPECS[name], optimizer),
@@ -129,24 +133,25 @@ def test_in_a_sequence(name: str) -> None:
     other.load_state_dict(saved["optimizer"])
     resumed.load_state_dict(saved["scheduler"])
     assert rates(name, other, resumed, 20) == expected[20:40]
-    assert [group["lr"] for group in other.param_groups] == [0.05, 0.005]
+    assert all(group["lr"] == 0.5 * group["initial_lr"] for group in other.param_groups)
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", TIMED)
 def test_first_in_a_sequence(name: str) -> None:
     expected = rates(name, *built(name), 20)
     optimizer, scheduler = built(name)
+    optimizer = driven(name, optimizer)
     last = lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=100)
     sequence = lr_scheduler.SequentialLR(optimizer, [scheduler, last], milestones=[20])
     assert rates(name, optimizer, sequence, 20) == expected
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", TIMED)
 def test_last_in_a_chain(name: str) -> None:
     expected = rates(name, *built(name), 40)
 
     def chain() -> tuple[Any, Any]:
-        optimizer = optimizer_for(name, 0.1, 0.01)
+        optimizer = driven(name, optimizer_for(name, 0.1, 0.01))
         members = [lr_scheduler.ConstantLR(optimizer, factor=1.0), schedules.example(SPECS[name], optimizer)]
         return optimizer, lr_scheduler.ChainedScheduler(members, optimizer)
 
@@ -262,6 +267,22 @@ BAD: list[tuple[str, Mapping[str, Any], str]] = [
     ("linear_warmup", {"variant": "ranger21"}, "needs total_steps=..., or warmup_steps=..."),
     ("proportion", {"max_value": 1.0, "min_lr": 0.1}, "max_lr=0.1 must be above min_lr=0.1"),
     ("proportion", {"key": "radius"}, r"Adam has no 'radius' to set: wrap the optimizer first"),
+    ("warmup_cosine", {"warmup_steps": 9, "decay_steps": 9}, "leaves nothing of decay_steps=9, which count the"),
+    ("sgdr", {"cycles": [{"decay_steps": 9}]}, r"cycles\[0\]: WarmupCosine needs warmup_steps"),
+    ("sgdr", {"cycles": [{"warmup_step": 9}]}, r"cycles\[0\]: WarmupCosine has no option 'warmup_step'"),
+    ("sgdr", {"cycles": [{"warmup_steps": 9, "decay_steps": 9}]}, "decay_steps count the warm-up in"),
+    ("tanh", {"t_initial": 9, "lb": 3.0}, "lb=3 must be below ub=3"),
+    ("linear_onecycle", {"transition_steps": 9, "pct_final": 0.2}, "pct_final=0.2 comes before the peak"),
+    ("piecewise", {"boundaries": [3, 3], "scales": [1, 1]}, r"boundaries=\[3, 3\] should rise"),
+    ("piecewise", {"boundaries": [3], "scales": [1, 1]}, "1 boundaries and 2 scales: give one scale for each"),
+    ("powercool", {"total_steps": 9, "cooldown_steps": (9, 10)}, "cooldown_steps=10 are more than total_steps=9"),
+    ("rsqrt", {"t_initial": 9, "decay_t": 10, "warmup_t": 1}, "decay_t=10 is more than t_initial=9"),
+    ("rsqrt", {"t_initial": 9, "decay_t": 1}, "without a warm-up the fall needs stable_timescale"),
+    ("plateau", {"last_epoch": 3}, r"does not tell the best metric .* resume by scheduler\.load_state_dict"),
+    ("cosine_option", {"start": 1, "end": 2, "total_steps": 3, "warmup_steps": 3}, "leaves nothing of total_steps=3"),
+    ("momentum_schedule", {}, "cooldown_steps=50 count from the end: give total_steps"),
+    ("option_schedule", {}, r"give values=\[...\] or function=..., one of the two"),
+    ("option_schedule", {"values": [1.0], "groups": [2]}, r"groups=\[2\]: the optimizer has 2, counted from 0"),
     ("wsd", {"warmup_steps": 1, "stable_steps": 1, "decay_steps": 1, "decay_type": "sqrt"}, "not one of 'linear'"),
 ]
 
@@ -280,7 +301,7 @@ def test_without_betas(name: str) -> None:
         optim_core.get_scheduler(name)(optimizer)
 
 
-@pytest.mark.parametrize("name", [name for name in OURS if SPECS[name].sets == "lr"])
+@pytest.mark.parametrize("name", [name for name in TIMED if SPECS[name].sets == "lr"])
 def test_a_group_that_is_added_later(name: str) -> None:
     expected = rates(name, *built(name, 0.1, 0.01), 20)
     optimizer, scheduler = built(name, 0.1)
@@ -317,6 +338,25 @@ def test_absolute_rates_one_for_each_group(name: str) -> None:
     for k, (high, low) in enumerate(((1.0, 0.5), (2.0, 0.25))):
         alone = rates(name, *built(name, 0.1, 0.01, max_lr=high, min_lr=low), 30)
         assert [row[k] for row in together] == [row[k] for row in alone]
+
+
+def test_inverse_time() -> None:
+    options = {"decay_steps": 4, "decay_rate": 0.5}
+    assert [rate for (rate,) in rates("rex", *built("inverse_time", 1.0, **options), 9)] == [
+        1 / (1 + t / 8) for t in range(9)
+    ]
+    stairs = rates("rex", *built("inverse_time", 1.0, **options, staircase=True), 9)
+    assert [rate for (rate,) in stairs] == [1.0] * 4 + [1 / 1.5] * 4 + [0.5]
+
+
+def test_a_group_without_decay_stays_so() -> None:
+    groups = [{"params": [Parameter(torch.ones(1))], "weight_decay": w} for w in (0.1, 0.0)]
+    optimizer = torch.optim.AdamW(groups)
+    optim_core.get_scheduler("cosine_option")(optimizer, start=0.04, end=0.4, total_steps=9)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.04, 0.0]
+    optimizer = torch.optim.AdamW(groups[1:])
+    optim_core.get_scheduler("cosine_option")(optimizer, start=0.04, end=0.4, total_steps=9)
+    assert optimizer.param_groups[0]["weight_decay"] == 0.04
 
 
 def test_restarts_whose_cosine_shrinks_to_a_step() -> None:

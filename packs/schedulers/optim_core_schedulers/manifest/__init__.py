@@ -1,0 +1,1 @@
+"""Specs of the pack's schedulers, by family; no torch."""

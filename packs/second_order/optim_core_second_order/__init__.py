@@ -7,26 +7,50 @@ from typing import TYPE_CHECKING
 from optim_core.catalog import exports
 
 if TYPE_CHECKING:
+    from optim_core_second_order.adago import AdaGO
     from optim_core_second_order.adahessian import AdaHessian
+    from optim_core_second_order.adamuon import AdaMuon
     from optim_core_second_order.apollo import Apollo
+    from optim_core_second_order.contramuon import ContraMuon
     from optim_core_second_order.distributedshampoo import DistributedShampoo
+    from optim_core_second_order.dynmuon import DynMuon
     from optim_core_second_order.kron import Kron
     from optim_core_second_order.muon import Muon
+    from optim_core_second_order.muon2 import Muon2
+    from optim_core_second_order.muonclip import MuonClip
+    from optim_core_second_order.muonplus import MuonPlus
+    from optim_core_second_order.muown import Muown
+    from optim_core_second_order.namo import NAMO
+    from optim_core_second_order.newtonmuon import NewtonMuon
+    from optim_core_second_order.normuon import NorMuon
     from optim_core_second_order.scalableshampoo import ScalableShampoo
     from optim_core_second_order.shampoo import Shampoo
     from optim_core_second_order.soap import SOAP
+    from optim_core_second_order.softmuon import SoftMuon
     from optim_core_second_order.sophiag import SophiaG
     from optim_core_second_order.sophiah import SophiaH
 
 __all__ = [
+    "NAMO",
     "SOAP",
+    "AdaGO",
     "AdaHessian",
+    "AdaMuon",
     "Apollo",
+    "ContraMuon",
     "DistributedShampoo",
+    "DynMuon",
     "Kron",
     "Muon",
+    "Muon2",
+    "MuonClip",
+    "MuonPlus",
+    "Muown",
+    "NewtonMuon",
+    "NorMuon",
     "ScalableShampoo",
     "Shampoo",
+    "SoftMuon",
     "SophiaG",
     "SophiaH",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from optim_core.catalog import OptimizerSpec, Paper, hookimpl
+from optim_core_second_order.manifest.orthogonal import ORTHOGONAL
 
 OPTIM_CORE_API = 1
 
@@ -174,4 +175,5 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
                 "waited": "whole",
             },
         ),
+        *ORTHOGONAL,
     ]

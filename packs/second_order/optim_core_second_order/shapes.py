@@ -114,3 +114,13 @@ def kron_factors(view: Shape, max_size: int, min_ndim: int, memory_save_mode: st
 def kron_size(shape: Shape) -> int:
     """A d x d matrix for each axis of the merged matrix, a diagonal for axes of 1 or more than 8192 and for vectors."""
     return sum(map(math.prod, kron_factors(kron_view(shape, merge=True), 8192, 2, None)))
+
+
+def longer_side(shape: Shape) -> int:
+    """One number for each row of a matrix, or for each column of a wide one (2 dimensions and more)."""
+    return max(shape[0], math.prod(shape[1:])) if len(shape) > 1 else 0
+
+
+def columns_squared(shape: Shape) -> int:
+    """A square matrix of as many rows as the matrix has columns (2 dimensions and more)."""
+    return math.prod(shape[1:]) ** 2 if len(shape) > 1 else 0

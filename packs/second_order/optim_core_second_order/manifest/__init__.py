@@ -1,0 +1,1 @@
+"""Specs by family; no torch."""

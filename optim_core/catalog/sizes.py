@@ -64,6 +64,10 @@ SIZES: Mapping[str, Size] = {
         lambda shape: 0 if len(shape) >= 2 else math.prod(shape),
     ),
     "element_from_2d": Size("as the parameter (2 dimensions and more)", _from_2d(math.prod)),
+    "row_from_2d": Size(
+        "one number for each index of dimension 0 (2 dimensions and more)", _from_2d(lambda shape: shape[0])
+    ),
+    "tensor_from_2d": Size("one number per parameter (2 dimensions and more)", _from_2d(lambda shape: 1)),
     "axes_from_2d": Size("a d x d matrix for each axis of length d (2 dimensions and more)", _from_2d(_squares)),
 }
 

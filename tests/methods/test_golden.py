@@ -113,9 +113,36 @@ def given(params: Sequence[Tensor], case: Mapping[str, Any]) -> list[Any]:
         ]
     if "groups" in case:
         return [{**group, "params": [params[i] for i in group["params"]]} for group in case["groups"]]
+    if attention(case):
+        roles = dict(zip(attention(case)[:2], ("query", "key"), strict=True))
+        layer = [{"params": [params[i]], "attention_name": "layer", "qk_clip": roles[i]} for i in roles]
+        return [{"params": [p for i, p in enumerate(params) if i not in roles]}, *layer]
     text = r"(?:names given to the optimizer, in order:|parameters are (?:named|given the names)) ([\w.]+(?:, [\w.]+)*)"
     found = re.search(text, case.get("how", ""))
     return list(zip(found[1].split(", "), params, strict=True)) if found else list(params)
+
+
+def attention(case: Mapping[str, Any]) -> list[int]:
+    """The positions of queries and keys of an attention layer that a case describes, and its heads; or nothing."""
+    ordinals = ["first", "second", "third", "fourth"]
+    text = (
+        r"the (\w+) parameter \S+ holds the queries and the (\w+) \S+ the keys of one attention layer with (\d+) heads"
+    )
+    found = re.search(text, case.get("how", ""))
+    return [ordinals.index(found[1]), ordinals.index(found[2]), int(found[3])] if found else []
+
+
+def hand_over(optimizer: Any, params: Sequence[Tensor], case: Mapping[str, Any], step: int) -> None:
+    """Before a step, tell a method what it cannot see: inputs of layers and logits, which a case has in closed form."""
+    if attention(case):
+        logits = [100 * (1 + 0.5 * math.sin(0.7 * step + h)) for h in range(attention(case)[2])]
+        optimizer.observe_logits("layer", torch.tensor(logits, dtype=torch.float64))
+    found = re.search(r"before step n with n mod (\w+) = 0 every matrix with d columns gets", case.get("how", ""))
+    if found and step % case["kwargs"][found[1]] == 0:
+        for p in (p for p in params if p.ndim > 1):
+            d = math.prod(p.shape[1:])
+            b, k = torch.arange(1, 2 * d + 1, dtype=torch.float64), torch.arange(1, d + 1, dtype=torch.float64)
+            optimizer.observe(p, torch.sin(0.7 * b.unsqueeze(1) * k + 0.3 * step))
 
 
 def scheduled(optimizer: Any, name: str, case: Mapping[str, Any]) -> Any:
@@ -300,6 +327,7 @@ def steps(
             group["lr"] *= rescaled(case, n)
             group.update(entered(case, n))
         follow_schedule(optimizer, case, n, first)
+        hand_over(innermost(optimizer), params, case, n)
         loss = DRIVES[drive](optimizer, batch(problem, params, n, optimizer, losses or dtype))
         if scheduler is not None:
             scheduler.step()

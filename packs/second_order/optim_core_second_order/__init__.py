@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 from optim_core.catalog import exports
 
 if TYPE_CHECKING:
+    from optim_core_second_order.adago import AdaGO
     from optim_core_second_order.adahessian import AdaHessian
+    from optim_core_second_order.adamuon import AdaMuon
     from optim_core_second_order.apollo import Apollo
+    from optim_core_second_order.contramuon import ContraMuon
     from optim_core_second_order.distributedshampoo import DistributedShampoo
+    from optim_core_second_order.dynmuon import DynMuon
     from optim_core_second_order.fira import Fira
     from optim_core_second_order.galore import GaLore
     from optim_core_second_order.ivon import IVON
@@ -19,6 +23,13 @@ if TYPE_CHECKING:
     from optim_core_second_order.lbfgs import LBFGS
     from optim_core_second_order.ldadam import LDAdamW
     from optim_core_second_order.muon import Muon
+    from optim_core_second_order.muon2 import Muon2
+    from optim_core_second_order.muonclip import MuonClip
+    from optim_core_second_order.muonplus import MuonPlus
+    from optim_core_second_order.muown import Muown
+    from optim_core_second_order.namo import NAMO
+    from optim_core_second_order.newtonmuon import NewtonMuon
+    from optim_core_second_order.normuon import NorMuon
     from optim_core_second_order.psgdpro import PSGDPRO
     from optim_core_second_order.qsgd import QSGD
     from optim_core_second_order.racs import RACS
@@ -28,6 +39,7 @@ if TYPE_CHECKING:
     from optim_core_second_order.sinksoap import SinkSOAP
     from optim_core_second_order.soap import SOAP
     from optim_core_second_order.soapmuon import SOAPMuon
+    from optim_core_second_order.softmuon import SoftMuon
     from optim_core_second_order.sophiag import SophiaG
     from optim_core_second_order.sophiah import SophiaH
     from optim_core_second_order.splus import SPlus
@@ -36,25 +48,37 @@ __all__ = [
     "IVON",
     "KLSOAP",
     "LBFGS",
+    "NAMO",
     "PSGDPRO",
     "QSGD",
     "RACS",
     "REKLS",
     "SOAP",
+    "AdaGO",
     "AdaHessian",
+    "AdaMuon",
     "Apollo",
+    "ContraMuon",
     "DistributedShampoo",
+    "DynMuon",
     "Fira",
     "GaLore",
     "KLShampoo",
     "Kron",
     "LDAdamW",
     "Muon",
+    "Muon2",
+    "MuonClip",
+    "MuonPlus",
+    "Muown",
+    "NewtonMuon",
+    "NorMuon",
     "SOAPMuon",
     "SPlus",
     "ScalableShampoo",
     "Shampoo",
     "SinkSOAP",
+    "SoftMuon",
     "SophiaG",
     "SophiaH",
 ]

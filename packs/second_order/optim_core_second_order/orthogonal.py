@@ -50,6 +50,18 @@ def _orthogonal(u: Value, eps: Value | float = 1e-7, *, clamp: bool = False, **o
     return X
 
 
+def ns_triples(default: Coefficients) -> Any:
+    """Declare ``ns_coefficients``."""
+    doc = "a, b and c of a step, or of each; or the name of a set"
+    return argument(default=hyper(default, doc, examples=[(MUON, CONVERGENT), "cans"]), kw_only=True)
+
+
+def ns_precision() -> Any:
+    """Declare ``ns_dtype``."""
+    choices = ("bfloat16", "float32", "float64")
+    return argument(default=hyper("bfloat16", "precision of the iteration", choices=choices), kw_only=True)
+
+
 class Orthogonalised(HiddenMatrices):
     """Base of methods that make a matrix orthogonal by Newton-Schulz iteration; rules take the word ``orthogonal``.
 
@@ -62,12 +74,7 @@ class Orthogonalised(HiddenMatrices):
     """
 
     ns_steps: int = argument(default=hyper(5, "steps of the iteration", ge=1), kw_only=True)
-    ns_coefficients: str | tuple[float, float, float] | tuple[tuple[float, float, float], ...] = argument(
-        default=hyper(
-            MUON, "a, b and c of a step, or of each; or the name of a set", examples=[(MUON, CONVERGENT), "cans"]
-        ),
-        kw_only=True,
-    )
+    ns_coefficients: Coefficients = ns_triples(MUON)
     ns_end: str = argument(
         default=hyper("cycle", "what follows the last triple", choices=("cycle", "repeat_last")), kw_only=True
     )
@@ -81,10 +88,7 @@ class Orthogonalised(HiddenMatrices):
     ns_restarts: tuple[int, ...] = argument(
         default=hyper((2,), "steps, from 0, before which 'gram' forms the Gram matrix anew", ge=0), kw_only=True
     )
-    ns_dtype: str = argument(
-        default=hyper("bfloat16", "precision of the iteration", choices=("bfloat16", "float32", "float64")),
-        kw_only=True,
-    )
+    ns_dtype: str = ns_precision()
 
     words: ClassVar = {"orthogonal": Word(_NS_OPTIONS, lambda **options: partial(_orthogonal, **options))}
 

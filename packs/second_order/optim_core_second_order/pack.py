@@ -5,6 +5,7 @@ from __future__ import annotations
 from optim_core.catalog import OptimizerSpec, Paper, hookimpl
 from optim_core_second_order.manifest.curvature import CURVATURE
 from optim_core_second_order.manifest.low_rank import LOW_RANK
+from optim_core_second_order.manifest.orthogonal import ORTHOGONAL
 from optim_core_second_order.manifest.psgd import PSGD
 from optim_core_second_order.manifest.shampoo_kin import SHAMPOO_KIN
 
@@ -182,4 +183,5 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
         *LOW_RANK,
         *PSGD,
         *SHAMPOO_KIN,
+        *ORTHOGONAL,
     ]

@@ -287,3 +287,13 @@ def within_16(shape: Shape) -> int:
 def basis_of_16(shape: Shape) -> int:
     """Of a weight as a matrix, at most 16 times the shorter side; nothing for vectors."""
     return min(16, *matrix_of(shape)) * min(matrix_of(shape)) if len(shape) > 1 else 0
+
+
+def larger_side(shape: Shape) -> int:
+    """One number for each row of a matrix, or for each column of a wide one (2 dimensions and more)."""
+    return max(shape[0], math.prod(shape[1:])) if len(shape) > 1 else 0
+
+
+def columns_squared(shape: Shape) -> int:
+    """A square matrix of as many rows as the matrix has columns (2 dimensions and more)."""
+    return math.prod(shape[1:]) ** 2 if len(shape) > 1 else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -17,10 +18,7 @@ Shape = tuple[int, ...]
 def _heads(shape: Shape, group: Mapping[str, Any]) -> Shape | None:
     if group["block"] != "head":
         return None
-    numel = 1
-    for n in shape:
-        numel *= n
-    return (numel // _head_size(group), 1)
+    return (math.prod(shape) // _head_size(group), 1)
 
 
 def _head_size(group: Mapping[str, Any]) -> int:
@@ -120,7 +118,10 @@ class AdamMini(RuleOptimizer):
             return
         parts: dict[tuple[str, bool], list[tuple[str, Tensor]]] = {}
         for name, p in self._named(param_group["params"]):
-            parts.setdefault((self.block_of(name, p), self.decays(name)), []).append((name, p))
+            block = self.block_of(name, p)
+            if block == "head":
+                self._check_heads(p, options)
+            parts.setdefault((block, self.decays(name)), []).append((name, p))
         for (block, decays), members in parts.items():
             decay = {} if decays else {"weight_decay": 0.0}
             super().add_param_group({**param_group, **decay, "params": members, "block": block})
@@ -150,12 +151,15 @@ class AdamMini(RuleOptimizer):
         """Refuse what heads do not divide."""
         super().on_group(group)
         for p in group["params"] if group["block"] == "head" else ():
-            if p.numel() % _head_size(group):
-                raise InvalidOption(
-                    f"{self.method.name}: dim={group['dim']} and n_heads={group['n_heads']} make heads of "
-                    f"{_head_size(group)} weights, which do not divide a parameter of shape {tuple(p.shape)}: give "
-                    "those of the model, or block='row' to its group"
-                )
+            self._check_heads(p, group)
+
+    def _check_heads(self, p: Tensor, group: Mapping[str, Any]) -> None:
+        if p.numel() % _head_size(group):
+            raise InvalidOption(
+                f"{self.method.name}: dim={group['dim']} and n_heads={group['n_heads']} make heads of "
+                f"{_head_size(group)} weights, which do not divide a parameter of shape {tuple(p.shape)}: give "
+                "those of the model, or block='row' to its group"
+            )
 
     @staticmethod
     def rule(

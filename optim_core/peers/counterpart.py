@@ -109,12 +109,13 @@ class _Translating:
             peer=self.theirs.label,
             name=self.name,
             options={option: x for option, x in checked.items() if x != self.hypers[option].default},
-            wrappers=tuple(
-                wrapper
-                for switch, wrapper in self.words.wrappers.items()
-                if self.values.get(switch) and not self._is_idle(switch)
-            ),
+            wrappers=(*self.words.around, *self._switched_on()),
         )
+
+    def _switched_on(self) -> Iterator[str]:
+        for switch, wrapper in self.words.wrappers.items():
+            if self.values.get(switch) and not self._is_idle(switch):
+                yield wrapper
 
     def _is_settled(self, option: str) -> bool:
         """True for an option that changes no number, or that belongs to something that is dealt with elsewhere."""
@@ -181,10 +182,10 @@ class _Translating:
             own and decoupled is not None and decoupled != (own == "decoupled")
         ):
             raise self._no_counterpart(switch, decoupled)
-        if self.values.get("fixed_decay"):
-            if "fixed_decay" not in self.hypers:
-                raise self._no_counterpart("fixed_decay", value=True)
-            yield "fixed_decay", True
+        if "fixed_decay" in self.values and "fixed_decay" in self.hypers:
+            yield "fixed_decay", self.values["fixed_decay"]
+        elif self.values.get("fixed_decay"):
+            raise self._no_counterpart("fixed_decay", value=True)
 
 
 #: What the switch between L2 and decoupled weight decay is called.

@@ -26,6 +26,7 @@ from optim_core.rules.compose import CompositionSettings, decay, enter, offers_o
 from optim_core.rules.enclosing import update_of
 from optim_core.rules.graph import Extent, Graph, reach
 from optim_core.rules.options import LATE, scalars, split
+from optim_core.wrapping.base_state import BaseState
 from optim_core.wrapping.plain_rules import PlainRule, plain_rule_of
 
 #: From a group and transforms to the settings for the composition, and the options that the transforms see.
@@ -51,18 +52,18 @@ class Around:
         self.composition.add(transform, excluded=excluded)
         self._owner = self._owner or owner
 
-    def step(self, optimizer: Optimizer, settings_of: SettingsOf, inner: Callable[[], Any]) -> None:
+    def step(self, base: BaseState, settings_of: SettingsOf, inner: Callable[[], Any]) -> None:
         """Step with transformed gradients.
 
         Args:
-            optimizer: what steps.
+            base: what steps.
             settings_of: tells how groups decay, and which of their options transforms see.
             inner: does the step with the gradients that are there.
 
         Raises:
             SparseGradient: before anything is changed.
         """
-        parts = self._parts(optimizer, settings_of)
+        parts = self._parts(base.optimizer, settings_of)
         for part in parts:
             if "gradient" in part.passes.before.outputs:
                 part.transformed = [torch.empty_like(p) for p in part.params]

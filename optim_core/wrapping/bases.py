@@ -77,7 +77,7 @@ class PlainSteps(BaseState):
         del closure
         step: Callable[[], Any] = self.optimizer.step
         for layer in self.layers:
-            step = functools.partial(layer.step, self.optimizer, self.settings, step)
+            step = functools.partial(layer.step, self, self.settings, step)
         step()
         if self.needs_graph:
             closures.drop_graph(parameters(self.optimizer))
@@ -124,7 +124,7 @@ class PlainSteps(BaseState):
                 f"{owner} makes of them has no graph. Use a first-order method such as adamw"
             )
         if isinstance(transform, Part) and keeper is not None:
-            self.layers.append(RuleLayer(transform, excluded, owner, keeper, self))
+            self.layers.append(RuleLayer(transform, excluded, owner, keeper))
             return
         last = self.layers[-1] if self.layers else None
         if not isinstance(last, Around):

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer
 
 from optim_core.engines.bucket import Bucket
 from optim_core.engines.run import run
@@ -38,31 +37,22 @@ class RuleLayer:
         excluded: parameters that it leaves alone.
         owner: the wrapper that it belongs to, for messages.
         keeper: the wrapper.
-        states: has the state of a parameter in which they stand.
     """
 
-    def __init__(
-        self,
-        part: Part,
-        excluded: Collection[Tensor],
-        owner: str,
-        keeper: Keeper,
-        states: BaseState,
-    ) -> None:
+    def __init__(self, part: Part, excluded: Collection[Tensor], owner: str, keeper: Keeper) -> None:
         self.part = part
         self._excluded = excluded
         self._owner = owner
         self._keeper = WeakKeeper(keeper)
-        self._states = states
         self._passes = GraphCache(Passes.fit)
 
-    def step(self, optimizer: Optimizer, settings_of: SettingsOf, inner: Callable[[], None]) -> None:
+    def step(self, base: BaseState, settings_of: SettingsOf, inner: Callable[[], Any]) -> None:
         """Step by calling ``inner``, which steps with the gradients that are there.
 
         Raises:
             SparseGradient: before anything is changed.
         """
-        members = self._members(optimizer, settings_of)
+        members = self._members(base, settings_of)
         run([member.before() for member in members], {})
         try:
             for member in members:
@@ -73,9 +63,9 @@ class RuleLayer:
                 member.set_gradients(member.gradients)
         run([member.after() for member in members], {})
 
-    def _members(self, optimizer: Optimizer, settings_of: SettingsOf) -> Sequence[_Members]:
+    def _members(self, base: BaseState, settings_of: SettingsOf) -> Sequence[_Members]:
         members: dict[Hashable, _Members] = {}
-        for group in optimizer.param_groups:
+        for group in base.optimizer.param_groups:
             settings, options = settings_of(group, ())
             options = {**options, **self._keeper.numbers()}
             host, fixed = split(options)
@@ -88,7 +78,7 @@ class RuleLayer:
                 found = self._passes.get((settings, fixed), host, shape, make)
                 key = id(group), id(found), p.dtype, p.grad.dtype, p.device
                 member = members.setdefault(key, _Members(found, host, self._keeper.kept))
-                own = self._states.state_of(p)
+                own = base.state_of(p)
                 self.part.begin(own, self._keeper.kept, p, afresh=False)
                 member.add(p, p.grad, own)
         return list(members.values())

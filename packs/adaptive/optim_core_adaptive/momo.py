@@ -7,10 +7,10 @@ from typing import Any
 from optim_core import hyper, state
 from optim_core.optimizers import LossValue
 from optim_core.rules import Value, dot, lerp, maximum, minimum, root, second_moment, square, total, where
-from optim_core_adaptive.dadaptation import OneStepSize, check_one_lr
+from optim_core_adaptive.dadaptation import OneLr, check_one_lr
 
 
-class Momo(LossValue, OneStepSize):
+class Momo(LossValue, OneLr):
     """SGD with momentum whose step size follows from the loss: lr is the longest step, not the step.
 
     f is the loss, < , > and | | are taken over all parameters, and w = 1 + lr weight_decay::
@@ -81,7 +81,7 @@ class Momo(LossValue, OneStepSize):
         whole_step: Value,
     ) -> tuple[Value, ...]:
         """The update above."""
-        check_one_lr("Momo", lr, largest_lr)
+        check_one_lr("Momo", lr, largest_lr, split=False)
         if not largest_lr:
             return p, loss, grad_avg, grad_dot_w, loss_avg, lower_bound
         starts = whole_step <= 1 and not bias_correction
@@ -103,7 +103,7 @@ class Momo(LossValue, OneStepSize):
         return p, loss, d, grad_dot_w, loss_avg, lower_bound
 
 
-class MomoAdam(LossValue, OneStepSize):
+class MomoAdam(LossValue, OneLr):
     """Adam whose step size follows from the loss: lr is the longest step, which it takes where the loss is high.
 
     f is the loss, < , > are taken over all parameters, w = 1 + lr weight_decay, and all averages start at 0::
@@ -174,7 +174,7 @@ class MomoAdam(LossValue, OneStepSize):
         whole_step: Value,
     ) -> tuple[Value, ...]:
         """The update above."""
-        check_one_lr("MomoAdam", lr, largest_lr)
+        check_one_lr("MomoAdam", lr, largest_lr, split=False)
         if not largest_lr:
             return p, loss, grad_avg, grad_avg_sq, grad_dot_w, loss_avg, lower_bound
         beta1, beta2 = betas

@@ -120,7 +120,8 @@ def searched(
     """
     f, g = start
     x = first = loss.here()
-    pairs = deque(history, maxlen=options["history_size"])
+    # nothing is left of those of parameters that have been exchanged
+    pairs = deque(((y, s) for y, s in history if _dot(y, s) > 0), maxlen=options["history_size"])
     new_pairs: list[tuple[Vector, Vector]] = []
     max_eval = options["max_eval"] or options["max_iter"] * 5 // 4
     if not loss.lr or not loss.params or _largest(g) <= options["tolerance_grad"]:

@@ -185,6 +185,7 @@ KNOWN: dict[str, tuple[str, KindName, str]] = {
     "sophia": ("sophiah", "optimizer", "second_order"),
     "sophiag": ("sophiag", "optimizer", "second_order"),
     "sophiah": ("sophiah", "optimizer", "second_order"),
+    "sparseadam": ("sparseadam", "optimizer", "adaptive"),
     "srmm": ("srmm", "optimizer", "momentum"),
     "stableadamw": ("stableadamw", "optimizer", "adaptive"),
     "stablewd": ("stablewd", "wrapper", "wrappers"),

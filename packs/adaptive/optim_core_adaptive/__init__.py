@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.rmsproptf import RMSpropTF
     from optim_core_adaptive.schedulefreeadamw import ScheduleFreeAdamW
     from optim_core_adaptive.sm3 import SM3
+    from optim_core_adaptive.sparseadam import SparseAdam
     from optim_core_adaptive.stableadamw import StableAdamW
     from optim_core_adaptive.swats import SWATS
     from optim_core_adaptive.unscaledadamw import UnscaledAdamW
@@ -134,6 +135,7 @@ __all__ = [
     "Ranger",
     "Ranger21",
     "ScheduleFreeAdamW",
+    "SparseAdam",
     "StableAdamW",
     "UnscaledAdamW",
     "Yogi",

@@ -95,6 +95,7 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             ),
             code="https://github.com/pytorch/pytorch",
             code_license="BSD-3-Clause",
+            sparse=True,
             state={"sum": "element"},
         ),
         OptimizerSpec(
@@ -468,6 +469,7 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             ),
             code="https://github.com/facebookresearch/madgrad",
             code_license="MIT",
+            sparse=True,
             state={"grad_sum_sq": "element", "s": "element", "x0": "element"},
         ),
         OptimizerSpec(
@@ -596,6 +598,7 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             ),
             code="https://github.com/pytorch/pytorch",
             code_license="BSD-3-Clause",
+            sparse=True,
             state={"square_avg": "element"},
         ),
         OptimizerSpec(
@@ -626,6 +629,7 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             ),
             code="https://github.com/google-research/google-research/tree/master/sm3",
             code_license="Apache-2.0",
+            sparse=True,
             state={"accumulator": "axis_vectors"},
         ),
         OptimizerSpec(

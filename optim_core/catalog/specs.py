@@ -178,6 +178,7 @@ class OptimizerSpec(Spec):
         constructors: names of class methods that construct it in another way.
         shortfall: why it does not learn what every optimizer must (90 % on the task ``digits`` after 10 epochs, at
             some lr of its range), one line; "" if it does. ``nox -s learns`` checks it.
+        sparse: whether it takes sparse gradients, and updates the rows that they have.
         arguments: what the constructor of a plain class takes beside parameter groups and options: the argument's name,
             and a key of :data:`ARGUMENTS` that :func:`optim_core.create_optimizer` gives it. If the first argument of
             the constructor is among them, it takes the place of the parameters: ``AdamMini(model, lr=...)``.
@@ -212,6 +213,7 @@ class OptimizerSpec(Spec):
     state: Mapping[str, str] = field(default_factory=dict, hash=False)
     constructors: tuple[str, ...] = ()
     shortfall: str = ""
+    sparse: bool = False
     arguments: Mapping[str, str] = field(default_factory=dict, hash=False)
     offers: str = ""
 

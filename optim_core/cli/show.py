@@ -167,6 +167,8 @@ def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
         yield "needs", f"{need}: {NEEDS[need]}"
     if isinstance(spec, OptimizerSpec) and spec.constructors:
         yield "also", ", ".join(f"{spec.class_name}.{name}(...)" for name in spec.constructors)
+    if isinstance(spec, OptimizerSpec) and spec.sparse:
+        yield "sparse", "a sparse gradient updates the rows that it has"
     if isinstance(spec, OptimizerSpec) and spec.shortfall:
         yield "shortfall", spec.shortfall
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from optim_core.engines.tensors import as_pairs, shape_of
+from optim_core.engines.tensors import as_pairs, real, shape_of
 from optim_core.methods.states import key_of
 from optim_core.rules.graph import Place
 from optim_core.rules.transform import Transform
@@ -64,3 +64,44 @@ class ParameterStep:
         if place.transform is None and place.name in self.extras:
             return self.extras[place.name]
         return as_pairs(self.states[self.key(place)], self.param)
+
+    def finish(self) -> None:
+        """Count the step."""
+        self.states["step"] += 1
+
+
+@dataclass(frozen=True)
+class RowsStep(ParameterStep):
+    """The part in a step of the rows that a sparse gradient has: small tensors that stand for parameter and states.
+
+    Attributes:
+        rows: their numbers.
+        own: the parameter's states.
+    """
+
+    rows: Tensor
+    own: dict[str, Any]
+
+    def finish(self) -> None:
+        """Put the rows back, and count the step."""
+        real(self.param.detach()).index_copy_(0, self.rows, self.p)
+        for key, x in self.states.items():
+            if x is not self.own[key]:
+                self.own[key].index_copy_(0, self.rows, x)
+        self.own["step"] += 1
+
+
+def rows_of_states(own: Mapping[str, Any], p: Tensor, rows: Tensor) -> dict[str, Any]:
+    """The rows of the states that have as many as the parameter; the others as they are."""
+
+    def taken(x: Any) -> Any:
+        by_rows = isinstance(x, Tensor) and x.ndim == p.ndim and x.shape[0] == p.shape[0]
+        return x.index_select(0, rows) if by_rows else x
+
+    return {key: taken(x) for key, x in own.items()}
+
+
+def rows_of_gradient(g: Tensor) -> tuple[Tensor, Tensor]:
+    """The numbers of the rows that a sparse gradient has, each once, and their values."""
+    g = g.coalesce()
+    return g.indices()[0], g.values()

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from optim_core.engines.tensors import as_pairs
+from optim_core.engines.tensors import as_pairs, real
 from optim_core.methods import states
 from optim_core.methods.composition import Composition
 from optim_core.methods.method import Method
 from optim_core.methods.moved import follow
-from optim_core.methods.parameter_step import ParameterStep
+from optim_core.methods.parameter_step import ParameterStep, RowsStep, rows_of_gradient, rows_of_states
 from optim_core.rules.options import late_numbers
 
 
@@ -143,18 +143,26 @@ def parameter_steps(
         key = id(group), own["step"] + 1, first
         if key not in options:
             options[key] = rule_options(optimizer.method, group, key[1], given, first=first)
+        common = {
+            "options": options[key],
+            "options_key": key,
+            "group": group,
+            "param": param,
+            "kept": kept,
+            "transforms": optimizer.composition.acting_on(param),
+        }
         p = as_pairs(param.detach(), param)
+        if param.grad.layout is not torch.strided:
+            rows, g = rows_of_gradient(param.grad.detach())
+            p, states_of_rows = p.index_select(0, rows), rows_of_states(own, p, rows)
+            yield RowsStep(p=p, g=real(g), states=states_of_rows, extras={}, rows=rows, own=own, **common)
+            continue
         yield ParameterStep(
             p=p,
             g=as_pairs(param.grad.detach(), param),
-            options=options[key],
-            options_key=key,
             states=own,
             extras={name: _laid_out_like(as_pairs(x[id(param)].detach(), param), p) for name, x in extras.items()},
-            group=group,
-            param=param,
-            kept=kept,
-            transforms=optimizer.composition.acting_on(param),
+            **common,
         )
 
 

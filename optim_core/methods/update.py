@@ -20,7 +20,7 @@ from optim_core.errors import EngineUnavailable, InvalidOption
 from optim_core.methods.bucketing import EngineRequest, bucketed
 from optim_core.methods.graph_cache import GraphCache, graph_fits
 from optim_core.methods.method import Method
-from optim_core.methods.parameter_step import ParameterStep
+from optim_core.methods.parameter_step import ParameterStep, RowsStep
 from optim_core.methods.reuse import AssembledPart, AssembledSet, AssembledStep, Column, Roster
 from optim_core.methods.stack import SpareMemory, Stack
 from optim_core.methods.step import (
@@ -160,9 +160,9 @@ class Update:
         numbered = {number: pair for number, pair in enumerate(pairs) if pair[0].grad is not None}
         steps = list(parameter_steps(optimizer, numbered, given))
         self._check_alone(groups, steps)
-        parts = self._execute(steps, groups)
+        parts = self._execute([step for step in steps if step.p.numel()], groups)
         for step in steps:
-            step.states["step"] += 1
+            step.finish()
         if parts:
             roster = Roster(groups, [p for p, _ in numbered.values()])
             self._assembled.append(AssembledStep(roster, parts, optimizer.state))
@@ -218,6 +218,8 @@ class Update:
                     self._run_stack(t, Stack(members, spare), elements)
         self._run(groups, [(t.members[0].group, bucket) for t, buckets in assembled for bucket, _ in buckets])
         if len(plain) < len(traced) or self.method.has_extras(step.group for step in steps):
+            return ()
+        if any(isinstance(step, RowsStep) for step in steps):
             return ()
         if not AssembledStep.is_possible(step.param for step in steps):
             return ()

@@ -61,7 +61,8 @@ def check_dense(p: Tensor, owner: str) -> None:
     if p.grad is not None and p.grad.layout is not torch.strided:
         raise SparseGradient(
             f"{owner} got a sparse gradient for a parameter of shape {tuple(p.shape)}; it works on "
-            "dense ones: build the embedding with sparse=False, or give that parameter to torch:sparseadam"
+            "dense ones: build the embedding with sparse=False, or give that parameter to a method that works on the "
+            "rows that occur, such as sparseadam, adagrad or sgd"
         )
 
 
@@ -72,10 +73,42 @@ def check_gradient(p: Tensor, owner: str) -> None:
         SparseGradient: it is sparse.
         UnsupportedParameter: it does not fit its parameter.
     """
-    g = p.grad
-    if g is None:
+    if p.grad is None:
         return
     check_dense(p, owner)
+    _check_fit(p, p.grad, owner)
+
+
+def check_rows(p: Tensor, owner: str, *, transformed: bool) -> None:
+    """Refuse a gradient that a method for sparse ones cannot work with.
+
+    Args:
+        p: the parameter.
+        owner: the method, for messages.
+        transformed: True if something is composed with its rule.
+
+    Raises:
+        SparseGradient: it is sparse, and not in rows; or goes through transforms, which are about whole tensors.
+        UnsupportedParameter: it does not fit its parameter.
+    """
+    g = p.grad
+    if g is None or g.layout is torch.strided:
+        check_gradient(p, owner)
+        return
+    if g.layout is not torch.sparse_coo or g.sparse_dim() != 1:
+        raise SparseGradient(
+            f"{owner} takes sparse gradients as rows, those of embeddings with sparse=True, and got one of "
+            f"{g.layout} for a parameter of shape {tuple(p.shape)}: build that layer with sparse=False"
+        )
+    if transformed:
+        raise SparseGradient(
+            f"{owner} got a sparse gradient for a parameter of shape {tuple(p.shape)}, and what is composed with its "
+            "rule works on dense ones: take the wrapper away, or build the embedding with sparse=False"
+        )
+    _check_fit(p, g, owner)
+
+
+def _check_fit(p: Tensor, g: Tensor, owner: str) -> None:
     if g.shape != p.shape or g.device != p.device:  # possible after p.data was replaced
         raise UnsupportedParameter(
             f"{owner}: a gradient of shape {tuple(g.shape)} on {g.device} does not fit its parameter of shape "

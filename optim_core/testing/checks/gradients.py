@@ -171,8 +171,12 @@ def check_nan_stays_where_it_is(subject: Subject) -> None:
 def check_sparse_gradients_are_taken_or_refused(subject: Subject) -> None:
     """A sparse gradient is worked with, or refused before anything is changed.
 
-    Remedy: ``if p.grad.is_sparse: raise ...`` at the beginning of step(), and say ``sparse=False`` in its text.
+    Remedy: ``if p.grad.is_sparse: raise ...`` at the beginning of step(), and say ``sparse=False`` in its text. What
+    takes them says ``sparse = True`` in its class, and in its spec.
     """
+    if subject.is_declared and subject.spec is not None:
+        says = getattr(subject.spec, "sparse", False)
+        require(says == getattr(subject.target, "sparse", False), f"its spec says sparse={says}, its class does not")
     embedding = torch.nn.Embedding(4, 3, sparse=True)
     params = [*embedding.parameters()]
     try:

@@ -402,6 +402,8 @@ def is_elementwise(subject: Any) -> bool:
     """A rule that does the same to each element, wherever it stands and whatever the others are."""
     if not is_rule(subject) or subject.needs or subject.obstacle or subject.target.method.extras:
         return False
+    if any(declared.shape for declared in subject.target.states.values()):  # parameters of other shapes go another way
+        return False
     graph = graph_of(subject)
     values = order([*graph.outputs.values(), *graph.whole.values()])
     levels = {value.level for value in values}

@@ -88,6 +88,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.simplifiedademamix import SimplifiedAdEMAMix
     from optim_core_adaptive.sm3 import SM3
     from optim_core_adaptive.spam import SPAM
+    from optim_core_adaptive.sparseadam import SparseAdam
     from optim_core_adaptive.stableadamw import StableAdamW
     from optim_core_adaptive.stablespam import StableSPAM
     from optim_core_adaptive.suds import SUDSAdamW
@@ -183,6 +184,7 @@ __all__ = [
     "ScheduleFreeAdamW",
     "SignLaProp",
     "SimplifiedAdEMAMix",
+    "SparseAdam",
     "StableAdamW",
     "StableSPAM",
     "UnscaledAdamW",

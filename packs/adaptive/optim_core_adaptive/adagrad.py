@@ -37,6 +37,8 @@ class Adagrad(RuleOptimizer):
 
     sum = state("sum of g squared", start="initial_accumulator_value")
 
+    sparse = True
+
     @staticmethod
     def rule(
         p: Value,

@@ -44,6 +44,8 @@ class MADGRAD(RuleOptimizer):
     s = state("weighted sum of g")
     x0 = state("p at the start", start="p", when="momentum")
 
+    sparse = True
+
     @staticmethod
     def rule(
         p: Value,

@@ -106,6 +106,7 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             ),
             code="https://github.com/pytorch/pytorch",
             code_license="BSD-3-Clause",
+            sparse=True,
             state={"sum": "element"},
         ),
         OptimizerSpec(
@@ -479,6 +480,7 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             ),
             code="https://github.com/facebookresearch/madgrad",
             code_license="MIT",
+            sparse=True,
             state={"grad_sum_sq": "element", "s": "element", "x0": "element"},
         ),
         OptimizerSpec(
@@ -607,6 +609,7 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             ),
             code="https://github.com/pytorch/pytorch",
             code_license="BSD-3-Clause",
+            sparse=True,
             state={"square_avg": "element"},
         ),
         OptimizerSpec(
@@ -637,6 +640,7 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             ),
             code="https://github.com/google-research/google-research/tree/master/sm3",
             code_license="Apache-2.0",
+            sparse=True,
             state={"accumulator": "axis_vectors"},
         ),
         OptimizerSpec(

@@ -42,6 +42,8 @@ class RMSprop(RuleOptimizer):
     grad_avg = state("average of g", when="centered")
     momentum_buffer = state("decayed sum of u", when="momentum")
 
+    sparse = True
+
     @staticmethod
     def rule(
         p: Value,

@@ -25,13 +25,14 @@ class SM3(RuleOptimizer):
 
         v = min over i of A_i, for each element
         v = v + g^2                           beta > 0:  v = beta v + (1 - beta) g^2
-        A_i = max of v over all other axes    beta > 0:  never below the A_i before
+        A_i = max of v over all other axes, never below the A_i before
         u = g / sqrt(v + eps)
         p = p - lr u                          momentum:  m = momentum m + (1 - momentum) u,  p = p - lr m
 
     So v is never below the sum that AdaGrad keeps, whose first step, the sign of g, it shares; of vectors and single
     numbers AdaGrad itself is left. Nothing is forgotten, so the authors advise a warm-up that grows with the square of
     the step, with momentum=0.9. beta is an addition, and no true average: as the A_i never shrink, old gradients stay.
+    With sums they could not shrink anyway, so a sparse gradient makes the step that its dense form would make.
 
     Example:
         >>> import torch
@@ -53,6 +54,8 @@ class SM3(RuleOptimizer):
     accumulator = state("A_1, A_2, ...", shape=_accumulators)
     momentum_buffer = state("average of u", when="momentum")
 
+    sparse = True
+
     @staticmethod
     def rule(
         p: Value,
@@ -68,7 +71,7 @@ class SM3(RuleOptimizer):
         """The update above."""
         v = _least(accumulator)
         v = beta * v + (1 - beta) * square(g) if beta else v + square(g)
-        accumulator = _renewed(accumulator, v, grows=bool(beta))
+        accumulator = _renewed(accumulator, v)
         u = g / sqrt(v + eps)
         if momentum_buffer is not None:
             u = momentum_buffer = lerp(u, momentum_buffer, momentum)
@@ -82,10 +85,9 @@ def _least(A: list[Tensor]) -> Tensor:
 
 
 @stacked("own")
-def _renewed(A: list[Tensor], v: Tensor, *, grows: bool) -> list[Tensor]:
-    """The largest v along each axis, and with ``grows`` never less than before."""
-    largest = [_largest(v, axis) for axis, _ in enumerate(A, start=1)]
-    return [torch.maximum(old, new) for old, new in zip(A, largest, strict=True)] if grows else largest
+def _renewed(A: list[Tensor], v: Tensor) -> list[Tensor]:
+    """The largest v along each axis, but never less than before: with sums it is not, unless v lacks some rows."""
+    return [torch.maximum(old, _largest(v, axis)) for axis, old in enumerate(A, start=1)]
 
 
 def _largest(v: Tensor, axis: int) -> Tensor:

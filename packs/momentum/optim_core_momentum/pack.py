@@ -25,6 +25,7 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             ),
             code="https://github.com/pytorch/pytorch",
             code_license="BSD-3-Clause",
+            sparse=True,
         ),
         OptimizerSpec(
             name="sgdw",

@@ -53,6 +53,8 @@ class SGD(RuleOptimizer):
 
     momentum_buffer = state("decayed sum of g", when="momentum")
 
+    sparse = True
+
     @classmethod
     def resolve(cls, options: dict[str, Any], given: frozenset[str]) -> dict[str, Any]:
         """Refuse Nesterov momentum without momentum, or with dampening."""

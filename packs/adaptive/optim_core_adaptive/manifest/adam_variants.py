@@ -288,6 +288,21 @@ ADAM_VARIANTS = (
         state={"square_avg": "element"},
     ),
     OptimizerSpec(
+        name="sparseadam",
+        target="optim_core_adaptive.sparseadam:SparseAdam",
+        summary="Lazy Adam: rows without a gradient keep their averages and do not move.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="Adam: A Method for Stochastic Optimization",
+            url="https://arxiv.org/abs/1412.6980",
+            year=2014,
+        ),
+        code="https://github.com/pytorch/pytorch",
+        code_license="BSD-3-Clause",
+        state={"exp_avg": "element", "exp_avg_sq": "element"},
+        sparse=True,
+    ),
+    OptimizerSpec(
         name="stableadamw",
         target="optim_core_adaptive.stableadamw:StableAdamW",
         summary="AdamW that shortens a tensor's step while gradients outgrow their average.",

@@ -50,7 +50,7 @@ class AdamMini(RuleOptimizer):
     in "vuln". A fused qkv matches nothing and is one block, which the authors warn of: give its group block="row".
 
     Take AdamW's lr, betas and decay. dim and n_heads are the model's, and have to divide what they are used for; with
-    grouped queries the heads of keys have the same size. n_kv_heads is checked only, as in the authors' code.
+    grouped queries the heads of keys have the same size (n_kv_heads of the authors' code makes no difference there).
     pytorch-optimizer follows an older version of that, with other blocks.
 
     Raises:
@@ -75,9 +75,8 @@ class AdamMini(RuleOptimizer):
     decoupled_weight_decay: bool = hyper(True, "False: add weight_decay*p to g")
     dim: int = hyper(2048, "width of the model", ge=1)
     n_heads: int = hyper(32, "heads of an attention layer", ge=1)
-    n_kv_heads: int | None = hyper(None, "heads of its keys and values, None for as many", ge=1)
     block: str | None = hyper(
-        None, "what has one second moment, None for what names say", choices=("element", "head", "row", "tensor")
+        None, "what has one second moment, None for what names say", choices=("head", "row", "tensor", "element")
     )
 
     needs = frozenset({"named_params"})
@@ -102,11 +101,10 @@ class AdamMini(RuleOptimizer):
     def resolve(cls, options: dict[str, Any], given: frozenset[str]) -> dict[str, Any]:
         """Check the heads."""
         del given
-        n_heads, n_kv_heads = options["n_heads"], options["n_kv_heads"] or options["n_heads"]
-        if n_heads % n_kv_heads or options["dim"] ** 2 % n_heads:
+        if options["dim"] ** 2 % options["n_heads"]:
             raise InvalidOption(
-                f"{cls.__name__}: dim={options['dim']}, n_heads={n_heads}, n_kv_heads={n_kv_heads}: give those of the "
-                "model, where n_kv_heads divides n_heads, and that the square of dim"
+                f"{cls.__name__}: n_heads={options['n_heads']} does not divide the square of "
+                f"dim={options['dim']}: give those of the model"
             )
         return options
 
@@ -172,6 +170,8 @@ class AdamMini(RuleOptimizer):
         lr: Value,
         betas: tuple[Value, Value],
         eps: Value,
+        dim: Value,
+        n_heads: Value,
         block: str | None,
         step: Value,
     ) -> tuple[Value | None, ...]:
@@ -179,7 +179,7 @@ class AdamMini(RuleOptimizer):
         beta1, beta2 = betas
         m = lerp(g, m, beta1)
         if vmean is None:
-            vmean_head, v = _averaged(vmean_head, g, b=beta2)
+            vmean_head, v = _averaged(vmean_head, g, b=beta2, size=int(dim * dim / n_heads))
         else:
             q = square(g)
             q = q if block == "element" else mean(q, "row" if block == "row" else "tensor")
@@ -190,8 +190,8 @@ class AdamMini(RuleOptimizer):
 
 
 @stacked("own", "element")
-def _averaged(v: Tensor, g: Tensor, *, b: float) -> tuple[Tensor, Tensor]:
+def _averaged(v: Tensor, g: Tensor, *, b: float, size: int) -> tuple[Tensor, Tensor]:
     """The averages of heads, and what each weight has of them."""
-    heads = g.reshape(*v.shape[:2], -1)
+    heads = g.reshape(len(g), -1, size)
     v = v.lerp(heads.square().mean(dim=2, keepdim=True), 1 - b)
     return v, v.expand_as(heads).reshape(g.shape)

@@ -57,8 +57,7 @@ def test_adam_mini_takes_a_block_for_names() -> None:
         ),
         (lambda: [{"params": parameters()[0]}], {}, "names decide"),
         (lambda: names("wq.weight"), {"dim": 8, "n_heads": 2}, r"heads of 32 weights.* shape \(4, 4\): give those of"),
-        (lambda: names("w"), {"n_heads": 4, "n_kv_heads": 3}, "n_kv_heads=3: give those of the model"),
-        (lambda: names("w"), {"dim": 3, "n_heads": 2}, "dim=3, n_heads=2"),
+        (lambda: names("w"), {"dim": 3, "n_heads": 2}, "n_heads=2 does not divide the square of dim=3: give those"),
     ],
 )
 def test_adam_mini_refuses(params: Any, options: dict[str, Any], text: str) -> None:

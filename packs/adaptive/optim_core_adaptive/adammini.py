@@ -18,11 +18,10 @@ Shape = tuple[int, ...]
 def _heads(shape: Shape, group: Mapping[str, Any]) -> Shape | None:
     if group["block"] != "head":
         return None
-    return (math.prod(shape) // _head_size(group), 1)
-
-
-def _head_size(group: Mapping[str, Any]) -> int:
-    return int(group["dim"]) ** 2 // int(group["n_heads"])
+    size = group["dim"] ** 2 / group["n_heads"]
+    heads = math.prod(shape) / size
+    fits = size.is_integer() and heads.is_integer()
+    return (int(heads) if fits else math.prod(shape[:1]), 1)
 
 
 class AdamMini(RuleOptimizer):
@@ -49,12 +48,12 @@ class AdamMini(RuleOptimizer):
     may have others, and a group that says ``block`` needs no names. Words are found anywhere: "key" in "monkey", "ln"
     in "vuln". A fused qkv matches nothing and is one block, which the authors warn of: give its group block="row".
 
-    Take AdamW's lr, betas and decay. dim and n_heads are the model's, and have to divide what they are used for; with
-    grouped queries the heads of keys have the same size (n_kv_heads of the authors' code makes no difference there).
-    pytorch-optimizer follows an older version of that, with other blocks.
+    Take AdamW's lr, betas and decay. dim and n_heads are the model's; where heads of that size do not divide a
+    parameter, its rows are the blocks. With grouped queries the heads of keys have the same size (the n_kv_heads of the
+    authors' code makes no difference there). pytorch-optimizer follows an older version of that, with other blocks.
 
     Raises:
-        InvalidOption: parameters without names, or of a size that heads do not divide.
+        InvalidOption: parameters without names.
 
     Example:
         >>> import torch
@@ -97,17 +96,6 @@ class AdamMini(RuleOptimizer):
     vmean = state("average of q", level=lambda group: group["block"] or "tensor", when=lambda g: g["block"] != "head")
     vmean_head = state("average of q for each head", shape=_heads)
 
-    @classmethod
-    def resolve(cls, options: dict[str, Any], given: frozenset[str]) -> dict[str, Any]:
-        """Check the heads."""
-        del given
-        if options["dim"] ** 2 % options["n_heads"]:
-            raise InvalidOption(
-                f"{cls.__name__}: n_heads={options['n_heads']} does not divide the square of "
-                f"dim={options['dim']}: give those of the model"
-            )
-        return options
-
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group; one without ``block`` is cut into those that the names make of it."""
         options = self.defaults | self.method.check_group(param_group)
@@ -116,10 +104,7 @@ class AdamMini(RuleOptimizer):
             return
         parts: dict[tuple[str, bool], list[tuple[str, Tensor]]] = {}
         for name, p in self._named(param_group["params"]):
-            block = self.block_of(name, p)
-            if block == "head":
-                self._check_heads(p, options)
-            parts.setdefault((block, self.decays(name)), []).append((name, p))
+            parts.setdefault((self.block_of(name, p), self.decays(name)), []).append((name, p))
         for (block, decays), members in parts.items():
             decay = {} if decays else {"weight_decay": 0.0}
             super().add_param_group({**param_group, **decay, "params": members, "block": block})
@@ -145,20 +130,6 @@ class AdamMini(RuleOptimizer):
             )
         return named
 
-    def on_group(self, group: dict[str, Any]) -> None:
-        """Refuse what heads do not divide."""
-        super().on_group(group)
-        for p in group["params"] if group["block"] == "head" else ():
-            self._check_heads(p, group)
-
-    def _check_heads(self, p: Tensor, group: Mapping[str, Any]) -> None:
-        if p.numel() % _head_size(group):
-            raise InvalidOption(
-                f"{self.method.name}: dim={group['dim']} and n_heads={group['n_heads']} make heads of "
-                f"{_head_size(group)} weights, which do not divide a parameter of shape {tuple(p.shape)}: give "
-                "those of the model, or block='row' to its group"
-            )
-
     @staticmethod
     def rule(
         p: Value,
@@ -170,8 +141,6 @@ class AdamMini(RuleOptimizer):
         lr: Value,
         betas: tuple[Value, Value],
         eps: Value,
-        dim: Value,
-        n_heads: Value,
         block: str | None,
         step: Value,
     ) -> tuple[Value | None, ...]:
@@ -179,7 +148,7 @@ class AdamMini(RuleOptimizer):
         beta1, beta2 = betas
         m = lerp(g, m, beta1)
         if vmean is None:
-            vmean_head, v = _averaged(vmean_head, g, b=beta2, size=int(dim * dim / n_heads))
+            vmean_head, v = _averaged(vmean_head, g, b=beta2)
         else:
             q = square(g)
             q = q if block == "element" else mean(q, "row" if block == "row" else "tensor")
@@ -190,8 +159,8 @@ class AdamMini(RuleOptimizer):
 
 
 @stacked("own", "element")
-def _averaged(v: Tensor, g: Tensor, *, b: float, size: int) -> tuple[Tensor, Tensor]:
+def _averaged(v: Tensor, g: Tensor, *, b: float) -> tuple[Tensor, Tensor]:
     """The averages of heads, and what each weight has of them."""
-    heads = g.reshape(len(g), -1, size)
+    heads = g.reshape(*v.shape[:2], -1)
     v = v.lerp(heads.square().mean(dim=2, keepdim=True), 1 - b)
     return v, v.expand_as(heads).reshape(g.shape)

@@ -132,5 +132,5 @@ def _averaged(R: Tensor, C: Tensor, q: Tensor, *, b: float) -> tuple[Tensor, Ten
 @stacked("element")
 def _inverse_root(R: Tensor, C: Tensor) -> Tensor:
     """1 / sqrt(R C / mean(R)), the mean over C's dimension; R and C have 1 where they are means."""
-    second, _ = _axes(tuple(torch.broadcast_shapes(R.shape, C.shape)[1:]))
+    second, _ = _axes(tuple(map(max, R.shape[1:], C.shape[1:])))
     return (R / R.mean(dim=1 + second, keepdim=True)).rsqrt() * C.rsqrt()

@@ -24,7 +24,8 @@ class AdamG(RuleOptimizer):
     large an lr decoupled decay has to be thousands of times smaller than AdamW's. ``AdamG.of_paper`` takes p and q by
     their own names.
 
-    The authors have published no code; this follows pytorch-optimizer's.
+    The authors have published no code; this follows pytorch-optimizer's, whose fixed_decay, decay without lr, is
+    nothing else while lr is 1.
 
     Example:
         >>> import torch
@@ -45,7 +46,6 @@ class AdamG(RuleOptimizer):
     eps: float = hyper(1e-8, "added to the root", ge=0)
     weight_decay: float = decoupled(0.0)
     decoupled_weight_decay: bool = hyper(False, "shrink p by 1 - lr*weight_decay instead of adding to g")
-    fixed_decay: bool = hyper(False, "decoupled decay by weight_decay alone, without lr")
 
     m = state("average of r*g")
     v = state("average of g squared")
@@ -62,11 +62,10 @@ class AdamG(RuleOptimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         decoupled_weight_decay: bool = False,
-        fixed_decay: bool = False,
         **options: Any,
     ) -> AdamG:
         """Construct it with the paper's names of the two numbers of s, p and q."""
-        return cls(params, lr, betas, p, q, eps, weight_decay, decoupled_weight_decay, fixed_decay, **options)
+        return cls(params, lr, betas, p, q, eps, weight_decay, decoupled_weight_decay, **options)
 
     @staticmethod
     def rule(

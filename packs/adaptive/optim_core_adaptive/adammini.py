@@ -18,11 +18,10 @@ Shape = tuple[int, ...]
 def _heads(shape: Shape, group: Mapping[str, Any]) -> Shape | None:
     if group["block"] != "head":
         return None
-    return (math.prod(shape) // _head_size(group), 1)
-
-
-def _head_size(group: Mapping[str, Any]) -> int:
-    return int(group["dim"]) ** 2 // int(group["n_heads"])
+    size = group["dim"] ** 2 / group["n_heads"]
+    heads = math.prod(shape) / size
+    fits = size.is_integer() and heads.is_integer()
+    return (int(heads) if fits else math.prod(shape[:1]), 1)
 
 
 class AdamMini(RuleOptimizer):
@@ -49,12 +48,12 @@ class AdamMini(RuleOptimizer):
     may have others, and a group that says ``block`` needs no names. Words are found anywhere: "key" in "monkey", "ln"
     in "vuln". A fused qkv matches nothing and is one block, which the authors warn of: give its group block="row".
 
-    Take AdamW's lr, betas and decay. dim and n_heads are the model's, and have to divide what they are used for; with
-    grouped queries the heads of keys have the same size. n_kv_heads is checked only, as in the authors' code.
-    pytorch-optimizer follows an older version of that, with other blocks.
+    Take AdamW's lr, betas and decay. dim and n_heads are the model's; where heads of that size do not divide a
+    parameter, its rows are the blocks. With grouped queries the heads of keys have the same size (the n_kv_heads of the
+    authors' code makes no difference there). pytorch-optimizer follows an older version of that, with other blocks.
 
     Raises:
-        InvalidOption: parameters without names, or of a size that heads do not divide.
+        InvalidOption: parameters without names.
 
     Example:
         >>> import torch
@@ -75,9 +74,8 @@ class AdamMini(RuleOptimizer):
     decoupled_weight_decay: bool = hyper(True, "False: add weight_decay*p to g")
     dim: int = hyper(2048, "width of the model", ge=1)
     n_heads: int = hyper(32, "heads of an attention layer", ge=1)
-    n_kv_heads: int | None = hyper(None, "heads of its keys and values, None for as many", ge=1)
     block: str | None = hyper(
-        None, "what has one second moment, None for what names say", choices=("element", "head", "row", "tensor")
+        None, "what has one second moment, None for what names say", choices=("head", "row", "tensor", "element")
     )
 
     needs = frozenset({"named_params"})
@@ -98,18 +96,6 @@ class AdamMini(RuleOptimizer):
     vmean = state("average of q", level=lambda group: group["block"] or "tensor", when=lambda g: g["block"] != "head")
     vmean_head = state("average of q for each head", shape=_heads)
 
-    @classmethod
-    def resolve(cls, options: dict[str, Any], given: frozenset[str]) -> dict[str, Any]:
-        """Check the heads."""
-        del given
-        n_heads, n_kv_heads = options["n_heads"], options["n_kv_heads"] or options["n_heads"]
-        if n_heads % n_kv_heads or options["dim"] ** 2 % n_heads:
-            raise InvalidOption(
-                f"{cls.__name__}: dim={options['dim']}, n_heads={n_heads}, n_kv_heads={n_kv_heads}: give those of the "
-                "model, where n_kv_heads divides n_heads, and that the square of dim"
-            )
-        return options
-
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group; one without ``block`` is cut into those that the names make of it."""
         options = self.defaults | self.method.check_group(param_group)
@@ -118,10 +104,7 @@ class AdamMini(RuleOptimizer):
             return
         parts: dict[tuple[str, bool], list[tuple[str, Tensor]]] = {}
         for name, p in self._named(param_group["params"]):
-            block = self.block_of(name, p)
-            if block == "head":
-                self._check_heads(p, options)
-            parts.setdefault((block, self.decays(name)), []).append((name, p))
+            parts.setdefault((self.block_of(name, p), self.decays(name)), []).append((name, p))
         for (block, decays), members in parts.items():
             decay = {} if decays else {"weight_decay": 0.0}
             super().add_param_group({**param_group, **decay, "params": members, "block": block})
@@ -146,20 +129,6 @@ class AdamMini(RuleOptimizer):
                 "model.named_parameters(), the model itself, or groups with block='row', say"
             )
         return named
-
-    def on_group(self, group: dict[str, Any]) -> None:
-        """Refuse what heads do not divide."""
-        super().on_group(group)
-        for p in group["params"] if group["block"] == "head" else ():
-            self._check_heads(p, group)
-
-    def _check_heads(self, p: Tensor, group: Mapping[str, Any]) -> None:
-        if p.numel() % _head_size(group):
-            raise InvalidOption(
-                f"{self.method.name}: dim={group['dim']} and n_heads={group['n_heads']} make heads of "
-                f"{_head_size(group)} weights, which do not divide a parameter of shape {tuple(p.shape)}: give "
-                "those of the model, or block='row' to its group"
-            )
 
     @staticmethod
     def rule(

@@ -149,4 +149,5 @@ def _orthogonal(X: Tensor, *, dtype: str) -> Tensor:
         A = M @ M.mT
         B = A @ M
         M = a * M + b * B + c * (A @ B)
-    return max(1.0, X.shape[1] / X.shape[2]) ** 0.5 * (M.mT if tall else M).to(X.dtype)
+    longer: float = max(1.0, X.shape[1] / X.shape[2]) ** 0.5
+    return (M.mT if tall else M).to(X.dtype) * longer

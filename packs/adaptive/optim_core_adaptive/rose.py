@@ -6,7 +6,7 @@ from typing import Any
 
 from optim_core import RuleOptimizer, hyper
 from optim_core.errors import InvalidOption
-from optim_core.rules import Value, amax, centred, maximum, mean, sign, sqrt, square, where
+from optim_core.rules import Over, Value, amax, centred, maximum, mean, sign, sqrt, square, where
 
 
 class ROSE(RuleOptimizer):
@@ -74,7 +74,7 @@ class ROSE(RuleOptimizer):
             p_new = p
         if p.ndim == 0:
             return p_new - lr * sign(g)
-        over = "tensor" if p.ndim == 1 else "row"
+        over: Over = "tensor" if p.ndim == 1 else "row"
         if p.ndim > 1 and centralize:
             g = centred(g, over)
         r = abs(amax(g, over)) + amax(-g, over)

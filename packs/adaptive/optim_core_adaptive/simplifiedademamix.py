@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, lerp, log, root, second_moment, sqrt, square
+from optim_core.rules import Value, lerp, log, root, second_moment, sqrt, square, where
 
 
 class SimplifiedAdEMAMix(RuleOptimizer):
@@ -72,9 +72,9 @@ class SimplifiedAdEMAMix(RuleOptimizer):
     ) -> tuple[Value, ...]:
         """The update above."""
         beta1, beta2 = betas
-        if beta1_warmup is not None and step < beta1_warmup:
+        if beta1_warmup is not None:
             half_life = lerp(_half_life(min_beta1), _half_life(beta1), step / beta1_warmup)
-            beta1 = 0.5 ** (1 / (half_life + 1))
+            beta1 = where(step < beta1_warmup, 0.5 ** (1 / (half_life + 1)), beta1)
         if weight_decay and not decoupled_weight_decay:
             g = g + weight_decay * p
         exp_avg, num_sum = beta1 * exp_avg + g, beta1 * num_sum + 1

@@ -30,6 +30,11 @@ def matrix(shape: Shape) -> int:
     return math.prod(shape) if len(shape) == 2 else 0
 
 
+def block(shape: Shape) -> int:
+    """One number per parameter; for biases as the parameter, for rows or heads one number each."""
+    return math.prod(shape) if len(shape) < 2 else 1
+
+
 def largest_is_one(shape: Shape) -> int:
     """As the parameter without its largest dimension (if the second largest is 16 or more)."""
     return math.prod(shape) // max(shape) if _is_factored(shape) else 0

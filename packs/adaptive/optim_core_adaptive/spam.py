@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from optim_core import RuleOptimizer, hyper, state
 from optim_core.rules import Value, cos, lerp, root, second_moment, sign, sqrt, square, where
@@ -84,8 +85,8 @@ class SPAM(RuleOptimizer):
             g = where(square(g) > largest, sign(g) * sqrt(largest), g)
         exp_avg = lerp(g, exp_avg, beta1)
         exp_avg_sq = lerp(square(g), exp_avg_sq, beta2)
-        c2 = 1 - beta2**step if correct_bias else None
-        f = sqrt(c2) / (1 - beta1**step) if correct_bias else 1.0
+        c2: Any = 1 - beta2**step if correct_bias else None
+        f: Any = sqrt(c2) / (1 - beta1**step) if correct_bias else 1.0
         if forgotten and since < warmup_steps:
             f = f * (1 - 0.99 * (1 + cos(math.pi * since / (warmup_steps + 1))) / 2)
         p = p - lr * f * exp_avg / root(second_moment(exp_avg_sq, c2), eps, c2, outside=True)

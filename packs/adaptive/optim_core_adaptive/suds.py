@@ -97,7 +97,8 @@ class SUDSAdamW(FoldedMoments):
 @stacked("element")
 def _reflected(x: Tensor, f: Tensor) -> Tensor:
     """H x, tensors being taken flat."""
-    flat, w = x.flatten(1), -torch.nn.functional.normalize(f.flatten(1), dim=1)
+    flat, w = (y.reshape(len(y), -1) for y in (x, f))
+    w = -torch.nn.functional.normalize(w, dim=1)
     w[:, 0] += 1
     w = torch.nn.functional.normalize(w, dim=1)
     return (flat - 2 * (flat * w).sum(dim=1, keepdim=True) * w).reshape(x.shape)

@@ -18,7 +18,7 @@ GEOMETRY = (
         code="https://github.com/zyushun/Adam-mini",
         code_license="none found",
         needs=("named_params",),
-        state={"m": "element", "vmean": "tensor"},
+        state={"m": "element", "vmean": "optim_core_adaptive.sizes:block"},
     ),
     OptimizerSpec(
         name="rose",

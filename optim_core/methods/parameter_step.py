@@ -28,6 +28,7 @@ class ParameterStep:
         param: the parameter itself.
         kept: the names of what each transform keeps among the states begin with this, by the transform's position.
         transforms: what is composed with the rule for it, by position.
+        counted: where its steps are counted: its states, or those of the parameter of which it is a block.
     """
 
     p: Tensor
@@ -40,11 +41,17 @@ class ParameterStep:
     param: Tensor
     kept: Sequence[str]
     transforms: tuple[Transform, ...]
+    counted: dict[str, Any]
+
+    @property
+    def is_block(self) -> bool:
+        """True if it is a part of the parameter, which is a matrix of its own."""
+        return self.counted is not self.states
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The parameter's shape, which is not that of the pairs of a complex one."""
-        return shape_of(self.param)
+        """The parameter's shape, which is not that of the pairs of a complex one; or the block's."""
+        return tuple(self.p.shape) if self.is_block else shape_of(self.param)
 
     @property
     def nbytes(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from optim_core.engines.tensors import as_pairs
 from optim_core.methods import states
+from optim_core.methods.blocks import blocks_in
 from optim_core.methods.composition import Composition
 from optim_core.methods.method import Method
 from optim_core.methods.moved import follow
@@ -81,12 +83,17 @@ def rule_options(
     method: Method, group: Mapping[str, Any], step: int, given: dict[str, Any], *, first: bool
 ) -> dict[str, Any]:
     """The keyword arguments that a rule may take for a group: its options and the given numbers."""
-    return {name: group[name] for name in method.hypers} | given | {"step": step, "first": float(first)}
+    return _options(method, group) | given | {"step": step, "first": float(first)}
+
+
+def _options(method: Method, group: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a group as a rule sees them: each block is a parameter to it."""
+    return {name: None if name == "blocks" else group[name] for name in method.hypers}
 
 
 def late_options(method: Method, group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What a rule can be called with for a group long after the start, for a look at the rule alone."""
-    return {name: group[name] for name in method.hypers} | late_numbers(largest_lr(groups))
+    return _options(method, group) | late_numbers(largest_lr(groups))
 
 
 def present_states(method: Method, group: Mapping[str, Any]) -> tuple[bool, ...]:
@@ -134,7 +141,7 @@ def parameter_steps(
         if key not in options:
             options[key] = rule_options(optimizer.method, group, key[1], given, first=first)
         p = as_pairs(param.detach(), param)
-        yield ParameterStep(
+        whole = ParameterStep(
             p=p,
             g=as_pairs(param.grad.detach(), param),
             options=options[key],
@@ -145,7 +152,21 @@ def parameter_steps(
             param=param,
             kept=kept,
             transforms=optimizer.composition.acting_on(param),
+            counted=own,
         )
+        yield from _in_blocks(whole, optimizer.method)
+
+
+def _in_blocks(step: ParameterStep, method: Method) -> Iterator[ParameterStep]:
+    """A parameter's part in a step, or those of the blocks that its group cuts it into."""
+    blocks = blocks_in(step.group, step.shape)
+    if blocks is None:
+        yield step
+        return
+    parts = states.states_of_blocks(step.states, method.parameter_states, blocks, step.param, step.group)
+    for block, own in zip(blocks, parts, strict=True):
+        extras = {name: block.of(x) for name, x in step.extras.items()}
+        yield replace(step, p=block.of(step.p), g=block.of(step.g), states=own, extras=extras)
 
 
 def _laid_out_like(x: Tensor, p: Tensor) -> Tensor:

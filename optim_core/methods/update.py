@@ -160,8 +160,8 @@ class Update:
         numbered = {number: pair for number, pair in enumerate(pairs) if pair[0].grad is not None}
         steps = list(parameter_steps(optimizer, numbered, given))
         parts = self._execute(steps, self._whole(optimizer))
-        for step in steps:
-            step.states["step"] += 1
+        for counted in {id(step.counted): step.counted for step in steps}.values():
+            counted["step"] += 1
         if parts:
             roster = Roster(groups, [p for p, _ in numbered.values()])
             self._assembled.append(AssembledStep(roster, parts, optimizer.state))
@@ -193,7 +193,7 @@ class Update:
                 for members in self._stackable(t.members):
                     self._run_stack(t, Stack(members, spare), elements)
         run([bucket for _, buckets in assembled for bucket, _ in buckets], whole)
-        if len(plain) < len(traced) or self.method.extras:
+        if len(plain) < len(traced) or self.method.extras or any(step.is_block for step in steps):
             return ()
         if not AssembledStep.is_possible(step.param for step in steps):
             return ()

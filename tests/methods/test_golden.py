@@ -5,10 +5,11 @@ Nothing here knows a method: how it is built and driven follows from its spec an
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -336,10 +337,24 @@ def test_trajectory(name: str, case: Mapping[str, Any], drive: str, settings: Ma
 
 
 def test_engines_agree(name: str, case: Mapping[str, Any]) -> None:
-    runs = (steps(name, case, "minimize", {"engine": engine}, torch.float64) for engine in ("eager", "native"))
-    for (_, eager), (_, native) in zip(*runs, strict=True):
-        for p, q in zip(eager, native, strict=True):
-            assert deviation(q, p.detach().flatten().tolist()) < 1e-12
+    eager = steps(name, case, "minimize", {"engine": "eager"}, torch.float64)
+    worst = apart(eager, steps(name, case, "minimize", {"engine": "native"}, torch.float64))
+    bound = 1e-12
+    if worst >= bound:  # unless the trajectory itself magnifies rounding
+        nudges = (k * torch.finfo(torch.float64).eps / 2 for k in (-2, -1, 1, 2))
+        begun = functools.partial(steps, name, case, "minimize", {}, torch.float64)
+        bound = 3 * max(apart(begun(), begun(nudge=nudge)) for nudge in nudges)
+    assert worst < bound
+
+
+def apart(one: Iterable[tuple[Any, Sequence[Tensor]]], other: Iterable[tuple[Any, Sequence[Tensor]]]) -> float:
+    """Largest deviation of any parameter of one run from that of the other, over all steps."""
+    pairs = zip(one, other, strict=True)
+    return max(
+        deviation(q, p.detach().flatten().tolist())
+        for (_, first), (_, second) in pairs
+        for p, q in zip(first, second, strict=True)
+    )
 
 
 #: How far from its start a trajectory begins to see what it magnifies: roundings of float32, up and down.

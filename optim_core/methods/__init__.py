@@ -2,6 +2,7 @@
 
 from optim_core.engines.sharded import full_tensor, is_sharded, placed_like
 from optim_core.engines.tensors import as_pairs, compute_dtype, real, total_dtype
+from optim_core.methods.blocks import blocks_in, blocks_of, in_blocks
 from optim_core.methods.composition import Composition
 from optim_core.methods.constructor import bind, declare
 from optim_core.methods.declarations import (
@@ -20,7 +21,7 @@ from optim_core.methods.formula import Formula, ParameterSet
 from optim_core.methods.method import Method
 from optim_core.methods.part import Part, around
 from optim_core.methods.reuse import Column, Roster, same_objects
-from optim_core.methods.states import memory_dtype, store_whole, tensors_of
+from optim_core.methods.states import memory_dtype, states_of_blocks, store_whole, tensors_of
 
 __all__ = [
     "REQUIRED",
@@ -38,12 +39,15 @@ __all__ = [
     "around",
     "as_pairs",
     "bind",
+    "blocks_in",
+    "blocks_of",
     "compute_dtype",
     "declare",
     "decoupled",
     "extra",
     "full_tensor",
     "hyper",
+    "in_blocks",
     "is_sharded",
     "l2",
     "memory_dtype",
@@ -51,6 +55,7 @@ __all__ = [
     "real",
     "same_objects",
     "state",
+    "states_of_blocks",
     "store_whole",
     "tensors_of",
     "total_dtype",

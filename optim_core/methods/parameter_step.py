@@ -28,6 +28,7 @@ class ParameterStep:
         param: the parameter itself.
         kept: the names of what each transform keeps among the states begin with this, by the transform's position.
         transforms: what is composed with the rule for it, by position.
+        counted: where its steps are counted: its states, or those of the parameter of which it is a block.
     """
 
     p: Tensor
@@ -40,11 +41,17 @@ class ParameterStep:
     param: Tensor
     kept: Sequence[str]
     transforms: tuple[Transform, ...]
+    counted: dict[str, Any]
+
+    @property
+    def is_block(self) -> bool:
+        """True if it is a part of the parameter, which is a matrix of its own."""
+        return self.counted is not self.states
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The parameter's shape, which is not that of the pairs of a complex one."""
-        return shape_of(self.param)
+        """The parameter's shape, which is not that of the pairs of a complex one; or the block's."""
+        return tuple(self.p.shape) if self.is_block else shape_of(self.param)
 
     @property
     def nbytes(self) -> int:
@@ -66,8 +73,7 @@ class ParameterStep:
         return as_pairs(self.states[self.key(place)], self.param)
 
     def finish(self) -> None:
-        """Count the step."""
-        self.states["step"] += 1
+        """Put back what has stood for the parameter and its states, if anything did."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +82,21 @@ class RowsStep(ParameterStep):
 
     Attributes:
         rows: their numbers.
-        own: the parameter's states.
     """
 
     rows: Tensor
-    own: dict[str, Any]
+
+    @property
+    def is_block(self) -> bool:
+        """False: to the rule, the rows are the parameter."""
+        return False
 
     def finish(self) -> None:
-        """Put the rows back, and count the step."""
+        """Put the rows back."""
         real(self.param.detach()).index_copy_(0, self.rows, self.p)
         for key, x in self.states.items():
-            if x is not self.own[key]:
-                self.own[key].index_copy_(0, self.rows, x)
-        self.own["step"] += 1
+            if x is not self.counted[key]:
+                self.counted[key].index_copy_(0, self.rows, x)
 
 
 def rows_of_states(own: Mapping[str, Any], p: Tensor, rows: Tensor) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Container, Mapping, MutableMapping
+from collections.abc import Container, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, SupportsFloat, TypeAlias
 
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from optim_core.engines.sharded import first_of, is_sharded, placed_like
 from optim_core.engines.tensors import compute_dtype, real, shape_of, total_dtype
+from optim_core.methods.blocks import Block, blocks_in
 from optim_core.methods.declarations import Group, State
 from optim_core.rules.values import Level, numbers_each
 
@@ -106,8 +107,12 @@ def tensors_of(states: Mapping[str, Any], name: str) -> list[Tensor]:
 def layout_of(declared: State, shape: Shape, group: Group) -> StateLayout | None:
     """The layout of a state of a parameter of this shape; None if it does not have the state.
 
-    That of a complex parameter has the dimension of its pairs, besides.
+    That of a complex parameter has the dimension of its pairs, besides. If the group cuts the parameter into blocks, it
+    has the shape of the parameter or one dimension, in which the blocks' tensors stand one behind the other.
     """
+    blocks = blocks_in(group, shape)
+    if blocks is not None:
+        return _joint_layout(declared, shape, _block_layouts(declared, blocks, group))
     if not declared.present(group):
         return None
     every = 1 if declared.every is None else int(group[declared.every])
@@ -126,6 +131,64 @@ def layout_of(declared: State, shape: Shape, group: Group) -> StateLayout | None
     else:
         one = numbers if every == 1 else (-(-math.prod(numbers) // every),)
     return StateLayout(one if copies is None else [one] * copies, level, every, copies)
+
+
+def _block_layouts(declared: State, blocks: Sequence[Block], group: Group) -> list[StateLayout | None]:
+    """The layout of a state of each block, as if it were a parameter."""
+    return [layout_of(declared, block.shape, {**group, "blocks": None}) for block in blocks]
+
+
+def _joint_layout(declared: State, shape: Shape, layouts: Sequence[StateLayout | None]) -> StateLayout | None:
+    """The layout of a state of all blocks of a parameter."""
+    one = next((layout for layout in layouts if layout is not None), None)
+    if one is None or (one.level is Level.ELEMENT and declared.shape is None):
+        return one and one._replace(shapes=shape if one.copies is None else [shape] * one.copies)
+    sizes = {key: sum(part.length for part in parts if part) for key, parts in _stored("", layouts).items()}
+    joint: Any = [(sizes[key_of("", k)],) for k in range(len(sizes))] if "" not in sizes else (sizes[""],)
+    return one._replace(shapes=joint)
+
+
+class _Stored(NamedTuple):
+    """Where the tensor of a block is found in a state's tensor, and its shape."""
+
+    start: int
+    length: int
+    shape: Shape
+
+
+def _stored(name: str, layouts: Sequence[StateLayout | None]) -> dict[str, list[_Stored | None]]:
+    """The parts of each block by the keys of a state; None where a block has no such tensor."""
+    named = [{} if layout is None else layout.named(name) for layout in layouts]
+    keys = sorted({key for shapes in named for key in shapes}, key=lambda key: (len(key), key))
+    found: dict[str, list[_Stored | None]] = {}
+    for key in keys:
+        sizes = [math.prod(shapes[key]) if key in shapes else 0 for shapes in named]
+        starts = itertools.accumulate(sizes, initial=0)
+        found[key] = [
+            _Stored(start, size, shapes[key]) if key in shapes else None
+            for start, size, shapes in zip(starts, sizes, named, strict=False)
+        ]
+    return found
+
+
+def states_of_blocks(
+    states: Mapping[str, Any], declarations: Mapping[str, State], blocks: Sequence[Block], p: Tensor, group: Group
+) -> Iterator[dict[str, Any]]:
+    """The states of each block of a parameter, in the memory of the parameter's."""
+    stored: dict[str, list[_Stored | None]] = {}
+    for name, declared in declarations.items():
+        if keys_of(states, name) and states[keys_of(states, name)[0]].shape != p.shape:
+            stored |= _stored(name, _block_layouts(declared, blocks, group))
+
+    def part(x: Any, key: str, number: int) -> Any:
+        if key in stored:
+            at = stored[key][number]
+            return None if at is None else x.narrow(0, at.start, at.length).view(at.shape)
+        return blocks[number].of(x) if isinstance(x, Tensor) and x.shape == p.shape else x
+
+    for number in range(len(blocks)):
+        own = {key: part(x, key, number) for key, x in states.items()}
+        yield {key: x for key, x in own.items() if x is not None}
 
 
 def _count(copies: Any) -> int:

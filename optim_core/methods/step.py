@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from optim_core.engines.tensors import as_pairs, real
 from optim_core.methods import states
+from optim_core.methods.blocks import blocks_in
 from optim_core.methods.composition import Composition
 from optim_core.methods.method import Method
 from optim_core.methods.moved import follow
@@ -84,13 +86,18 @@ def rule_options(
     own = {"step": step, "first": float(first)}
     if given["largest_lr"] is None:
         own["largest_lr"] = largest_lr([group])
-    return {name: group[name] for name in method.hypers} | given | own
+    return _options(method, group) | given | own
+
+
+def _options(method: Method, group: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a group as a rule sees them: each block is a parameter to it."""
+    return {name: None if name == "blocks" else group[name] for name in method.hypers}
 
 
 def late_options(method: Method, group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What a rule can be called with for a group long after the start, for a look at the rule alone."""
     lr = largest_lr([group] if method.is_alone(group) else groups)
-    return {name: group[name] for name in method.hypers} | late_numbers(lr)
+    return _options(method, group) | late_numbers(lr)
 
 
 def present_states(method: Method, group: Mapping[str, Any]) -> tuple[bool, ...]:
@@ -150,20 +157,34 @@ def parameter_steps(
             "param": param,
             "kept": kept,
             "transforms": optimizer.composition.acting_on(param),
+            "counted": own,
         }
         p = as_pairs(param.detach(), param)
         if param.grad.layout is not torch.strided:
             rows, g = rows_of_gradient(param.grad.detach())
             p, states_of_rows = p.index_select(0, rows), rows_of_states(own, p, rows)
-            yield RowsStep(p=p, g=real(g), states=states_of_rows, extras={}, rows=rows, own=own, **common)
+            yield RowsStep(p=p, g=real(g), states=states_of_rows, extras={}, rows=rows, **common)
             continue
-        yield ParameterStep(
+        whole = ParameterStep(
             p=p,
             g=as_pairs(param.grad.detach(), param),
             states=own,
             extras={name: _laid_out_like(as_pairs(x[id(param)].detach(), param), p) for name, x in extras.items()},
             **common,
         )
+        yield from _in_blocks(whole, optimizer.method)
+
+
+def _in_blocks(step: ParameterStep, method: Method) -> Iterator[ParameterStep]:
+    """A parameter's part in a step, or those of the blocks that its group cuts it into."""
+    blocks = blocks_in(step.group, step.shape)
+    if blocks is None:
+        yield step
+        return
+    parts = states.states_of_blocks(step.states, method.parameter_states, blocks, step.param, step.group)
+    for block, own in zip(blocks, parts, strict=True):
+        extras = {name: block.of(x) for name, x in step.extras.items()}
+        yield replace(step, p=block.of(step.p), g=block.of(step.g), states=own, extras=extras)
 
 
 def _laid_out_like(x: Tensor, p: Tensor) -> Tensor:

@@ -163,6 +163,8 @@ class Update:
         parts = self._execute([step for step in steps if step.p.numel()], groups)
         for step in steps:
             step.finish()
+        for counted in {id(step.counted): step.counted for step in steps}.values():
+            counted["step"] += 1
         if parts:
             roster = Roster(groups, [p for p, _ in numbered.values()])
             self._assembled.append(AssembledStep(roster, parts, optimizer.state))
@@ -219,7 +221,7 @@ class Update:
         self._run(groups, [(t.members[0].group, bucket) for t, buckets in assembled for bucket, _ in buckets])
         if len(plain) < len(traced) or self.method.has_extras(step.group for step in steps):
             return ()
-        if any(isinstance(step, RowsStep) for step in steps):
+        if any(isinstance(step, RowsStep) or step.is_block for step in steps):
             return ()
         if not AssembledStep.is_possible(step.param for step in steps):
             return ()

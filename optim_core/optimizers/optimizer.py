@@ -14,8 +14,9 @@ from torch.optim.optimizer import ParamsT
 from optim_core.catalog.needs import Need
 from optim_core.engines.choice import NAMES, check_request
 from optim_core.engines.sharded import is_sharded
-from optim_core.engines.tensors import real
+from optim_core.engines.tensors import real, shape_of
 from optim_core.errors import OptimCoreError
+from optim_core.methods.blocks import blocks_in
 from optim_core.methods.composition import Composition
 from optim_core.methods.constructor import bind, declare
 from optim_core.methods.declarations import Hyper, State, argument, hyper
@@ -184,6 +185,7 @@ class RuleOptimizer(_Declared):
             )
             self._join_whole(group)
             for p in group["params"]:
+                blocks_in(group, shape_of(p))
                 in_stacks = (is_sharded(p) or p.is_complex()) and self._update.stacks(p, group, self.param_groups)
                 check_parameter(p, self.method.name, in_stacks=in_stacks)
             with left_alone(group["params"], self.state, self.method.name, host):

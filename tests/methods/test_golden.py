@@ -92,7 +92,20 @@ def options(name: str, case: Mapping[str, Any]) -> dict[str, Any]:
     hypers = getters[optim_core.info(name).kind](name).hypers
     words = {word for word in case["case"].split("-") if word in hypers and hypers[word].default is False}
     drives = set(re.findall(r"\w+=(lr_\w+)", case.get("how", "")))  # of the scheduler, see below
-    return dict.fromkeys(words, True) | {name: value for name, value in case["kwargs"].items() if name not in drives}
+    chosen = {name: value for name, value in case["kwargs"].items() if name not in {*drives, *BLOCKS}}
+    if set(BLOCKS) & set(case["kwargs"]) and "is a group of its own" not in case["how"]:
+        chosen["blocks"] = " ".join(
+            text(case["kwargs"][name]) for name, text in BLOCKS.items() if name in case["kwargs"]
+        )
+    return dict.fromkeys(words, True) | chosen
+
+
+#: What the authors' code has for the option ``blocks``.
+BLOCKS: dict[str, Callable[[Any], str]] = {
+    "batched": lambda on: "batch" if on else "",
+    "split_sizes": lambda sizes: f"rows:{'+'.join(map(str, sizes))}",
+    "num_heads": lambda heads: f"rows/{heads}",
+}
 
 
 #: What the parameters of `net` are called where a case sorts them in words.
@@ -117,6 +130,13 @@ def given(params: Sequence[Tensor], case: Mapping[str, Any]) -> list[Any]:
         roles = dict(zip(attention(case)[:2], ("query", "key"), strict=True))
         layer = [{"params": [params[i]], "attention_name": "layer", "qk_clip": roles[i]} for i in roles]
         return [{"params": [p for i, p in enumerate(params) if i not in roles]}, *layer]
+    own = re.search(
+        r"Each matrix is a group of its own; (\w+) in kwargs lists their values in order", case.get("how", "")
+    )
+    if own:
+        values = iter(case["kwargs"][own[1]])
+        cut = [{"params": [p], "blocks": BLOCKS[own[1]](next(values))} for p in params if p.ndim > 1]
+        return [*cut, {"params": [p for p in params if p.ndim < 2]}]
     text = r"(?:names given to the optimizer, in order:|parameters are (?:named|given the names)) ([\w.]+(?:, [\w.]+)*)"
     found = re.search(text, case.get("how", ""))
     return list(zip(found[1].split(", "), params, strict=True)) if found else list(params)

@@ -9,7 +9,7 @@ from optim_core import decoupled, hyper, state
 from optim_core.rules import Value, stacked
 from optim_core_second_order.coefficients import CONVERGENT, Coefficients
 from optim_core_second_order.contrast import even, floored, frobenius, sized, slices_of
-from optim_core_second_order.orthogonal import Orthogonal, Orthogonalised, adjustment, averaged, ns_triples
+from optim_core_second_order.orthogonal import Orthogonal, Orthogonalised, averaged, ns_triples
 
 
 class ContraMuon(Orthogonalised):
@@ -75,18 +75,20 @@ class ContraMuon(Orthogonalised):
     ) -> tuple[Value, ...]:
         """The update above."""
         M, u = averaged(g, momentum_buffer, momentum, nesterov=nesterov)
-        C, V = _contrasted(orthogonal(u), u, second_moment, contra=contra, beta2=beta2)
-        return p - lr * floored(adjustment(p, "original") * C, p, uw_floor), M, V
+        C, V = _contrasted(orthogonal(u), u, p, second_moment, contra=contra, beta2=beta2, floor=uw_floor)
+        return p - lr * C, M, V
 
 
 @stacked("element", "own")
-def _contrasted(P: Tensor, u: Tensor, V: Tensor, *, contra: float, beta2: float) -> tuple[Tensor, Tensor]:
-    """C before r and the floor, and V."""
+def _contrasted(
+    P: Tensor, u: Tensor, p: Tensor, V: Tensor, *, contra: float, beta2: float, floor: float
+) -> tuple[Tensor, Tensor]:
+    """C and V."""
     shape, u = u.shape, u.flatten(2)
     P = P.flatten(2).to(u.dtype)
     C = sized(P - contra / 2 * u / _spectral_norm(u), frobenius(P), frobenius)
     C, V = even(C, V, beta2, frobenius)
-    return C.reshape(shape), V
+    return floored(C, p.flatten(2), floor).reshape(shape), V
 
 
 def _spectral_norm(u: Tensor) -> Tensor:

@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optim_core.rules import Value, maximum, norm
-
 #: Norms of a stack of matrices, each (B, 1, 1).
 Norms = Callable[[Tensor], Tensor]
 
@@ -46,7 +44,8 @@ def schatten4(X: Tensor) -> Tensor:
     return frobenius(torch.bmm(small, small.mT)).sqrt().clamp(min=1e-10)
 
 
-def floored(step: Value, p: Value, floor: Value) -> Value:
-    """A step that is at least ``floor`` times as long as p."""
-    q = maximum(norm(step), 1e-8) / maximum(norm(p), 1e-8)
-    return step * maximum(floor / q, 1)
+def floored(X: Tensor, p: Tensor, floor: float) -> Tensor:
+    """sqrt(max(1, rows/columns)) X, but at least ``floor`` times as long as p."""
+    X = max(1, X.shape[1] / X.shape[2]) ** 0.5 * X
+    q = frobenius(X).clamp(min=1e-8) / frobenius(p).clamp(min=1e-8)
+    return X * (floor / q).clamp(min=1)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from optim_core import hyper, state
 from optim_core.errors import InvalidOption
+from optim_core.methods import in_blocks
 from optim_core.optimizers import RuleOptimizer
 from optim_core.rules import Value, lerp, maximum, sqrt, square, stacked
 from optim_core_second_order.blocks import added, cut, grafted, joined, turned
@@ -54,6 +55,7 @@ class DistributedShampoo(RuleOptimizer):
     as in the authors' code.
     """
 
+    blocks: str | None = in_blocks()
     lr: float = hyper(1e-2, "step size", ge=0, search=(1e-4, 1e-1))
     betas: tuple[float, float] = hyper((0.9, 1.0), "decay of m; of the statistics, 1 sums them up", ge=0, le=1)
     beta3: float = hyper(-1.0, "weight of m in f, -1 for beta1", ge=-1, lt=1)

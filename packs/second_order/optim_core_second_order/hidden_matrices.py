@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from optim_core import hyper, state
 from optim_core.errors import InvalidOption
-from optim_core.methods import State, argument
+from optim_core.methods import State, argument, in_blocks
 from optim_core.optimizers import Explanation, Row, RuleOptimizer
 from optim_core.rules import Value, lerp, sqrt, square
+from optim_core_second_order.blockwise import BlocksChoice, with_blocks
 from optim_core_second_order.routing import routes
 
 #: The authors' step sizes of Muon: 3e-4 for AdamW beside 0.02 for the matrices.
@@ -53,6 +54,8 @@ class HiddenMatrices(RuleOptimizer):
         default=hyper(0.0, "AdamW's weight decay, times its step size", ge=0), kw_only=True
     )
 
+    blocks: str | None = in_blocks()
+
     exp_avg = state("AdamW's average of g", when=lambda group: not group["use_muon"])
     exp_avg_sq = state("AdamW's average of g squared", when=lambda group: not group["use_muon"])
 
@@ -71,21 +74,25 @@ class HiddenMatrices(RuleOptimizer):
 
     @classmethod
     def groups_of(
-        cls, model: nn.Module, hidden: Callable[[str, nn.Module, nn.Parameter], bool] | None = None
+        cls,
+        model: nn.Module,
+        hidden: Callable[[str, nn.Module, nn.Parameter], bool] | None = None,
+        blocks: BlocksChoice | None = None,
     ) -> list[dict[str, Any]]:
-        """Groups for a whole model: hidden matrices, and for AdamW one group a reason.
+        """Groups for a whole model: hidden matrices, one group for each kind of blocks, and for AdamW one a reason.
 
         Args:
             model: the model.
             hidden: which parameters the method gets, if not by the rule of :mod:`~optim_core_second_order.routing`.
+            blocks: what matrices are made of, as :func:`~optim_core_second_order.blockwise.with_blocks` takes it.
         """
         groups: dict[str, list[tuple[str, nn.Parameter]]] = {"": []}
         for name, module, p, exception in routes(model):
             reason = exception if hidden is None else "" if hidden(name, module, p) else "chosen by hidden"
             groups.setdefault(reason, []).append((name, p))
-        matrices = groups.pop("")
+        matrices = [{"params": params, "use_muon": True} for params in [groups.pop("")] if params]
         others = [{"params": params, "use_muon": False, "route": reason} for reason, params in groups.items()]
-        return [*([{"params": matrices, "use_muon": True}] if matrices else []), *others]
+        return [*(matrices if blocks is None else with_blocks(matrices, model, blocks)), *others]
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group; one without ``use_muon`` is cut in two, the matrices and the others."""
@@ -101,9 +108,9 @@ class HiddenMatrices(RuleOptimizer):
         matrices = [x for x in listed if _tensor(x).ndim >= 2]
         others = [x for x in listed if _tensor(x).ndim < 2]
         adam_lr = self.adam_share * options["lr"] if options["adam_lr"] is None else options["adam_lr"]
-        adam = {"lr": adam_lr, "weight_decay": options["adam_weight_decay"]}
+        adam: dict[str, Any] = {"lr": adam_lr, "weight_decay": options["adam_weight_decay"], "blocks": None}
         if options["use_muon"] is False:
-            own = {name: options[name] for name in adam if name in given}
+            own = {name: options[name] for name in adam if name in given and name != "blocks"}
             yield {**group, "params": listed, **adam, **own, "use_muon": False}
             return
         if options["use_muon"] and others:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from optim_core import hyper, state
-from optim_core.methods import extra, tensors_of
+from optim_core.methods import extra, in_blocks, tensors_of
 from optim_core.rules import Value, lerp, mean, minimum, sqrt, square, stacked
 from optim_core_second_order.axes import along, unfolded
 from optim_core_second_order.noise import WithNoise
@@ -65,6 +65,7 @@ class Kron(WithNoise):
     https://arxiv.org/abs/2402.04553; merging, clipping, rhythm and balancing as in the code named in the spec.
     """
 
+    blocks: str | None = in_blocks()
     lr: float = hyper(3e-4, "step size, about a third of Adam's", ge=0, search=(1e-4, 1e-1))
     b1: float = hyper(0.9, "decay of the average of g", ge=0, lt=1)
     weight_decay: float = hyper(0.0, "decoupled decay, times lr, for two dimensions and more", ge=0)

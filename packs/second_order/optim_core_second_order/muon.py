@@ -28,6 +28,13 @@ class Muon(Orthogonalised):
     (ns_norm_scale ||u|| + eps). ``ns_method="gram"`` takes the steps between ``ns_restarts`` on the Gram matrix of an
     oblong matrix alone; "standard", which is the same up to rounding, does so by itself where it is worth it.
 
+    ``blocks`` says what matrices the parameters of a group are made of: "rows/12" are twelve heads (of a fused Q, K and
+    V all of them), "rows:64+64" a fused gate and up projection, "columns/4" the heads of an output projection, "batch"
+    the experts of a stack over the last two axes. Each is a matrix of its own, with its own r.
+    ``Muon(Muon.groups_of(model, blocks=by_module))`` tells them from torch's modules (``by_module`` of
+    :mod:`~optim_core_second_order.blockwise`), a function of (name, module, parameter) or a mapping of types
+    does as you like.
+
     Everything else is left to AdamW, in groups of its own: lr and weight_decay in them are what ``adam_lr`` and
     ``adam_weight_decay`` say, and ``adam_lr=None`` is 0.015 lr, the authors' proportion. What goes there:
 

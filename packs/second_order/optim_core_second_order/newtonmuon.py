@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,15 +12,16 @@ from torch.utils.hooks import RemovableHandle
 
 from optim_core import decoupled, hyper, state
 from optim_core.errors import UnsupportedParameter
+from optim_core.methods import blocks_in, states_of_blocks
 from optim_core.rules import Value, stacked
 from optim_core_second_order.coefficients import CONVERGENT, Coefficients
 from optim_core_second_order.orthogonal import Orthogonal, Orthogonalised, adjustment, averaged, ns_triples
 
 
-def _square(shape: tuple[int, ...], group: Mapping[str, Any]) -> tuple[int, int]:
+def _square(shape: tuple[int, ...], group: Mapping[str, Any]) -> list[tuple[int, int]]:
     del group
     columns = math.prod(shape[1:])
-    return columns, columns
+    return [(columns, columns)]  # a list, since a state in the parameter's own shape would be one of elements
 
 
 class NewtonMuon(Orthogonalised):
@@ -37,8 +38,8 @@ class NewtonMuon(Orthogonalised):
 
     r is sqrt(max(1, rows/columns)). Only the forward passes of the step that renews K count: :meth:`watch` has a
     model's linear layers observed in those. When K comes in first, gradients change their scale, and the old momentum
-    counts for less or more; so it does in the authors' code. That cuts wide layers into four blocks, shares one
-    covariance among Q, K and V, and overwrites p.grad.
+    counts for less or more; so it does in the authors' code. That cuts wide layers into four blocks
+    (``blocks="columns/4"``), shares one covariance among Q, K and V, and overwrites p.grad.
 
     Example:
         >>> import torch
@@ -102,9 +103,21 @@ class NewtonMuon(Orthogonalised):
         number, group = self._place(p)
         self.start_state(p, group, number)
         states = self.state[p]
-        x = x.reshape(-1, columns).to(states["observed"].dtype)
-        states["observed"].addmm_(x.mT, x, alpha=1 / len(x))
-        states["passes"].add_(1)
+        x = x.reshape(-1, columns).to(states["observed_0"].dtype)
+        for own, seen in self._in_blocks(p, group, x):
+            own["observed_0"].addmm_(seen.mT, seen, alpha=1 / len(seen))
+            own["passes"].add_(1)
+
+    def _in_blocks(self, p: Tensor, group: Mapping[str, Any], x: Tensor) -> Iterator[tuple[Mapping[str, Any], Tensor]]:
+        """The states of each block of p, with the columns of x that it is multiplied with."""
+        blocks = blocks_in(group, p.shape)
+        if blocks is None:
+            yield self.state[p], x
+            return
+        columns = torch.arange(x.shape[1], device=x.device).expand(len(p), -1).reshape(p.shape)
+        parts = states_of_blocks(self.state[p], self.method.parameter_states, blocks, p, group)
+        for block, own in zip(blocks, parts, strict=True):
+            yield own, x[:, block.of(columns)[0].flatten()]
 
     def watch(self, model: nn.Module) -> list[RemovableHandle]:
         """Have the linear layers of a model observed in the steps that renew K.
@@ -159,20 +172,28 @@ class NewtonMuon(Orthogonalised):
 
 @stacked("own", "own", "own", "own")
 def _renewed(
-    cov: Tensor, observed: Tensor, passes: Tensor, *, first: float | None, weight: float, ridge: float, eps: float
-) -> tuple[Tensor, ...]:
+    cov: list[Tensor],
+    observed: list[Tensor],
+    passes: Tensor,
+    *,
+    first: float | None,
+    weight: float,
+    ridge: float,
+    eps: float,
+) -> tuple[Any, ...]:
     """C and K with what has been observed, which begins anew."""
-    one = torch.eye(cov.shape[1], dtype=cov.dtype, device=cov.device)
-    C = cov if first is None else first * one.expand_as(cov)
+    (C,), (T,) = cov, observed
+    one = torch.eye(C.shape[1], dtype=C.dtype, device=C.device)
+    C = C if first is None else first * one.expand_as(C)
     N = passes.unsqueeze(2)
-    C = torch.where(N > 0, torch.lerp(C, observed / N.clamp(min=1), weight), C)
+    C = torch.where(N > 0, torch.lerp(C, T / N.clamp(min=1), weight), C)
     size = ridge * C.diagonal(dim1=1, dim2=2).mean(1).reshape(-1, 1, 1) + eps
     L, failed = torch.linalg.cholesky_ex(C + size * one)
     K = torch.where(failed.reshape(-1, 1, 1) == 0, torch.cholesky_inverse(L), one)
-    return C, K, torch.zeros_like(observed), torch.zeros_like(passes)
+    return [C], [K], [torch.zeros_like(T)], torch.zeros_like(passes)
 
 
 @stacked("element")
-def _whitened(g: Tensor, K: Tensor) -> Tensor:
+def _whitened(g: Tensor, K: list[Tensor]) -> Tensor:
     """G K."""
-    return torch.bmm(g.flatten(2), K).reshape(g.shape)
+    return torch.bmm(g.flatten(2), K[0]).reshape(g.shape)

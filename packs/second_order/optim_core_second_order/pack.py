@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optim_core.catalog import OptimizerSpec, Paper, hookimpl
+from optim_core.catalog import GroupsSpec, OptimizerSpec, Paper, hookimpl
 from optim_core_second_order.manifest.curvature import CURVATURE
 from optim_core_second_order.manifest.low_rank import LOW_RANK
 from optim_core_second_order.manifest.orthogonal import ORTHOGONAL
@@ -184,4 +184,16 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
         *PSGD,
         *SHAMPOO_KIN,
         *ORTHOGONAL,
+    ]
+
+
+@hookimpl
+def optim_core_groups() -> list[GroupsSpec]:
+    """The pack's rules for parameter groups."""
+    return [
+        GroupsSpec(
+            name="blocks",
+            target="optim_core_second_order.blockwise:blocks",
+            summary="The matrices that parameters are made of: heads, gates, experts, groups of convolutions.",
+        )
     ]

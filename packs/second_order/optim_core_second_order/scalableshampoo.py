@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from optim_core import hyper, state
+from optim_core.methods import in_blocks
 from optim_core.optimizers import RuleOptimizer
 from optim_core.rules import Value, norm, sqrt, square, stacked
 from optim_core_second_order.blocks import added, cut, joined, turned
@@ -63,6 +64,7 @@ class ScalableShampoo(RuleOptimizer):
     https://arxiv.org/abs/2002.09018; details as in the authors' code.
     """
 
+    blocks: str | None = in_blocks()
     lr: float = hyper(0.1, "step size", ge=0, search=(1e-3, 1.0))
     momentum: float = hyper(0.9, "heavy-ball factor, without dampening", ge=0, lt=1)
     beta2: float = hyper(1.0, "decay of the statistics; 1 sums them up", gt=0, le=1)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from optim_core import hyper, l2, state
+from optim_core.methods import in_blocks
 from optim_core.optimizers import RuleOptimizer
 from optim_core.rules import Value, lerp, stacked
 from optim_core_second_order.axes import along, unfolded
@@ -47,6 +48,7 @@ class Shampoo(RuleOptimizer):
     https://arxiv.org/abs/1802.09568; momentum, which the paper leaves open, averages the gradient before it is turned.
     """
 
+    blocks: str | None = in_blocks()
     lr: float = hyper(0.1, "step size", ge=0, search=(1e-3, 1.0))
     momentum: float = hyper(0.0, "decay of a running average of g", ge=0, lt=1)
     weight_decay: float = l2(0.0)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from optim_core import hyper, state
+from optim_core.methods import in_blocks
 from optim_core.optimizers import RuleOptimizer
 from optim_core.rules import Value, lerp, mean, root, sqrt, square, stacked
 from optim_core_second_order.rotation import View, averaged, eigenvectors, permuted, rot, squares, unrot
@@ -46,6 +47,7 @@ class SOAP(RuleOptimizer):
     https://arxiv.org/abs/2409.11321; skipped first step and decay after the update as in the authors' code.
     """
 
+    blocks: str | None = in_blocks()
     lr: float = hyper(3e-3, "step size", ge=0, search=(3e-4, 3e-2))
     betas: tuple[float, float] = hyper((0.95, 0.95), "decay of the averages of rot(g) and of its square", ge=0, lt=1)
     shampoo_beta: float = hyper(-1.0, "decay of the Gram matrices, negative for beta2", ge=-1, lt=1)

@@ -11,7 +11,7 @@ from optim_core_second_order.coefficients import CONVERGENT
 from optim_core_second_order.contrast import even, floored, schatten4, sized, slices_of
 from optim_core_second_order.hidden_matrices import HiddenMatrices
 from optim_core_second_order.newton_schulz import orthogonalised
-from optim_core_second_order.orthogonal import adjustment, averaged, ns_precision
+from optim_core_second_order.orthogonal import averaged, ns_precision
 
 #: Weights of the iterates 0 to 11, whose sum takes a singular value to its power 0.1, from 0.01 up.
 _POWER = (
@@ -86,23 +86,26 @@ class SoftMuon(HiddenMatrices):
     ) -> tuple[Value, ...]:
         """The update above."""
         M, u = averaged(g, momentum_buffer, momentum, nesterov=nesterov)
-        X, V = _softened(u, second_moment, contra=contra, soft=soft, beta2=beta2, dtype=ns_dtype)
-        return p - lr * floored(adjustment(p, "original") * X, p, uw_floor), M, V
+        how = {"contra": contra, "soft": soft, "beta2": beta2, "floor": uw_floor, "dtype": ns_dtype}
+        X, V = _softened(u, p, second_moment, **how)
+        return p - lr * X, M, V
 
 
 @stacked("element", "own")
-def _softened(u: Tensor, V: Tensor, *, contra: float, soft: float, beta2: float, dtype: str) -> tuple[Tensor, Tensor]:
-    """The direction before r and the floor, and V."""
+def _softened(
+    u: Tensor, p: Tensor, V: Tensor, *, contra: float, soft: float, beta2: float, floor: float, dtype: str
+) -> tuple[Tensor, Tensor]:
+    """The direction and V."""
     shape, u = u.shape, u.flatten(2)
     size = schatten4(u)
     X = (u / size.clamp(min=1e-7)).to(getattr(torch, dtype))
     F = torch.zeros_like(u)
     for k in _POWER:
-        F = F.add(X, alpha=k)
+        F.add_(X.to(u.dtype), alpha=k)
         X = orthogonalised(X, [CONVERGENT])
     P = X.to(u.dtype)
     whole = schatten4(P)
     C = sized(P - contra / 2 * u / size, whole, schatten4)
     mixed = sized(torch.lerp(C, sized(F, whole, schatten4), soft), whole, schatten4)
     mixed, V = even(mixed, V, beta2, schatten4)
-    return mixed.reshape(shape), V
+    return floored(mixed, p.flatten(2), floor).reshape(shape), V

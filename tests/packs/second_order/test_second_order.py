@@ -17,8 +17,9 @@ from optim_core.errors import InvalidOption, WrapperConflict
 
 pytest.importorskip("optim_core_second_order")
 
-from optim_core_second_order import Muon, SophiaG
+from optim_core_second_order import Muon, MuonClip, SophiaG
 from optim_core_second_order.blocks import cut, joined
+from optim_core_second_order.coefficients import SETS
 from optim_core_second_order.newton_schulz import orthogonalised
 from optim_core_second_order.roots import inverse_roots
 
@@ -47,6 +48,52 @@ def test_newton_schulz_on_the_gram_matrix(
     got = orthogonalised(X.to(dtype), [COEFFICIENTS] * steps)
     assert got.dtype is dtype
     torch.testing.assert_close(got.double(), plainly(X, steps), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-3)])
+def test_sets_of_coefficients(name: str, dtype: torch.dtype, tolerance: float) -> None:
+    torch.manual_seed(0)
+    X = torch.randn(2, 6, 40, dtype=torch.float64)
+    X = X / torch.linalg.matrix_norm(X, keepdim=True)
+    wanted = X
+    for a, b, c in SETS[name].triples:
+        A = wanted @ wanted.mT
+        wanted = a * wanted + (b * A + c * A @ A) @ wanted
+    assert 0.5 < float(torch.linalg.svdvals(wanted).min()) <= float(torch.linalg.svdvals(wanted).max()) < 1.3
+    for restarts in (None, (2, 4, 6, 8), ()):
+        got = orthogonalised(X.to(dtype), SETS[name].triples, restarts)
+        torch.testing.assert_close(got.double(), wanted, rtol=0, atol=tolerance)
+
+
+def test_a_set_brings_what_it_is_made_for() -> None:
+    w = Parameter(torch.ones(3, 4))
+    assert [Muon([w], ns_coefficients="turbo").defaults[o] for o in ("ns_steps", "ns_norm")] == [4, "aol"]
+    assert Muon([w], ns_coefficients="turbo", ns_steps=6).defaults["ns_steps"] == 6
+    group = Muon([{"params": [w], "ns_coefficients": "deepseekv4"}]).param_groups[0]
+    assert (group["ns_steps"], group["ns_end"]) == (10, "repeat_last")
+    with pytest.raises(
+        InvalidOption, match=r"'polarexpress' is no set of coefficients\. Did you mean 'polar_express'\?"
+    ):
+        Muon([w], ns_coefficients="polarexpress")
+
+
+# MuonClip: attention -------------------------------------------------------------------------------------------
+def test_keys_are_clipped_for_the_worst_of_the_heads_that_share_them() -> None:
+    q, k = Parameter(torch.ones(4, 3)), Parameter(torch.ones(2, 3))
+    layer = {"attention_name": "layer", "weight_decay": 0.0}
+    groups = [{"params": [q], "qk_clip": "query", **layer}, {"params": [k], "qk_clip": "key", "qk_heads": 1, **layer}]
+    optimizer = MuonClip(groups, lr=0.0)
+    optimizer.observe_logits("layer", torch.tensor([25.0, 50.0]))
+    optimizer.observe_logits("layer", torch.tensor([400.0, 30.0]))  # another micro-batch
+    for _ in range(2):  # logits are those of one step
+        optimizer.minimize(lambda: q.sum() + k.sum())
+    assert q[:, 0].tolist() == [0.5, 0.5, 1.0, 1.0]
+    assert k[:, 0].tolist() == [0.5, 0.5]
+    with pytest.raises(InvalidOption, match=r"attention_name='later' is in no parameter group; there are \['layer'\]"):
+        optimizer.observe_logits("later", torch.ones(2))
+    with pytest.raises(InvalidOption, match=r"3 heads for 3 logits and a weight of shape \(4, 3\)"):
+        optimizer.observe_logits("layer", torch.ones(3))
 
 
 # blocks --------------------------------------------------------------------------------------------------------

@@ -22,12 +22,10 @@ if TYPE_CHECKING:
     from optim_core_second_order.psgdpro import PSGDPRO
     from optim_core_second_order.qsgd import QSGD
     from optim_core_second_order.racs import RACS
-    from optim_core_second_order.rekls import REKLS
     from optim_core_second_order.scalableshampoo import ScalableShampoo
     from optim_core_second_order.shampoo import Shampoo
     from optim_core_second_order.sinksoap import SinkSOAP
     from optim_core_second_order.soap import SOAP
-    from optim_core_second_order.soapmuon import SOAPMuon
     from optim_core_second_order.sophiag import SophiaG
     from optim_core_second_order.sophiah import SophiaH
     from optim_core_second_order.splus import SPlus
@@ -39,7 +37,6 @@ __all__ = [
     "PSGDPRO",
     "QSGD",
     "RACS",
-    "REKLS",
     "SOAP",
     "AdaHessian",
     "Apollo",
@@ -50,7 +47,6 @@ __all__ = [
     "Kron",
     "LDAdamW",
     "Muon",
-    "SOAPMuon",
     "SPlus",
     "ScalableShampoo",
     "Shampoo",

@@ -44,9 +44,7 @@ class GaLore(LowRankAdamW):
 
     rank: int | None = hyper(128, "dimension of the subspace; None for plain AdamW", ge=1)
     scale: float = hyper(0.25, "factor of the step of a projected parameter", ge=0)
-    proj_type: str = hyper(
-        "std", "which side is projected", choices=("std", "reverse_std", "right", "left", "full")
-    )
+    proj_type: str = hyper("std", "which side is projected", choices=("std", "reverse_std", "right", "left", "full"))
 
     @staticmethod
     def rule(

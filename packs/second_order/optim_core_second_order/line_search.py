@@ -26,9 +26,7 @@ class Trial(NamedTuple):
     gradient: Any
 
 
-def strong_wolfe(
-    evaluate: Callable[[float], Trial], start: Trial, t: float, *, most: int, tolerance: float
-) -> Trial:
+def strong_wolfe(evaluate: Callable[[float], Trial], start: Trial, t: float, *, most: int, tolerance: float) -> Trial:
     """A point that fulfils the conditions, or the best one that has been found.
 
     Args:

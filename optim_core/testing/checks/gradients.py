@@ -65,7 +65,7 @@ def _written(g: Tensor | None, pointer: int, version: int, before: Tensor, *, ma
         return "" if may_go else "removes the gradient"
     if g.data_ptr() != pointer:
         return "replaces the gradient"
-    if not torch.equal(g, before):
+    if not bool(((g == before) | (g.isnan() & before.isnan())).all()):
         return "overwrites the gradient"
     return "" if g._version == version else "writes to, and then restores, the gradient"
 

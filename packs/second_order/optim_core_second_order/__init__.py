@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from optim_core_second_order.psgdpro import PSGDPRO
     from optim_core_second_order.qsgd import QSGD
     from optim_core_second_order.racs import RACS
-    from optim_core_second_order.rekls import REKLS
     from optim_core_second_order.scalableshampoo import ScalableShampoo
     from optim_core_second_order.shampoo import Shampoo
     from optim_core_second_order.sinksoap import SinkSOAP
@@ -52,7 +51,6 @@ __all__ = [
     "PSGDPRO",
     "QSGD",
     "RACS",
-    "REKLS",
     "SOAP",
     "AdaGO",
     "AdaHessian",

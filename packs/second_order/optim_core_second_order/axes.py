@@ -21,3 +21,10 @@ def along(x: Tensor, axis: int, M: Tensor) -> Tensor:
         return torch.bmm(x.reshape(x.shape[0], -1, x.shape[axis]), M.mT).reshape(x.shape)
     moved = x.movedim(axis, 1)
     return torch.bmm(M, moved.reshape(*moved.shape[:2], -1)).reshape(moved.shape).movedim(1, axis)
+
+
+def solved(L: Tensor, x: Tensor, axis: int) -> Tensor:
+    """The inverse of a lower triangular L applied along an axis."""
+    moved = x.movedim(axis, 1)
+    solution: Tensor = torch.linalg.solve_triangular(L, moved.reshape(*moved.shape[:2], -1), upper=False)
+    return solution.reshape(moved.shape).movedim(1, axis)

@@ -94,7 +94,7 @@ class KLShampoo(WithNoise):
     ) -> tuple[Value | None, ...]:
         """The update above."""
         if step == 1:
-            begun = (None, None) if GG is None else _begun(GG, Q, size=init_factor)
+            begun = (None, None) if GG is None else _begun(Q, size=init_factor)
             return p, exp_avg, *begun
         how = how_of(max_precond_dim=max_precond_dim, merge_dims=merge_dims, precondition_1d=precondition_1d)
         m = lerp(g, exp_avg, betas[0])
@@ -109,7 +109,7 @@ class KLShampoo(WithNoise):
 
 
 @stacked("own", "own")
-def _begun(GG: list[Tensor], Q: list[Tensor], *, size: float) -> tuple[list[Tensor], list[Tensor]]:
+def _begun(Q: list[Tensor], *, size: float) -> tuple[list[Tensor], list[Tensor]]:
     """The first matrices and bases."""
     identity = [torch.eye(M.shape[1], dtype=M.dtype, device=M.device).expand_as(M) for M in Q]
     return [size * M for M in identity], identity

@@ -12,7 +12,7 @@ from torch import Tensor
 from optim_core import hyper, state
 from optim_core.methods import extra, in_blocks, tensors_of
 from optim_core.rules import Value, lerp, mean, minimum, sqrt, square, stacked
-from optim_core_second_order.axes import along, unfolded
+from optim_core_second_order.axes import along, solved, unfolded
 from optim_core_second_order.noise import WithNoise
 from optim_core_second_order.shapes import Shape, kron_factors, kron_view
 
@@ -171,7 +171,7 @@ def _renewed(
     B = V.reshape(A.shape).to(A.dtype)
     for axis, q in enumerate(factors, start=1):
         A = along(A, axis, q)
-        B = along(B, axis, 1 / q) if q.ndim == 2 else _solved(q.mT, B, axis)
+        B = along(B, axis, 1 / q) if q.ndim == 2 else solved(q.mT, B, axis)
     renewed = []
     for axis, q in enumerate(factors, start=1):
         a, b = unfolded(A, axis), unfolded(B, axis)
@@ -191,13 +191,6 @@ def _viewed(x: Tensor, Q: list[Tensor], *, merge: bool, dtype: str | None) -> li
     """A stack in the shape in which it is preconditioned, and the factors, in the precision for both."""
     view = x.reshape(len(x), *kron_view(x.shape[1:], merge=merge))
     return [y if dtype is None else y.to(getattr(torch, dtype)) for y in (view, *Q)]
-
-
-def _solved(L: Tensor, x: Tensor, axis: int) -> Tensor:
-    """The inverse of a lower triangular L applied along an axis."""
-    moved = x.movedim(axis, 1)
-    solution: Tensor = torch.linalg.solve_triangular(L, moved.reshape(*moved.shape[:2], -1), upper=False)
-    return solution.reshape(moved.shape).movedim(1, axis)
 
 
 def _spectral_bound(S: Tensor) -> Tensor:

@@ -135,5 +135,9 @@ def _followed(
 
 
 def _basis(B: Tensor, P: Tensor | None) -> Tensor:
-    """Columns that span what B mostly lies in: by a step of power iteration from P, or singular vectors."""
-    return svd(B)[0] if P is None else torch.linalg.qr(B @ (B.mT @ P)).Q
+    """Columns that span what B mostly lies in: by a step of power iteration from P, or singular vectors.
+
+    In double, since what is small in B B^T would be lost.
+    """
+    X = B.double()
+    return (svd(X)[0] if P is None else torch.linalg.qr(X @ (X.mT @ P.double())).Q).to(B.dtype)

@@ -119,9 +119,10 @@ def begun(Q: list[Tensor], g: Tensor, *, scale: float | None) -> list[Tensor]:
     """The first factors; without a scale such that they bring the first gradient to size 1, roughly."""
     sizes = torch.full_like(g.reshape(len(g), -1)[:, 0], scale or 1.0)
     if scale is None:
-        x = g.reshape(len(g), -1).abs().clamp(min=1e-12)
-        largest = x.amax(1)  # taken out, since fourth powers are soon too small or too large
-        sizes = largest**-0.25 * (x / largest.unsqueeze(1)).pow(4).mean(1) ** (-1 / 16)
+        x = g.reshape(len(g), -1).abs()
+        largest = x.amax(1).clamp(min=1e-12)  # taken out, since fourth powers are soon too small or too large
+        found = largest**-0.25 * (x / largest.unsqueeze(1)).clamp(min=1e-12).pow(4).mean(1) ** (-1 / 16)
+        sizes = torch.where(x.amax(1) > 0, found, sizes)  # a first gradient of zero tells nothing
     each = sizes ** (1 / len(Q))
     return [each.reshape(-1, *(1 for _ in q.shape[1:])) * identity(q) for q in Q]
 

@@ -166,6 +166,11 @@ def psgd_size(shape: Shape) -> int:
     return sum(map(math.prod, kron_factors(without_ones(shape), 2048, 2, None)))
 
 
+def psgd_bases(shape: Shape) -> int:
+    """A d x d matrix for each axis of 2 to 2048; none for vectors."""
+    return sum(math.prod(f) for f in kron_factors(without_ones(shape), 2048, 2, None) if len(f) == 2)
+
+
 def psgd_axes(shape: Shape) -> int:
     """One number for each axis longer than 1."""
     return len(without_ones(shape))
@@ -256,11 +261,6 @@ def grams(shape: Shape) -> int:
 def all_grams(shape: Shape) -> int:
     """A d x d matrix for each side of a weight as a matrix; nothing for vectors."""
     return sum(d * d for d in matrix_of(shape)) if len(shape) > 1 else 0
-
-
-def both_sides(shape: Shape) -> int:
-    """A number for each row and column of a weight as a matrix; nothing for vectors."""
-    return sum(matrix_of(shape)) if len(shape) > 1 else 0
 
 
 def longer_side(shape: Shape) -> int:

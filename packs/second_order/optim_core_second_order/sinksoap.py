@@ -39,10 +39,10 @@ class SinkSOAP(HiddenMatrices):
         GG_1 = gram_beta GG_1 + (1 - gram_beta) g g^T;   GG_2 likewise with g^T g;   Q_i their eigenvectors
         A = Q_1^T u Q_2;   B = A^2 + eps
         r = (1/m) / (B c + eps),  c = (1/n) / (B^T r + eps)    sinkhorn_steps times, starting with ones
-        O = Q_1 (sqrt(r) A sqrt(c)) Q_2^T, of norm sqrt(min(m, n) max(1, m/n))
-        p = p (1 - lr weight_decay) - lr O
+        D = Q_1 (sqrt(r) A sqrt(c)) Q_2^T, of norm sqrt(min(m, n) max(1, m/n))
+        p = p (1 - lr weight_decay) - lr D
 
-    With ``normuon``, and unless m = n, O is divided by the root of an average of its squares, of each row if m > n and
+    With ``normuon``, and unless m = n, D is divided by the root of an average of its squares, of each row if m > n and
     of each column otherwise, and keeps its norm. eps is absolute: gradients far below 1e-4 make B flat, and then
     nothing is balanced. Two sets of eigenvectors a step: cubic cost in both sides.
 
@@ -70,7 +70,7 @@ class SinkSOAP(HiddenMatrices):
 
     momentum_buffer = state("average of g")
     GG = state("averages of g g^T and g^T g", shape=_sides)
-    second_moment = state("average square of each row or column of O", shape=_longer_side)
+    second_moment = state("average square of each row or column of D", shape=_longer_side)
 
     @staticmethod
     def rule(
@@ -91,10 +91,10 @@ class SinkSOAP(HiddenMatrices):
         """The update above."""
         M, u = averaged(g, momentum_buffer, momentum, nesterov=nesterov)
         GG = gram_averages(GG, g, beta=gram_beta, max_precond_dim=2**62, as_matrix=True)
-        O = _balanced(u, eigenvectors(GG), sweeps=sinkhorn_steps, eps=eps)
+        D = _balanced(u, eigenvectors(GG), sweeps=sinkhorn_steps, eps=eps)
         if second_moment is not None:
-            O, second_moment = _evened(O, second_moment, beta=beta2)
-        return p - lr * O, M, GG, second_moment
+            D, second_moment = _evened(D, second_moment, beta=beta2)
+        return p - lr * D, M, GG, second_moment
 
 
 @stacked("element")
@@ -108,15 +108,15 @@ def _balanced(u: Tensor, Q: list[Tensor], *, sweeps: int, eps: float) -> Tensor:
     for _ in range(int(sweeps)):
         r = (1 / m) / (B @ c + eps)
         c = (1 / n) / (B.mT @ r + eps)
-    O = left @ (r.sqrt() * A * c.mT.sqrt()) @ right.mT
-    return (O * ((min(m, n) * max(1, m / n)) ** 0.5 / frobenius(O).clamp(min=eps))).reshape(u.shape)
+    D = left @ (r.sqrt() * A * c.mT.sqrt()) @ right.mT
+    return (D * ((min(m, n) * max(1, m / n)) ** 0.5 / frobenius(D).clamp(min=eps))).reshape(u.shape)
 
 
 @stacked("element", "own")
-def _evened(O: Tensor, V: Tensor, *, beta: float) -> tuple[Tensor, Tensor]:
-    """O with rows or columns of one size on average, at the norm that it had."""
-    X = O.flatten(2)
+def _evened(D: Tensor, V: Tensor, *, beta: float) -> tuple[Tensor, Tensor]:
+    """D with rows or columns of one size on average, at the norm that it had."""
+    X = D.flatten(2)
     axis = 2 if X.shape[1] > X.shape[2] else 1
     V = beta * V + (1 - beta) * X.square().mean(axis)
     evened = X / V.sqrt().clamp(min=1e-10).unsqueeze(axis)
-    return (evened * (frobenius(X) / frobenius(evened).clamp(min=1e-30))).reshape(O.shape), V
+    return (evened * (frobenius(X) / frobenius(evened).clamp(min=1e-30))).reshape(D.shape), V

@@ -135,7 +135,10 @@ def _trajectory(subject: Subject, shapes: Any, options: Mapping[str, Any]) -> li
         if subject.is_declared:
             raise
         return None  # a plain class does not say which values its options may have
-    return found + copies(tensors(optimizer.state_dict()))
+    found += copies(tensors(optimizer.state_dict()))
+    if subject.is_declared and hasattr(optimizer, "eval"):  # an option may be about what is evaluated
+        optimizer.eval()
+    return found + copies(params)
 
 
 def _halve_lr(optimizer: Any) -> None:

@@ -15,23 +15,33 @@ if TYPE_CHECKING:
     from optim_core_wrappers.ema import EMA
     from optim_core_wrappers.gc import GradientCentralization
     from optim_core_wrappers.gradnorm import GradientNormalization
+    from optim_core_wrappers.lawa import LAWA
     from optim_core_wrappers.lookahead import Lookahead
+    from optim_core_wrappers.mechanic import Mechanic
     from optim_core_wrappers.normloss import NormLoss
     from optim_core_wrappers.softplus import SoftplusDenominator
     from optim_core_wrappers.stablewd import StableWeightDecay
+    from optim_core_wrappers.swa import SWA
+    from optim_core_wrappers.tail_ema import TailEMA
+    from optim_core_wrappers.trac import TRAC
 
 __all__ = [
     "AGC",
     "EMA",
+    "LAWA",
+    "SWA",
+    "TRAC",
     "Accumulate",
     "Cautious",
     "GradientCentralization",
     "GradientClipping",
     "GradientNormalization",
     "Lookahead",
+    "Mechanic",
     "NormLoss",
     "SoftplusDenominator",
     "StableWeightDecay",
+    "TailEMA",
     "WeightDecay",
 ]
 

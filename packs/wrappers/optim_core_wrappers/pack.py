@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from optim_core.catalog import Paper, WrapperSpec, hookimpl
+from optim_core_wrappers.manifest.averages import AVERAGES
+from optim_core_wrappers.manifest.tuners import TUNERS
 
 OPTIM_CORE_API = 1
 
@@ -170,4 +172,6 @@ def optim_core_wrappers() -> list[WrapperSpec]:
             code="https://github.com/zeke-xie/stable-weight-decay-regularization",
             code_license="MIT",
         ),
+        *AVERAGES,
+        *TUNERS,
     ]

@@ -1,0 +1,1 @@
+"""Specs of the pack's wrappers, by family; no torch."""

@@ -115,8 +115,11 @@ def _trajectory(subject: Subject, shapes: Any, options: Mapping[str, Any]) -> li
     """Parameters and state after a few steps; None if the options are refused."""
     torch.manual_seed(0)
     params = subject.params(*shapes)
+    given: list[Any] = params
+    if getattr(subject.target, "by_group", "") and params[1:]:  # what makes each group a model of its own needs several
+        given = [{"params": params[:1]}, {"params": params[1:]}]
     try:
-        optimizer = subject.build(params, **options)
+        optimizer = subject.build(given, **options)
     except (ValueError, TypeError):
         return None
     except (Exception, SystemExit):  # Triton or a GPU that is missing, which plain classes say in many ways
@@ -134,7 +137,10 @@ def _trajectory(subject: Subject, shapes: Any, options: Mapping[str, Any]) -> li
         if subject.is_declared:
             raise
         return None  # a plain class does not say which values its options may have
-    return found + copies(tensors(optimizer.state_dict()))
+    found += copies(tensors(optimizer.state_dict()))
+    if subject.is_declared and hasattr(optimizer, "eval"):  # an option may be about what is evaluated
+        optimizer.eval()
+    return found + copies(params)
 
 
 def _halve_lr(optimizer: Any) -> None:

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from optim_core_wrappers.gradnorm import GradientNormalization
     from optim_core_wrappers.grokfast import GrokFast
     from optim_core_wrappers.hyperball import Hyperball
+    from optim_core_wrappers.lawa import LAWA
     from optim_core_wrappers.lookahead import Lookahead
     from optim_core_wrappers.magma import Magma
+    from optim_core_wrappers.mechanic import Mechanic
     from optim_core_wrappers.normloss import NormLoss
     from optim_core_wrappers.orthograd import OrthoGrad
     from optim_core_wrappers.radial_brake import RadialBrake
@@ -33,11 +35,17 @@ if TYPE_CHECKING:
     from optim_core_wrappers.soda import Soda
     from optim_core_wrappers.softplus import SoftplusDenominator
     from optim_core_wrappers.stablewd import StableWeightDecay
+    from optim_core_wrappers.swa import SWA
+    from optim_core_wrappers.tail_ema import TailEMA
+    from optim_core_wrappers.trac import TRAC
     from optim_core_wrappers.update_floor import UpdateFloor
 
 __all__ = [
     "AGC",
     "EMA",
+    "LAWA",
+    "SWA",
+    "TRAC",
     "Accumulate",
     "BiasCorrection",
     "Cautious",
@@ -53,6 +61,7 @@ __all__ = [
     "Hyperball",
     "Lookahead",
     "Magma",
+    "Mechanic",
     "NormLoss",
     "OrthoGrad",
     "RadialBrake",
@@ -61,6 +70,7 @@ __all__ = [
     "Soda",
     "SoftplusDenominator",
     "StableWeightDecay",
+    "TailEMA",
     "UpdateFloor",
     "WeightDecay",
 ]

@@ -2,34 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import torch
-from torch import Tensor
-
-from optim_core.errors import NotTraining
-from optim_core.methods import hyper, memory_dtype
-from optim_core.optimizers import parameters
-from optim_core.rules import Transform, Value, lerp
-from optim_core.wrapping import Wrapper
+from optim_core.methods import hyper
+from optim_core_wrappers.averaging import RunningAverage
 
 
-@dataclass(frozen=True)
-class Average(Transform):
-    """ema = b ema + (1 - b) p."""
-
-    keeps = ("ema",)
-    numbers = ("ema_decay",)
-
-    def keep(self, new_p: Value, old: Sequence[Value], options: Mapping[str, Any]) -> Sequence[Value]:
-        """The average after the step."""
-        return [lerp(new_p, old[0], options["ema_decay"])]
-
-
-class EMA(Wrapper):
+class EMA(RunningAverage):
     """Keeps a running average of the weights, to evaluate with; training goes on as without it.
 
     After step n, with k = max(0, n - update_after_step - 1)::
@@ -50,6 +27,7 @@ class EMA(Wrapper):
         NotTraining: by ``step()`` while the parameters hold the average.
 
     Example:
+        >>> import torch
         >>> weight = torch.nn.Parameter(torch.tensor([1.0]))
         >>> optimizer = EMA(torch.optim.SGD([weight], lr=0.5), decay=0.5)
         >>> for _ in range(2):
@@ -64,8 +42,6 @@ class EMA(Wrapper):
     https://doi.org/10.1137/0330046; with exponential weights and a warm-up, as in timm's ModelEmaV3.
     """
 
-    elementwise: ClassVar[bool] = True
-
     decay: float = hyper(0.9999, "share of the average that is kept in a step", ge=0, lt=1, search=(0.99, 0.9999))
     min_decay: float = hyper(0.0, "least share under warm-up", ge=0, lt=1)
     update_after_step: int = hyper(0, "steps during which the average is the weights themselves", ge=0)
@@ -73,96 +49,10 @@ class EMA(Wrapper):
     warmup_gamma: float = hyper(1.0, "scale of the warm-up, in steps", gt=0)
     warmup_power: float = hyper(2 / 3, "exponent of the warm-up", gt=0)
 
-    keeps = ("ema",)
-
-    def start_memory(self, params: Sequence[Tensor]) -> None:
-        """The average, which begins anew with the first step."""
-        super().start_memory(params)
-        for p in params:
-            if "ema" not in self.memory[p]:
-                self._follow(p, 0.0)
-
-    def on_wrap(self) -> None:
-        """Compose with the rule, if nothing between changes the weights after it."""
-        super().on_wrap()
-        self.counters.update(steps=0, averaged=0)
-        self._composed = self.base_steps.compose(Average(), self)
-
-    def numbers(self) -> Mapping[str, float]:
-        """b of this step."""
-        k = max(0, self.counters["steps"] - self.options["update_after_step"])
+    def share_kept(self, steps: int) -> float:
+        """0 at first, then the decay, or as much of it as the warm-up has come to."""
+        k = max(0, steps - self.options["update_after_step"])
         if not k or not self.options["use_warmup"]:
-            return {"ema_decay": float(self.options["decay"]) if k else 0.0}
+            return float(self.options["decay"]) if k else 0.0
         grown = 1 - (1 + k / self.options["warmup_gamma"]) ** -self.options["warmup_power"]
-        return {"ema_decay": float(max(min(grown, self.options["decay"]), self.options["min_decay"]))}
-
-    def prepare(self, overflow: bool | None) -> bool:
-        """Refuse gradients that were taken at the average."""
-        if self.counters["averaged"]:
-            raise NotTraining(
-                "EMA: step() after eval(): the parameters hold the average, and the gradients are not those of the "
-                "weights. Call optimizer.train() before the forward pass, or use optimizer.minimize(closure)"
-            )
-        return super().prepare(overflow)
-
-    def apply(self) -> None:
-        """A step of the base, and of the average."""
-        super().apply()
-        decay = self.numbers()["ema_decay"]
-        self.counters["steps"] += 1
-        for p in parameters(self):
-            if p.grad is None or not self._composed or not p.numel():
-                self._follow(p, decay)
-
-    def _follow(self, p: Tensor, decay: float) -> None:
-        memory = self.memory[p]
-        now = p.detach().to(memory_dtype(p))
-        if "ema" in memory:
-            memory["ema"].lerp_(now, 1 - decay)
-        else:
-            memory["ema"] = now.clone()
-
-    # evaluating ---------------------------------------------------------------------------------------------
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Have the parameters hold the average for the time of a ``with``."""
-        before = self.counters["averaged"]
-        self.eval()
-        try:
-            yield
-        finally:
-            if not before:
-                self.train()
-
-    def eval(self) -> None:
-        """Have the parameters hold the average; without effect if they do."""
-        super().eval()
-        self._exchange(averaged=1)
-
-    def train(self) -> None:
-        """Have the parameters hold the weights; without effect if they do."""
-        self._exchange(averaged=0)
-        super().train()
-
-    @torch.no_grad()
-    def _exchange(self, averaged: int) -> None:
-        if self.counters["averaged"] == averaged:
-            return
-        for p in parameters(self):
-            memory = self.memory[p]
-            if "ema" not in memory:
-                continue
-            if averaged:
-                memory["weights"] = p.detach().clone()
-                p.copy_(memory["ema"])
-            else:
-                p.copy_(memory.pop("weights"))
-        self.counters["averaged"] = averaged
-
-    def collect(self, run: Callable[[], Any]) -> Any:
-        """Gradients at the weights themselves."""
-        self.train()
-        return super().collect(run)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"_composed": self._composed}
+        return float(max(min(grown, self.options["decay"]), self.options["min_decay"]))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from optim_core.catalog import Paper, WrapperSpec, hookimpl
+from optim_core_wrappers.manifest.averages import AVERAGES
 from optim_core_wrappers.manifest.rules_around import RULES_AROUND
+from optim_core_wrappers.manifest.tuners import TUNERS
 
 OPTIM_CORE_API = 1
 
@@ -172,4 +174,6 @@ def optim_core_wrappers() -> list[WrapperSpec]:
             code_license="MIT",
         ),
         *RULES_AROUND,
+        *AVERAGES,
+        *TUNERS,
     ]

@@ -114,7 +114,7 @@ class Around:
         hypers = {theirs: replace(method.hypers[mine], name=theirs) for mine, theirs in called.items()}
         others = {name: name for name in method.keywords if name not in method.hypers}
         part = part_of(method, apart=False, constants=fixed, names={**called, **others})
-        own = {name: _as_of_method(declared, part, owner) for name, declared in method.states.items()}
+        own = {name: _as_of_method(x, part, owner) for name, x in method.states.items() if not _never(x, method, fixed)}
         return Adopted(hypers, own, (part,))
 
     def _method(self, owner: str) -> Method:
@@ -160,6 +160,14 @@ def adopt(arounds: Sequence[Around], owner: str) -> Adopted:
         own |= adopted.states
         parts += adopted.parts
     return Adopted(hypers, own, tuple(parts))
+
+
+def _never(declared: State, method: Method, fixed: Group) -> bool:
+    """Return True if no parameter has a state, whatever the options that are not fixed."""
+    switches = [name for name, x in method.hypers.items() if isinstance(x.default, bool) and name not in fixed]
+    defaults = {name: x.default for name, x in method.hypers.items()}
+    settings = [{**defaults, **fixed, **dict.fromkeys(switches, on)} for on in (False, True)]
+    return declared.copies is not None and not any(map(declared.present, settings))
 
 
 def _as_of_method(declared: State, part: Part, owner: str) -> State:

@@ -27,6 +27,9 @@ from optim_core.testing.problems import PROBLEMS, Problem, problem_of, wave
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 
 
+#: The parameters of the problem `net`, in order.
+NET = ("conv.weight", "conv.bias", "fc.weight", "fc.bias", "gain")
+
 #: How a case is run: by which way of taking a step, and with which settings of the optimizer.
 WAYS = [
     pytest.param("minimize", {"foreach": True}, id="list"),
@@ -96,6 +99,13 @@ def given(params: Sequence[Tensor], case: Mapping[str, Any]) -> list[Any]:
     """The parameters as the optimizer gets them: in groups, or with names, if the case says so."""
     if "groups" in case:
         return [{**group, "params": [params[i] for i in group["params"]]} for group in case["groups"]]
+    switched = re.search(
+        r"two groups: ([\w.]+) and ([\w.]+) with (\w+)=True, the other .* with \3=False", case.get("how", "")
+    )
+    if switched:
+        on = [i for i, name in enumerate(NET) if name in switched.groups()[:2]]
+        off = [i for i in range(len(params)) if i not in on]
+        return [{"params": [params[i] for i in at], switched[3]: at is on} for at in (on, off)]
     text = r"(?:names given to the optimizer, in order:|parameters are named) ([\w.]+(?:, [\w.]+)*)"
     found = re.search(text, case.get("how", ""))
     return list(zip(found[1].split(", "), params, strict=True)) if found else list(params)

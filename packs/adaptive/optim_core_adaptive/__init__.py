@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.adaiv2 import AdaiV2
     from optim_core_adaptive.adam import Adam
     from optim_core_adaptive.adamax import Adamax
+    from optim_core_adaptive.adamc import AdamC
     from optim_core_adaptive.adamd import AdamD
     from optim_core_adaptive.adamod import AdaMod
     from optim_core_adaptive.adamp import AdamP
@@ -35,7 +36,10 @@ if TYPE_CHECKING:
     from optim_core_adaptive.dadaptlion import DAdaptLion
     from optim_core_adaptive.dadaptsgd import DAdaptSGD
     from optim_core_adaptive.diffgrad import DiffGrad
+    from optim_core_adaptive.gpaadamw import GPAAdamW
     from optim_core_adaptive.grams import Grams
+    from optim_core_adaptive.grokfastadamw import GrokFastAdamW
+    from optim_core_adaptive.hyperballadamw import HyperBallAdamW
     from optim_core_adaptive.lamb import LAMB
     from optim_core_adaptive.madgrad import MADGRAD
     from optim_core_adaptive.nadam import NAdam
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.ranger21 import Ranger21
     from optim_core_adaptive.rmsprop import RMSprop
     from optim_core_adaptive.schedulefreeadamw import ScheduleFreeAdamW
+    from optim_core_adaptive.schedulefreeradam import ScheduleFreeRAdam
     from optim_core_adaptive.sm3 import SM3
     from optim_core_adaptive.swats import SWATS
     from optim_core_adaptive.yogi import Yogi
@@ -71,6 +76,7 @@ __all__ = [
     "Adai",
     "AdaiV2",
     "Adam",
+    "AdamC",
     "AdamD",
     "AdamP",
     "AdamW",
@@ -84,7 +90,10 @@ __all__ = [
     "DAdaptLion",
     "DAdaptSGD",
     "DiffGrad",
+    "GPAAdamW",
     "Grams",
+    "GrokFastAdamW",
+    "HyperBallAdamW",
     "NAdam",
     "NovoGrad",
     "Prodigy",
@@ -94,6 +103,7 @@ __all__ = [
     "Ranger",
     "Ranger21",
     "ScheduleFreeAdamW",
+    "ScheduleFreeRAdam",
     "Yogi",
 ]
 

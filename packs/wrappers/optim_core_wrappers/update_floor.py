@@ -16,8 +16,8 @@ class UpdateFloor(RuleWrapper):
 
         u = u max(1, floor max(|w|, eps) / max(|u|, eps))        norms over the tensor, or over each row
 
-    Larger updates pass. It is meant for bases whose update has a fixed size, such as Muon, where it stands in for weight
-    decay: as weights grow their updates grow with them. An Adam's updates are larger than the default floor by
+    Larger updates pass. It is meant for bases whose update has a fixed size, such as Muon, where it stands in for
+    weight decay: as weights grow their updates grow with them. An Adam's updates are larger than the default floor by
     themselves. Rows are indices of dimension 0, the output units of torch's layers. With lr = 0 nothing is done.
 
     Example:

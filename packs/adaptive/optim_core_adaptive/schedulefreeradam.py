@@ -95,7 +95,7 @@ class ScheduleFreeRAdam(ScheduleFree):
             lr_max,
             b=b,
             lr=lr * rectified,
-            warmup_steps=0,
+            warmup_steps=0 * step,
             r=r,
             weight_lr_power=weight_lr_power,
             step=step,

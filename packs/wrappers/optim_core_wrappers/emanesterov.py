@@ -65,7 +65,7 @@ class EMANesterov(Wrapper):
         initial = first.get("initial_lr", first.get("lr"))
         if self.options["scale_with_lr"] and not initial:
             raise WrapperConflict(f"EMANesterov goes by lr, which is {initial!r} at first: give scale_with_lr=False")
-        self.counters.update(steps=0, initial_lr=float(initial or 1.0))  # type: ignore[arg-type]
+        self.counters.update(steps=0, initial_lr=float(initial or 1.0))
 
     def start_memory(self, params: Sequence[Tensor]) -> None:
         """The weights as they are, and no displacement."""

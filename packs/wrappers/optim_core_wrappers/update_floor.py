@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from optim_core.methods import hyper
-from optim_core.rules import Inner, Value, maximum, norm, where
+from optim_core.rules import Inner, Over, Value, maximum, norm, where
 from optim_core.wrapping import RuleWrapper
 
 
@@ -40,7 +40,7 @@ class UpdateFloor(RuleWrapper):
 
     @staticmethod
     def rule(
-        p: Value, g: Value, inner: Inner, *, lr: Value, floor: float, per: str, min_dims: int, eps: float
+        p: Value, g: Value, inner: Inner, *, lr: Value, floor: float, per: Over, min_dims: int, eps: float
     ) -> Value:
         """The update above."""
         moved = inner(p, g)

@@ -28,7 +28,8 @@ class ScheduleFree(RuleWrapper):
     The parameters hold y while training, and x after ``optimizer.eval()``, until ``optimizer.train()``; ``minimize``
     and ``step(closure)`` return to y by themselves, a bare ``step()`` raises until then. x is not stored: it follows
     from y and z. The base's own momentum should be 0, and its lr 1 to 10 times the usual, 10 to 50 times for SGD; no
-    scheduler is needed. Decay in the base acts at z. ``schedulefreesgd`` and ``schedulefreeadamw`` are the authors' own methods.
+    scheduler is needed. Decay in the base acts at z. ``schedulefreesgd`` and ``schedulefreeadamw`` are
+    the authors' own methods.
 
     Raises:
         NotTraining: by ``step()`` while the parameters hold the average.

@@ -296,8 +296,13 @@ def read_class(cls: type, inherited: Method | None, adopted: Adopted = NOTHING_A
     parts = (*adopted.parts, *(inherited.parts if inherited else ()))
     by_group = getattr(cls, "by_group", "")
     method = Method(cls.__name__, hypers, states, extras, rule, positions, keywords, parts, by_group)
-    _check_rule(method, (*cls.of_base, *cls.asks_base) if hasattr(cls, "of_base") else tuple(GIVEN))
+    _check_rule(method, _given(cls))
     return method
+
+
+def _given(cls: Any) -> tuple[str, ...]:
+    """What a rule of a class may take by keyword beside options."""
+    return (*cls.of_base, *cls.asks_base) if hasattr(cls, "of_base") else tuple(GIVEN)
 
 
 def _check_rule(method: Method, given: Collection[str]) -> None:

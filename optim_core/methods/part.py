@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
@@ -17,21 +17,32 @@ from optim_core.rules.compose import Buffer
 from optim_core.rules.enclosing import Enclosing
 
 
+class Declares(Protocol):
+    """A class with declarations: a wrapper that is a rule around a rule."""
+
+    method: ClassVar[Method]
+
+
 @dataclass(frozen=True)
 class Part(Enclosing):
     """A rule around a rule, with the options that are in force for it.
 
     Attributes:
-        method: its declarations.
+        owner: the class with its declarations.
         constants: options that have their values here, by name.
         names: pairs: other names that its rule takes, and what they are called among the options of the method.
         numbers: options that have another value in each step, which its wrapper says.
     """
 
-    method: Method
+    owner: type[Declares]
     constants: tuple[tuple[str, Any], ...]
     names: tuple[tuple[str, str], ...]
     numbers: tuple[str, ...] = ()  # type: ignore[misc]  # of each part
+
+    @property
+    def method(self) -> Method:
+        """Its declarations."""
+        return self.owner.method
 
     def keywords(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options of the rule."""
@@ -63,7 +74,7 @@ class Part(Enclosing):
 
 
 def part_of(
-    method: Method,
+    owner: type[Declares],
     *,
     apart: bool,
     constants: Mapping[str, Any],
@@ -75,16 +86,11 @@ def part_of(
     Raises:
         RuleError: there is no rule.
     """
+    method = owner.method
     if method.rule is None:
         raise RuleError(f"{method.name} has no rule: write `@staticmethod def rule(p, g, inner, ...)`")
     constants = {name: value for name, value in constants.items() if name not in numbers}
-    return Part(method.rule, apart, method, tuple(constants.items()), tuple(names.items()), tuple(numbers))
-
-
-class Declares(Protocol):
-    """A class with declarations: a wrapper that is a rule around a rule."""
-
-    method: Method
+    return Part(method.rule, apart, owner, tuple(constants.items()), tuple(names.items()), tuple(numbers))
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,8 @@ class Around:
             UnresolvedName: the wrapper is in a pack that is not installed.
             RuleError: the wrapper is no rule around a rule, or has no such option.
         """
-        method = self._method(owner)
+        declares = self._declares(owner)
+        method = declares.method
         for name in (*self.names, *self.fixed):
             if name not in method.hypers:
                 raise RuleError(f"{owner}: {method.name} has no option {name!r}; it takes {', '.join(method.hypers)}")
@@ -113,17 +120,17 @@ class Around:
         called = {name: self.names.get(name, name) for name in method.hypers if name not in fixed}
         hypers = {theirs: replace(method.hypers[mine], name=theirs) for mine, theirs in called.items()}
         others = {name: name for name in method.keywords if name not in method.hypers}
-        part = part_of(method, apart=False, constants=fixed, names={**called, **others})
-        own = {name: _as_of_method(declared, part, owner) for name, declared in method.states.items()}
+        part = part_of(declares, apart=False, constants=fixed, names={**called, **others})
+        own = {name: _as_of_method(x, part, owner) for name, x in method.states.items() if not _never(x, method, fixed)}
         return Adopted(hypers, own, (part,))
 
-    def _method(self, owner: str) -> Method:
+    def _declares(self, owner: str) -> type[Declares]:
         wrapper = self.wrapper
         if isinstance(wrapper, str):
             wrapper = load_class(registry().entry(wrapper, "wrapper").spec)
         if not hasattr(wrapper, "of_base"):
             raise RuleError(f"{owner}: {self.wrapper!r} is not a RuleWrapper, whose rule goes around another")
-        return wrapper.method
+        return wrapper
 
 
 def around(wrapper: str | type[Any], names: Mapping[str, str] | None = None, /, **fixed: Any) -> Around:
@@ -160,6 +167,14 @@ def adopt(arounds: Sequence[Around], owner: str) -> Adopted:
         own |= adopted.states
         parts += adopted.parts
     return Adopted(hypers, own, tuple(parts))
+
+
+def _never(declared: State, method: Method, fixed: Group) -> bool:
+    """Return True if no parameter has a state, whatever the options that are not fixed."""
+    switches = [name for name, x in method.hypers.items() if isinstance(x.default, bool) and name not in fixed]
+    defaults = {name: x.default for name, x in method.hypers.items()}
+    settings = [{**defaults, **fixed, **dict.fromkeys(switches, on)} for on in (False, True)]
+    return declared.copies is not None and not any(map(declared.present, settings))
 
 
 def _as_of_method(declared: State, part: Part, owner: str) -> State:

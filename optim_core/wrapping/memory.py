@@ -65,17 +65,17 @@ class Memory(Mapping[Tensor, Entries]):
         return sum(1 for _ in self)
 
 
-class Counters(MutableMapping[str, int]):
+class Counters(MutableMapping[str, Any]):
     """A wrapper's numbers for the model as a whole, the same in each group: ``counters["steps"]``."""
 
     def __init__(self, prefix: str, groups: Sequence[dict[str, Any]]) -> None:
         self._prefix = prefix
         self._groups = groups
 
-    def __getitem__(self, name: str) -> int:
-        return self._groups[0][self._prefix + name]  # type: ignore[no-any-return]
+    def __getitem__(self, name: str) -> Any:
+        return self._groups[0][self._prefix + name]
 
-    def __setitem__(self, name: str, value: int) -> None:
+    def __setitem__(self, name: str, value: float) -> None:
         for group in self._groups:
             group[self._prefix + name] = value
 

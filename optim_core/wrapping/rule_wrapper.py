@@ -104,7 +104,7 @@ class RuleWrapper(TransformWrapper):
         """The rule with the options that it has here; ``settled`` are those that have been None so far."""
         constants = self.options | {name: x for name, x in settled.items() if self.options[name] is None}
         names = {name: name for name in (*self.of_base, *self.asks_base)}
-        return part_of(self.method, apart=True, constants=constants, names=names, numbers=list(self.numbers()))
+        return part_of(type(self), apart=True, constants=constants, names=names, numbers=list(self.numbers()))
 
     @property
     def keeper(self) -> Keeper | None:

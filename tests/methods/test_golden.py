@@ -27,6 +27,9 @@ from optim_core.testing.problems import PROBLEMS, Problem, problem_of, wave
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 
 
+#: The parameters of the problem `net`, in order.
+NET = ("conv.weight", "conv.bias", "fc.weight", "fc.bias", "gain")
+
 #: How a case is run: by which way of taking a step, and with which settings of the optimizer.
 WAYS = [
     pytest.param("minimize", {"foreach": True}, id="list"),

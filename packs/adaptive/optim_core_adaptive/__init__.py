@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.adam_atan2 import AdamAtan2
     from optim_core_adaptive.adamax import Adamax
     from optim_core_adaptive.adamaxw import AdamaxW
+    from optim_core_adaptive.adamc import AdamC
     from optim_core_adaptive.adamd import AdamD
     from optim_core_adaptive.adamg import AdamG
     from optim_core_adaptive.adammini import AdamMini
@@ -60,8 +61,11 @@ if TYPE_CHECKING:
     from optim_core_adaptive.exadam import EXAdam
     from optim_core_adaptive.fadam import FAdam
     from optim_core_adaptive.ftrl import FTRL
+    from optim_core_adaptive.gpaadamw import GPAAdamW
     from optim_core_adaptive.grams import Grams
     from optim_core_adaptive.grokadamw import GrokAdamW
+    from optim_core_adaptive.grokfastadamw import GrokFastAdamW
+    from optim_core_adaptive.hyperballadamw import HyperBallAdamW
     from optim_core_adaptive.kate import Kate
     from optim_core_adaptive.kourkoutas import KourkoutasBeta
     from optim_core_adaptive.lamb import LAMB
@@ -84,6 +88,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.rmsproptf import RMSpropTF
     from optim_core_adaptive.rose import ROSE
     from optim_core_adaptive.schedulefreeadamw import ScheduleFreeAdamW
+    from optim_core_adaptive.schedulefreeradam import ScheduleFreeRAdam
     from optim_core_adaptive.signlaprop import SignLaProp
     from optim_core_adaptive.simplifiedademamix import SimplifiedAdEMAMix
     from optim_core_adaptive.sm3 import SM3
@@ -135,6 +140,7 @@ __all__ = [
     "Adalite",
     "Adam",
     "AdamAtan2",
+    "AdamC",
     "AdamD",
     "AdamG",
     "AdamMini",
@@ -159,8 +165,11 @@ __all__ = [
     "DualAdam",
     "EXAdam",
     "FAdam",
+    "GPAAdamW",
     "Grams",
     "GrokAdamW",
+    "GrokFastAdamW",
+    "HyperBallAdamW",
     "Kate",
     "KourkoutasBeta",
     "LDoG",
@@ -182,6 +191,7 @@ __all__ = [
     "Ranger21",
     "SUDSAdamW",
     "ScheduleFreeAdamW",
+    "ScheduleFreeRAdam",
     "SignLaProp",
     "SimplifiedAdEMAMix",
     "SparseAdam",

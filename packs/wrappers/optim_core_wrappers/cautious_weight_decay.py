@@ -23,8 +23,8 @@ class ChangesDecay(RuleWrapper):
         if group.get("weight_decay") and not self.decays(group):
             raise WrapperConflict(
                 f"{self.method.name} changes decay that acts on the parameter itself, and that of "
-                f"{type(self.innermost).__name__} does not, or not with these options: use a method with decoupled decay "
-                "such as adamw, or give it weight_decay=0 and put WeightDecay around it"
+                f"{type(self.innermost).__name__} does not, or not with these options: use a method with decoupled "
+                "decay such as adamw, or give it weight_decay=0 and put WeightDecay around it"
             )
 
 

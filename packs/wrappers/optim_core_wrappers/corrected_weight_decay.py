@@ -56,7 +56,7 @@ class CorrectedWeightDecay(ChangesDecay):
         largest = given if given is not None else self.defaults.get("lr")
         if not largest:
             raise WrapperConflict(f"{self.method.name}: the base has lr={largest!r}: give the largest lr, max_lr=...")
-        self.counters["max_lr"] = float(largest)  # type: ignore[assignment]  # a number like any other
+        self.counters["max_lr"] = float(largest)
         super().on_wrap()
 
     def numbers(self) -> Mapping[str, float]:

@@ -64,10 +64,8 @@ class EMANesterov(Wrapper):
         first = self.param_groups[0]
         initial = first.get("initial_lr", first.get("lr"))
         if self.options["scale_with_lr"] and not initial:
-            raise WrapperConflict(
-                f"EMANesterov goes by the lr, which is {initial!r} at first: give scale_with_lr=False"
-            )
-        self.counters.update(steps=0, initial_lr=float(initial or 1.0))  # type: ignore[arg-type]
+            raise WrapperConflict(f"EMANesterov goes by lr, which is {initial!r} at first: give scale_with_lr=False")
+        self.counters.update(steps=0, initial_lr=float(initial or 1.0))
 
     def start_memory(self, params: Sequence[Tensor]) -> None:
         """The weights as they are, and no displacement."""
@@ -81,13 +79,13 @@ class EMANesterov(Wrapper):
         """Move ahead, then take gradients."""
         done, end = self.counters["steps"], self.options["end_step"]
         if done and done >= self.options["start_step"] and (end is None or done < end):
-            ratio = (
-                float(self.param_groups[0]["lr"]) / self.counters["initial_lr"] if self.options["scale_with_lr"] else 1
-            )
+            h = self.options["lookahead"]
+            if self.options["scale_with_lr"]:
+                h *= float(self.param_groups[0]["lr"]) / self.counters["initial_lr"]
             with torch.no_grad():
                 for p in parameters(self):
                     if "displacement" in self.memory[p]:
-                        p.add_(self.memory[p]["displacement"], alpha=self.options["lookahead"] * ratio)
+                        p.add_(self.memory[p]["displacement"], alpha=h)
         return super().collect(run)
 
     def apply(self) -> None:

@@ -18,8 +18,8 @@ class GrokFast(RuleWrapper):
         "ema":  mu = alpha mu + (1 - alpha) g,  which begins as the first g;   g = g + lamb mu
         "ma":   g = g + lamb (mean or sum of the last window_size gradients, this one included)
 
-    The averages are of the gradients as they come, not of the changed ones, and have no bias correction. "ma", which the
-    authors use with lamb = 5, leaves gradients alone until the window is full (``warmup``), and keeps window_size
+    The averages are of the gradients as they come, not of the changed ones, and have no bias correction. "ma", which
+    the authors use with lamb = 5, leaves gradients alone until the window is full (``warmup``), and keeps window_size
     tensors of each parameter's shape. An Adam inside divides a constant factor 1 + lamb out again; under SGD it is one
     of lr. Weight decay matters as much as lamb: L2 in the base comes after the filter and is not amplified.
 
@@ -37,6 +37,7 @@ class GrokFast(RuleWrapper):
 
     elementwise: ClassVar[bool] = True
 
+    grokfast: bool = hyper(True, "change gradients at all")
     filter: str = hyper("ema", "what the slow part is: an average, or that of a window", choices=("ema", "ma"))
     alpha: float = hyper(0.98, "decay of the average (ema)", ge=0, lt=1, search=(0.8, 0.99))
     lamb: float = hyper(2.0, "factor of the slow part", ge=0, search=(0.1, 10.0))
@@ -45,8 +46,12 @@ class GrokFast(RuleWrapper):
     warmup: bool = hyper(True, "leave gradients alone until the window is full (ma)")
     after_step: int = hyper(0, "steps before the average begins (ema)", ge=0)
 
-    grok_exp_avg = state("average of g", when=lambda options: options["filter"] == "ema")
-    queue = state("the last gradients", copies="window_size", when=lambda options: options["filter"] == "ma")
+    grok_exp_avg = state("average of g", when=lambda options: options["grokfast"] and options["filter"] == "ema")
+    queue = state(
+        "the last gradients",
+        copies="window_size",
+        when=lambda options: options["grokfast"] and options["filter"] == "ma",
+    )
     steps = state("gradients so far", level="tensor")
 
     @staticmethod
@@ -58,6 +63,7 @@ class GrokFast(RuleWrapper):
         queue: Sequence[Value],
         steps: Value,
         *,
+        grokfast: bool,
         filter: str,  # noqa: A002 - the authors' name
         alpha: Value,
         lamb: Value,
@@ -67,6 +73,8 @@ class GrokFast(RuleWrapper):
         after_step: Value,
     ) -> tuple[Value | Sequence[Value], ...]:
         """The update above."""
+        if not grokfast:
+            return inner(p, g).p, grok_exp_avg, queue, steps
         steps = steps + 1
         if filter == "ema":
             begun = steps > after_step

@@ -67,7 +67,7 @@ class Magma(RuleWrapper):
 
     def _draws(self, generator: torch.Generator) -> list[float]:
         drawn: Tensor = torch.rand(len(parameters(self)), generator=generator, dtype=torch.float64)
-        return (drawn < self.options["mask_prob"]).double().tolist()
+        return [float(x < self.options["mask_prob"]) for x in drawn]
 
     @staticmethod
     def rule(

@@ -19,8 +19,8 @@ class OrthoGrad(RuleWrapper):
         q = g - <w, g> / (<w, w> + eps) w
         g = q |g| / max(|q|, floor)          0 where |q| <= parallel |g|
 
-    So training cannot lower the loss by scaling logits up, which is what keeps networks from grokking. What remains of a
-    gradient parallel to the weights is rounding, which the authors' code enlarges to the norm of the gradient, in a
+    So training cannot lower the loss by scaling logits up, which is what keeps networks from grokking. What remains of
+    a gradient parallel to the weights is rounding, which the authors' code enlarges to the norm of the gradient, in a
     random direction; tensors of one element, a gain for one, always are such a case. Here they stand still. A base's
     L2 comes after the projection; decay that is part of the loss is projected away. Norms grow: w stays on its sphere
     only to first order. Weights of zero take the gradient as it is.

@@ -25,10 +25,11 @@ class ScheduleFree(RuleWrapper):
         w = k^r (largest lr so far)^weight_lr_power in the k-th step;   c = w / (sum of all w so far)
         x = (1 - c) x + c z;              y = b x + (1 - b) z
 
-    The parameters hold y while training, and x after ``optimizer.eval()``, until ``optimizer.train()``; ``minimize`` and
-    ``step(closure)`` return to y by themselves, a bare ``step()`` raises until then. x is not stored: it follows from y
-    and z. The base's own momentum should be 0, and its lr 1 to 10 times the usual, 10 to 50 times for SGD; no scheduler
-    is needed. Decay in the base acts at z. ``schedulefreesgd`` and ``schedulefreeadamw`` are the authors' own methods.
+    The parameters hold y while training, and x after ``optimizer.eval()``, until ``optimizer.train()``; ``minimize``
+    and ``step(closure)`` return to y by themselves, a bare ``step()`` raises until then. x is not stored: it follows
+    from y and z. The base's own momentum should be 0, and its lr 1 to 10 times the usual, 10 to 50 times for SGD; no
+    scheduler is needed. Decay in the base acts at z. ``schedulefreesgd`` and ``schedulefreeadamw`` are
+    the authors' own methods.
 
     Raises:
         NotTraining: by ``step()`` while the parameters hold the average.
@@ -123,8 +124,8 @@ class ScheduleFree(RuleWrapper):
         """Refuse gradients that were taken at x."""
         if self.counters["averaged"]:
             raise NotTraining(
-                f"{self.method.name}: step() after eval(): the parameters hold the average x, and the gradients are not "
-                "those of the training point y. Call optimizer.train() before the forward pass, or use "
+                f"{self.method.name}: step() after eval(): the parameters hold the average x, and the gradients are "
+                "not those of the training point y. Call optimizer.train() before the forward pass, or use "
                 "optimizer.minimize(closure)"
             )
         return super().prepare(overflow)

@@ -44,9 +44,7 @@ class Snoo(Wrapper):
     outer_lr: float = hyper(0.7, "step size on what k steps did", gt=0, search=(0.3, 1.0))
     outer_momentum: float = hyper(0.6, "Nesterov momentum", ge=0, lt=1)
     k: int = hyper(30, "steps of the base per outer step", ge=1)
-    first_sync: str = hyper(
-        "after_k", "the first outer step: after k steps, or after one", choices=("after_k", "at_once")
-    )
+    first_sync: str = hyper("after_k", "the first outer step: after k, or 1", choices=("after_k", "at_once"))
 
     keeps = ("slow", "outer_momentum_buffer")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from optim_core.methods import hyper
-from optim_core.rules import Inner, Value, maximum, norm, where
+from optim_core.rules import Inner, Over, Value, maximum, norm, where
 from optim_core.wrapping import RuleWrapper
 
 
@@ -16,8 +16,8 @@ class UpdateFloor(RuleWrapper):
 
         u = u max(1, floor max(|w|, eps) / max(|u|, eps))        norms over the tensor, or over each row
 
-    Larger updates pass. It is meant for bases whose update has a fixed size, such as Muon, where it stands in for weight
-    decay: as weights grow their updates grow with them. An Adam's updates are larger than the default floor by
+    Larger updates pass. It is meant for bases whose update has a fixed size, such as Muon, where it stands in for
+    weight decay: as weights grow their updates grow with them. An Adam's updates are larger than the default floor by
     themselves. Rows are indices of dimension 0, the output units of torch's layers. With lr = 0 nothing is done.
 
     Example:
@@ -40,7 +40,7 @@ class UpdateFloor(RuleWrapper):
 
     @staticmethod
     def rule(
-        p: Value, g: Value, inner: Inner, *, lr: Value, floor: float, per: str, min_dims: int, eps: float
+        p: Value, g: Value, inner: Inner, *, lr: Value, floor: float, per: Over, min_dims: int, eps: float
     ) -> Value:
         """The update above."""
         moved = inner(p, g)

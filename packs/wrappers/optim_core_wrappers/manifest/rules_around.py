@@ -150,7 +150,8 @@ RULES_AROUND = (
         summary="Every k steps, an outer step of Nesterov momentum on what they did.",
         license="Apache-2.0",
         paper=Paper(
-            title="SNOO: Step-K Nesterov Outer Optimizer - The Surprising Effectiveness of Nesterov Momentum Applied to Pseudo-Gradients",
+            title="SNOO: Step-K Nesterov Outer Optimizer - The Surprising Effectiveness of Nesterov Momentum Applied "
+            "to Pseudo-Gradients",
             url="https://arxiv.org/abs/2510.15830",
             year=2025,
         ),

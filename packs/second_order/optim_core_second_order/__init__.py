@@ -11,9 +11,14 @@ if TYPE_CHECKING:
     from optim_core_second_order.adahessian import AdaHessian
     from optim_core_second_order.adamuon import AdaMuon
     from optim_core_second_order.apollo import Apollo
+    from optim_core_second_order.conda import Conda
     from optim_core_second_order.contramuon import ContraMuon
+    from optim_core_second_order.dion import Dion
+    from optim_core_second_order.dion2 import Dion2
+    from optim_core_second_order.dion3 import Dion3
     from optim_core_second_order.distributedshampoo import DistributedShampoo
     from optim_core_second_order.dynmuon import DynMuon
+    from optim_core_second_order.isospectral import Iso
     from optim_core_second_order.kron import Kron
     from optim_core_second_order.muon import Muon
     from optim_core_second_order.muon2 import Muon2
@@ -23,23 +28,35 @@ if TYPE_CHECKING:
     from optim_core_second_order.namo import NAMO
     from optim_core_second_order.newtonmuon import NewtonMuon
     from optim_core_second_order.normuon import NorMuon
+    from optim_core_second_order.polargrad import PolarGrad
+    from optim_core_second_order.rmnp import RMNP
     from optim_core_second_order.scalableshampoo import ScalableShampoo
+    from optim_core_second_order.scion import Scion
     from optim_core_second_order.shampoo import Shampoo
     from optim_core_second_order.soap import SOAP
     from optim_core_second_order.softmuon import SoftMuon
     from optim_core_second_order.sophiag import SophiaG
     from optim_core_second_order.sophiah import SophiaH
+    from optim_core_second_order.spectralsphere import SpectralSphere
+    from optim_core_second_order.spel import SPEL
 
 __all__ = [
     "NAMO",
+    "RMNP",
     "SOAP",
+    "SPEL",
     "AdaGO",
     "AdaHessian",
     "AdaMuon",
     "Apollo",
+    "Conda",
     "ContraMuon",
+    "Dion",
+    "Dion2",
+    "Dion3",
     "DistributedShampoo",
     "DynMuon",
+    "Iso",
     "Kron",
     "Muon",
     "Muon2",
@@ -48,11 +65,14 @@ __all__ = [
     "Muown",
     "NewtonMuon",
     "NorMuon",
+    "PolarGrad",
     "ScalableShampoo",
+    "Scion",
     "Shampoo",
     "SoftMuon",
     "SophiaG",
     "SophiaH",
+    "SpectralSphere",
 ]
 
 __getattr__, __dir__ = exports(__name__)

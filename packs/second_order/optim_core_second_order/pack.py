@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from optim_core.catalog import OptimizerSpec, Paper, hookimpl
 from optim_core_second_order.manifest.orthogonal import ORTHOGONAL
+from optim_core_second_order.manifest.spectral import SPECTRAL
 
 OPTIM_CORE_API = 1
 
@@ -176,4 +177,5 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             },
         ),
         *ORTHOGONAL,
+        *SPECTRAL,
     ]

@@ -11,11 +11,16 @@ if TYPE_CHECKING:
     from optim_core_second_order.adahessian import AdaHessian
     from optim_core_second_order.adamuon import AdaMuon
     from optim_core_second_order.apollo import Apollo
+    from optim_core_second_order.conda import Conda
     from optim_core_second_order.contramuon import ContraMuon
+    from optim_core_second_order.dion import Dion
+    from optim_core_second_order.dion2 import Dion2
+    from optim_core_second_order.dion3 import Dion3
     from optim_core_second_order.distributedshampoo import DistributedShampoo
     from optim_core_second_order.dynmuon import DynMuon
     from optim_core_second_order.fira import Fira
     from optim_core_second_order.galore import GaLore
+    from optim_core_second_order.isospectral import Iso
     from optim_core_second_order.ivon import IVON
     from optim_core_second_order.klshampoo import KLShampoo
     from optim_core_second_order.klsoap import KLSOAP
@@ -30,10 +35,13 @@ if TYPE_CHECKING:
     from optim_core_second_order.namo import NAMO
     from optim_core_second_order.newtonmuon import NewtonMuon
     from optim_core_second_order.normuon import NorMuon
+    from optim_core_second_order.polargrad import PolarGrad
     from optim_core_second_order.psgdpro import PSGDPRO
     from optim_core_second_order.qsgd import QSGD
     from optim_core_second_order.racs import RACS
+    from optim_core_second_order.rmnp import RMNP
     from optim_core_second_order.scalableshampoo import ScalableShampoo
+    from optim_core_second_order.scion import Scion
     from optim_core_second_order.shampoo import Shampoo
     from optim_core_second_order.sinksoap import SinkSOAP
     from optim_core_second_order.soap import SOAP
@@ -41,6 +49,8 @@ if TYPE_CHECKING:
     from optim_core_second_order.softmuon import SoftMuon
     from optim_core_second_order.sophiag import SophiaG
     from optim_core_second_order.sophiah import SophiaH
+    from optim_core_second_order.spectralsphere import SpectralSphere
+    from optim_core_second_order.spel import SPEL
     from optim_core_second_order.splus import SPlus
 
 __all__ = [
@@ -51,16 +61,23 @@ __all__ = [
     "PSGDPRO",
     "QSGD",
     "RACS",
+    "RMNP",
     "SOAP",
+    "SPEL",
     "AdaGO",
     "AdaHessian",
     "AdaMuon",
     "Apollo",
+    "Conda",
     "ContraMuon",
+    "Dion",
+    "Dion2",
+    "Dion3",
     "DistributedShampoo",
     "DynMuon",
     "Fira",
     "GaLore",
+    "Iso",
     "KLShampoo",
     "Kron",
     "LDAdamW",
@@ -71,14 +88,17 @@ __all__ = [
     "Muown",
     "NewtonMuon",
     "NorMuon",
+    "PolarGrad",
     "SOAPMuon",
     "SPlus",
     "ScalableShampoo",
+    "Scion",
     "Shampoo",
     "SinkSOAP",
     "SoftMuon",
     "SophiaG",
     "SophiaH",
+    "SpectralSphere",
 ]
 
 __getattr__, __dir__ = exports(__name__)

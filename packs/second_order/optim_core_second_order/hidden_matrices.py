@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from optim_core import hyper, state
 from optim_core.errors import InvalidOption
-from optim_core.methods import State, argument, in_blocks
+from optim_core.methods import Hyper, State, argument, in_blocks
 from optim_core.optimizers import Explanation, Row, RuleOptimizer
 from optim_core.rules import Value, lerp, sqrt, square
 from optim_core_second_order.blockwise import BlocksChoice, with_blocks
@@ -109,6 +109,7 @@ class HiddenMatrices(RuleOptimizer):
         others = [x for x in listed if _tensor(x).ndim < 2]
         adam_lr = self.adam_share * options["lr"] if options["adam_lr"] is None else options["adam_lr"]
         adam: dict[str, Any] = {"lr": adam_lr, "weight_decay": options["adam_weight_decay"], "blocks": None}
+        adam = {name: x for name, x in adam.items() if name in self.hypers}
         if options["use_muon"] is False:
             own = {name: options[name] for name in adam if name in given and name != "blocks"}
             yield {**group, "params": listed, **adam, **own, "use_muon": False}
@@ -141,12 +142,16 @@ def _routed(cls: type[HiddenMatrices], rule: Callable[..., Any]) -> Callable[...
     keywords = [q.name for q in parameters.values() if q.kind is q.KEYWORD_ONLY and q.name not in words]
     declared = {**cls.method.states, **vars(cls)}
     written = [name for name in own if isinstance(declared.get(name), State)]
-    adam = (*_ADAM_OPTIONS, *(["weight_decay"] if "weight_decay" in keywords else []))
+    decays = "weight_decay" in cls.method.hypers or isinstance(vars(cls).get("weight_decay"), Hyper)
+    # the core sees to a decay that the rule does not take; matrices may have none
+    decay = "weight_decay" if "weight_decay" in keywords else None if decays else "adam_weight_decay"
+    adam = (*_ADAM_OPTIONS, *([decay] if decay else []))
 
     def routed(p: Value, g: Value, *states: Any, **options: Any) -> tuple[Any, ...]:
         *mine, exp_avg, exp_avg_sq = states
         if exp_avg is not None and exp_avg_sq is not None:
-            p, *moments = adamw(p, g, exp_avg, exp_avg_sq, **{name: options[name] for name in adam})
+            given = {name: options[name] for name in _ADAM_OPTIONS}
+            p, *moments = adamw(p, g, exp_avg, exp_avg_sq, weight_decay=options[decay] if decay else 0.0, **given)
             return p, *(None for _ in written), *moments
         made = {name: word.made(**{o: options[o] for o in word.options}) for name, word in words.items()}
         new = rule(p, g, *mine, **{name: options[name] for name in keywords}, **made)

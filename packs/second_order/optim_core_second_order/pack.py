@@ -8,6 +8,7 @@ from optim_core_second_order.manifest.low_rank import LOW_RANK
 from optim_core_second_order.manifest.orthogonal import ORTHOGONAL
 from optim_core_second_order.manifest.psgd import PSGD
 from optim_core_second_order.manifest.shampoo_kin import SHAMPOO_KIN
+from optim_core_second_order.manifest.spectral import SPECTRAL
 
 OPTIM_CORE_API = 1
 
@@ -184,6 +185,7 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
         *PSGD,
         *SHAMPOO_KIN,
         *ORTHOGONAL,
+        *SPECTRAL,
     ]
 
 

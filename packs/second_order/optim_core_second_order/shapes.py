@@ -103,6 +103,11 @@ def squares(shape: Shape, longest: int) -> list[Shape]:
     ]
 
 
+def matrix_view(shape: Shape) -> Shape:
+    """The matrix that a weight of two dimensions and more is: dimension 0 by all others."""
+    return shape[0], math.prod(shape[1:])
+
+
 def scalable_view(shape: Shape, block_size: int, *, merge: bool) -> Shape:
     """The shape in which ScalableShampoo preconditions; no axes at all where it does not."""
     view = merged(shape, block_size) if merge else shape
@@ -122,6 +127,42 @@ def scalable_size(shape: Shape) -> int:
 def distributed_size(shape: Shape) -> int:
     """A d x d matrix for each axis of each block of at most 1024, after merging."""
     return sum(map(math.prod, squares(distributed_view(shape, 1024), 1024)))
+
+
+def conda_size(shape: Shape) -> int:
+    """A d x d matrix for the shorter axis of a matrix."""
+    return min(shape) ** 2 if len(shape) == 2 else 0
+
+
+def dion_basis(shape: Shape, rank_fraction: float, multiple_of: int) -> Shape:
+    """The shape of Dion's Q: the shorter side by the rank.
+
+    Example:
+        >>> dion_basis((6, 2, 4), 0.5, 1), dion_basis((6, 2, 4), 0.5, 4)
+        ((6, 3), (6, 4))
+    """
+    d = min(matrix_view(shape))
+    return d, min(multiple_of * math.ceil(rank_fraction * d / multiple_of), d)
+
+
+def shorter_square(shape: Shape) -> int:
+    """A d x d matrix for the shorter side of a matrix (2 dimensions and more)."""
+    return min(matrix_view(shape)) ** 2 if len(shape) > 1 else 0
+
+
+def left_vectors(shape: Shape) -> int:
+    """As many numbers as the shorter side is long for each row (2 dimensions and more)."""
+    return matrix_view(shape)[0] * min(matrix_view(shape)) if len(shape) > 1 else 0
+
+
+def right_vectors(shape: Shape) -> int:
+    """As many numbers as the shorter side is long for each column (2 dimensions and more)."""
+    return matrix_view(shape)[1] * min(matrix_view(shape)) if len(shape) > 1 else 0
+
+
+def singular_values(shape: Shape) -> int:
+    """A number for each singular value (2 dimensions and more)."""
+    return min(matrix_view(shape)) if len(shape) > 1 else 0
 
 
 def kron_view(shape: Shape, *, merge: bool) -> Shape:

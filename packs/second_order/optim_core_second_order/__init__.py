@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from optim_core_second_order.shampoo import Shampoo
     from optim_core_second_order.sinksoap import SinkSOAP
     from optim_core_second_order.soap import SOAP
+    from optim_core_second_order.soapmuon import SOAPMuon
     from optim_core_second_order.sophiag import SophiaG
     from optim_core_second_order.sophiah import SophiaH
     from optim_core_second_order.splus import SPlus
@@ -47,6 +48,7 @@ __all__ = [
     "Kron",
     "LDAdamW",
     "Muon",
+    "SOAPMuon",
     "SPlus",
     "ScalableShampoo",
     "Shampoo",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from optim_core.catalog import OptimizerSpec, Paper, hookimpl
+from optim_core_noncommercial.manifest.low_rank import LOW_RANK
 
 OPTIM_CORE_API = 1
 
@@ -38,4 +39,5 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             code_license="CC-BY-NC-SA-4.0",
             state={"exp_avg_sq": "row", "scale": "tensor"},
         ),
+        *LOW_RANK,
     ]

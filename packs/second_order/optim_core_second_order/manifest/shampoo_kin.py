@@ -64,6 +64,22 @@ SHAMPOO_KIN = (
         },
     ),
     OptimizerSpec(
+        name="soapmuon",
+        target="optim_core_second_order.soapmuon:SOAPMuon",
+        summary="Muon's orthogonal step from SOAP's direction; AdamW for everything else.",
+        license="Apache-2.0",
+        paper=Paper(title="SOAP-Muon", url="https://nikhilvyas.github.io/SOAP_Muon.pdf", year=2026),
+        code=_NANOGPT,
+        code_license="MIT",
+        state={
+            "momentum_buffer": "element_from_2d",
+            "rotated_sq": "element_from_2d",
+            "GG": "optim_core_second_order.shapes:grams",
+            "Q": "optim_core_second_order.shapes:grams",
+            **_ADAMW,
+        },
+    ),
+    OptimizerSpec(
         name="sinksoap",
         target="optim_core_second_order.sinksoap:SinkSOAP",
         summary="Momentum balanced by rows and columns in Shampoo's eigenbasis; AdamW for everything else.",

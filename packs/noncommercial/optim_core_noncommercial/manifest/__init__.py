@@ -1,0 +1,1 @@
+"""Specs by family, for the manifest; no torch."""

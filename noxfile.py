@@ -122,6 +122,14 @@ def combinations(session: nox.Session) -> None:
 
 
 @nox.session
+def golden(session: nox.Session) -> None:
+    """Every recorded trajectory in every way of driving, engine and type; those after `--`, or all (minutes)."""
+    install(session, *TEST_TOOLS)
+    chosen = ("-k", " or ".join(session.posargs)) if session.posargs else ()
+    session.run(*PYTEST, "tests/methods/test_golden.py", *chosen, env={**THREADS, "OPTIM_CORE_GOLDEN": "all"})
+
+
+@nox.session
 def triton(session: nox.Session) -> None:
     """The Triton engine, by its interpreter on a CPU; then compiled for a GPU, and run on one if there is one."""
     # A session of its own: the wheel is large, and the interpreter slow.
@@ -129,7 +137,7 @@ def triton(session: nox.Session) -> None:
     engine = "tests/engines/test_triton.py"
     suites = (engine, "tests/methods/test_golden.py", "tests/rules/test_rounding.py")
     chosen = (*suites, "-k", "triton", *session.posargs)
-    session.run(*PYTEST, *chosen, env={**THREADS, "TRITON_INTERPRET": "1"})
+    session.run(*PYTEST, *chosen, env={**THREADS, "TRITON_INTERPRET": "1", "OPTIM_CORE_GOLDEN": "all"})
     session.run(*PYTEST, engine, *session.posargs, env={**THREADS, "TRITON_INTERPRET": None})
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -42,6 +43,9 @@ WAYS = [
     pytest.param("closure", {}, id="closure"),
 ]
 
+#: Of these, lists of tensors and compiled loops.
+SOME_WAYS = [way for way in WAYS if way.id in ("list", "native")]
+
 
 def tuples(x: Any) -> Any:
     """JSON has no tuples; lists stand for them."""
@@ -61,8 +65,22 @@ def cases(holding: str) -> list[Any]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """The files are read when tests are collected, not when this module is imported."""
-    metafunc.parametrize(("name", "case"), cases("lrs" if metafunc.function is test_schedule else "params"))
+    """The files are read when tests are collected, not when this module is imported.
+
+    The first case of each method is run in every way, engine and type, the others in two ways that have no step in
+    common; ``nox -s golden`` runs all in every way.
+    """
+    found = cases("lrs" if metafunc.function is test_schedule else "params")
+    firsts = {case.values[0]: case.id for case in reversed(found)}.values()
+    everything = os.environ.get("OPTIM_CORE_GOLDEN") == "all" or metafunc.function is test_schedule
+    if metafunc.function is test_trajectory:
+        pairs = [(case, way) for case in found for way in (WAYS if everything or case.id in firsts else SOME_WAYS)]
+        each = [
+            pytest.param(*case.values, *way.values, id=f"{case.id}-{way.id}", marks=way.marks) for case, way in pairs
+        ]
+        metafunc.parametrize(("name", "case", "drive", "settings"), each)
+    else:
+        metafunc.parametrize(("name", "case"), [case for case in found if everything or case.id in firsts])
 
 
 # building ------------------------------------------------------------------------------------------------------
@@ -388,7 +406,6 @@ def follow(
     return worst
 
 
-@pytest.mark.parametrize(("drive", "settings"), WAYS)
 def test_trajectory(name: str, case: Mapping[str, Any], drive: str, settings: Mapping[str, Any]) -> None:
     needs = set(optim_core.info(name).needs)
     params = given(problem_of(case).parameters(), case)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -140,7 +140,6 @@ def parameter_steps(
     if not optimizer.whole_step:
         settle_whole(optimizer)
     options: dict[Any, dict[str, Any]] = {}
-    kept = optimizer.composition.kept
     for number, (param, group) in numbered.items():
         if param.grad is None or not param.numel():
             continue
@@ -150,34 +149,41 @@ def parameter_steps(
         key = id(group), own["step"] + 1, first
         if key not in options:
             options[key] = rule_options(optimizer.method, group, key[1], given, first=first)
-        common = {
-            "options": options[key],
-            "options_key": key,
-            "group": group,
-            "param": param,
-            "kept": kept,
-            "transforms": optimizer.composition.acting_on(param),
-            "counted": own,
-        }
-        p = as_pairs(param.detach(), param)
-        if param.grad.layout is not torch.strided:
-            rows, g = rows_of_gradient(param.grad.detach())
-            p, states_of_rows = p.index_select(0, rows), rows_of_states(own, p, rows)
-            yield RowsStep(p=p, g=real(g), states=states_of_rows, extras={}, rows=rows, **common)
-            continue
-        whole = ParameterStep(
-            p=p,
-            g=as_pairs(param.grad.detach(), param),
-            states=own,
-            extras={name: _laid_out_like(as_pairs(x[id(param)].detach(), param), p) for name, x in extras.items()},
-            **common,
-        )
-        yield from _in_blocks(whole, optimizer.method)
+        part = _part(optimizer, param, own, options[key], key, group, {n: x[id(param)] for n, x in extras.items()})
+        yield from _in_blocks(part, optimizer.method)
+
+
+def _part(
+    optimizer: Stepping,
+    param: Tensor,
+    own: dict[str, Any],
+    options: Mapping[str, Any],
+    options_key: Hashable,
+    group: dict[str, Any],
+    extras: Mapping[str, Tensor],
+) -> ParameterStep:
+    """A parameter's part; that of its rows, if it has a sparse gradient."""
+    p, g = as_pairs(param.detach(), param), cast("Tensor", param.grad).detach()
+    common: dict[str, Any] = {
+        "options": options,
+        "options_key": options_key,
+        "group": group,
+        "param": param,
+        "kept": optimizer.composition.kept,
+        "transforms": optimizer.composition.acting_on(param),
+        "counted": own,
+    }
+    if g.layout is torch.strided:
+        laid_out = {name: _laid_out_like(as_pairs(x.detach(), param), p) for name, x in extras.items()}
+        return ParameterStep(p=p, g=as_pairs(g, param), states=own, extras=laid_out, **common)
+    rows, g = rows_of_gradient(g)
+    states_of_rows = rows_of_states(own, p, rows)
+    return RowsStep(p=p.index_select(0, rows), g=real(g), states=states_of_rows, extras={}, rows=rows, **common)
 
 
 def _in_blocks(step: ParameterStep, method: Method) -> Iterator[ParameterStep]:
     """A parameter's part in a step, or those of the blocks that its group cuts it into."""
-    blocks = blocks_in(step.group, step.shape)
+    blocks = None if isinstance(step, RowsStep) else blocks_in(step.group, step.shape)
     if blocks is None:
         yield step
         return

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from optim_core.errors import GraphMissing, SparseGradient, UnsupportedParameter
+from optim_core.rules.transform import IDENTITY, Transform
 
 
 def parameters(optimizer: Optimizer) -> list[Tensor]:
@@ -66,51 +67,40 @@ def check_dense(p: Tensor, owner: str) -> None:
         )
 
 
-def check_gradient(p: Tensor, owner: str) -> None:
+def check_gradient(p: Tensor, owner: str, *, rows: Sequence[Transform] | None = None) -> None:
     """Refuse a gradient that cannot be worked with.
-
-    Raises:
-        SparseGradient: it is sparse.
-        UnsupportedParameter: it does not fit its parameter.
-    """
-    if p.grad is None:
-        return
-    check_dense(p, owner)
-    _check_fit(p, p.grad, owner)
-
-
-def check_rows(p: Tensor, owner: str, *, transformed: bool) -> None:
-    """Refuse a gradient that a method for sparse ones cannot work with.
 
     Args:
         p: the parameter.
         owner: the method, for messages.
-        transformed: True if something is composed with its rule.
+        rows: for a method that takes the rows of sparse gradients, the transforms composed with its rule.
 
     Raises:
-        SparseGradient: it is sparse, and not in rows; or goes through transforms, which are about whole tensors.
+        SparseGradient: it is sparse; for a method that takes rows, in another form, or with transforms.
         UnsupportedParameter: it does not fit its parameter.
     """
     g = p.grad
-    if g is None or g.layout is torch.strided:
-        check_gradient(p, owner)
+    if g is None:
         return
+    if rows is None:
+        check_dense(p, owner)
+    elif g.layout is not torch.strided:
+        _check_rows(p, g, owner, rows)
+    if g.shape != p.shape or g.device != p.device:  # possible after p.data was replaced
+        raise UnsupportedParameter(
+            f"{owner}: a gradient of shape {tuple(g.shape)} on {g.device} does not fit its parameter of shape "
+            f"{tuple(p.shape)} on {p.device}: call zero_grad() and backward() again"
+        )
+
+
+def _check_rows(p: Tensor, g: Tensor, owner: str, transforms: Sequence[Transform]) -> None:
     if g.layout is not torch.sparse_coo or g.sparse_dim() != 1:
         raise SparseGradient(
             f"{owner} takes sparse gradients as rows, those of embeddings with sparse=True, and got one of "
             f"{g.layout} for a parameter of shape {tuple(p.shape)}: build that layer with sparse=False"
         )
-    if transformed:
+    if any(transform is not IDENTITY for transform in transforms):
         raise SparseGradient(
             f"{owner} got a sparse gradient for a parameter of shape {tuple(p.shape)}, and what is composed with its "
             "rule works on dense ones: take the wrapper away, or build the embedding with sparse=False"
-        )
-    _check_fit(p, g, owner)
-
-
-def _check_fit(p: Tensor, g: Tensor, owner: str) -> None:
-    if g.shape != p.shape or g.device != p.device:  # possible after p.data was replaced
-        raise UnsupportedParameter(
-            f"{owner}: a gradient of shape {tuple(g.shape)} on {g.device} does not fit its parameter of shape "
-            f"{tuple(p.shape)} on {p.device}: call zero_grad() and backward() again"
         )

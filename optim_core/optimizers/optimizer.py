@@ -26,10 +26,10 @@ from optim_core.optimizers import hosts
 from optim_core.optimizers.closures import drop_graph, evaluate, that_evaluates
 from optim_core.optimizers.composed import Composed
 from optim_core.optimizers.explanation import Explanation, decay_text, explanation_of
-from optim_core.optimizers.gradients import check_gradient, check_graph, check_parameter, check_rows
+from optim_core.optimizers.gradients import check_gradient, check_graph, check_parameter
 from optim_core.optimizers.pieces import left_alone
 from optim_core.optimizers.threads import in_one_thread
-from optim_core.rules.transform import IDENTITY, Transform
+from optim_core.rules.transform import Transform
 from optim_core.rules.values import Level
 
 Engine: typing.TypeAlias = Literal["auto", "eager", "native", "triton"]
@@ -115,9 +115,8 @@ class RuleOptimizer(_Declared):
     needs: ClassVar[frozenset[Need]] = frozenset()
     #: The name of a switch that makes each group a model of its own: totals and ``whole`` states are the group's alone.
     by_group: ClassVar[str] = ""
-    #: True if a sparse gradient updates the rows that it has by the same rule, weight decay and all, and leaves the
-    #: others with their states as they are: for rules whose elements have little to do without a gradient, and which
-    #: ask for no means over a tensor. Its spec says the same.
+    #: True if a sparse gradient updates the rows that it has by the same rule, decay and all, and leaves the others
+    #: with their states alone: for rules that do little without a gradient, and take no means. Its spec says the same.
     sparse: ClassVar[bool] = False
     #: Raised by the authors when what is saved changes its meaning; older versions refuse it.
     version: ClassVar[int] = 1
@@ -335,20 +334,13 @@ class RuleOptimizer(_Declared):
         for group in self.param_groups:  # model.half() may have come after the constructor
             self.method.check_rounding(group, group["params"])
         for p in params:
-            self._check_gradient(p)
+            check_gradient(p, self.method.name, rows=self.composition.acting_on(p) if self.sparse else None)
         if self.needs_graph:
             check_graph(params, self.method.name)
         extras = self.extras(params)
         if self.method.has_extras(self.param_groups):
             drop_graph(params)
         return extras
-
-    def _check_gradient(self, p: Tensor) -> None:
-        if self.sparse:
-            transformed = any(t is not IDENTITY for t in self.composition.acting_on(p))
-            check_rows(p, self.method.name, transformed=transformed)
-        else:
-            check_gradient(p, self.method.name)
 
     # saving -------------------------------------------------------------------------------------------------
     def forget(self) -> None:

@@ -175,8 +175,8 @@ def check_sparse_gradients_are_taken_or_refused(subject: Subject) -> None:
     takes them says ``sparse = True`` in its class, and in its spec.
     """
     if subject.is_declared and subject.spec is not None:
-        says = getattr(subject.spec, "sparse", False)
-        require(says == getattr(subject.target, "sparse", False), f"its spec says sparse={says}, its class does not")
+        spec, cls = (getattr(x, "sparse", False) for x in (subject.spec, subject.target))
+        require(spec == cls, f"its spec says sparse={spec}, its class sparse={cls}")
     embedding = torch.nn.Embedding(4, 3, sparse=True)
     params = [*embedding.parameters()]
     try:

@@ -91,7 +91,8 @@ class ADana(RuleOptimizer):
         exp_avg = lerp(g, exp_avg, keep)
         exp_avg_sq = lerp(square(g), exp_avg_sq, keep)
         q = root(second_moment(exp_avg_sq), eps)
-        N, r, age = 1 / q, 1.0, 1 + step
+        N, age = 1 / q, 1 + step
+        r: Any = 1.0
         if tau:
             presence = lerp(abs(g) / (abs(g) + q), presence, keep)
             c = minimum(presence, 0.5)

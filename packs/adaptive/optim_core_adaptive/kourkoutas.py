@@ -133,7 +133,7 @@ class KourkoutasBeta(RuleOptimizer):
         if max_exp_avg_sq is not None:
             v = max_exp_avg_sq = maximum(max_exp_avg_sq if decay is None else decay * max_exp_avg_sq, v)
         c1: Any = 1.0 if bias_correction == "none" else 1 - beta1**step
-        c2 = {"none": 1.0, "beta2max": 1 - beta2_max**step, "exact": 1 - beta2_cumprod}[bias_correction]
+        c2: Any = {"none": 1.0, "beta2max": 1 - beta2_max**step, "exact": 1 - beta2_cumprod}[bias_correction]
         v = second_moment(v, c2)
         tiny = tiny_denom * maximum(mean(abs(p)), 1.0) if adaptive_tiny else 0.0
         u = lr / c1 * exp_avg / denominator(sqrt(v) / sqrt(c2) + (tiny + eps), bare=sqrt(v), correction=c2)
@@ -149,7 +149,7 @@ def _own_norm(g: Value, per: str) -> Value:
 def _norm(gradients: Sequence[Tensor]) -> Tensor:
     """The norm of all of them together."""
     norms = [g.norm(dtype=torch.promote_types(g.dtype, torch.float32)) for g in gradients]
-    return torch.stack([x.to(norms[0].device) for x in norms]).norm()
+    return torch.linalg.vector_norm(torch.stack([x.to(norms[0].device) for x in norms]))
 
 
 def _numbers(x: Tensor) -> Tensor:

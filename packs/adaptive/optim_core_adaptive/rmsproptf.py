@@ -66,6 +66,7 @@ class RMSpropTF(RuleOptimizer):
             v = maximum(square_avg - square(grad_avg), 0.0)
         u = g / denominator(sqrt(second_moment(v) + eps), bare=sqrt(v))
         if momentum:
-            inner, lr = (lr, 1.0) if lr_in_momentum else (1.0, lr)
-            u = momentum_buffer = gain(momentum * momentum_buffer + inner * u, 1 / (1 - momentum))
-        return p - lr * u, square_avg, grad_avg, momentum_buffer
+            entering = lr * u if lr_in_momentum else u
+            u = momentum_buffer = gain(momentum * momentum_buffer + entering, 1 / (1 - momentum))
+        u = u if momentum and lr_in_momentum else lr * u
+        return p - u, square_avg, grad_avg, momentum_buffer

@@ -39,6 +39,7 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             ),
             code="https://github.com/loshchil/AdamW-and-SGDW",
             code_license="BSD-3-Clause",
+            sparse=True,
         ),
         OptimizerSpec(
             name="aggmo",

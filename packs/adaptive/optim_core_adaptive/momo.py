@@ -58,6 +58,7 @@ class Momo(LossValue, OneLr):
     grad_dot_w = state("c", level="whole")
     loss_avg = state("F", level="whole")
     lower_bound = state("lb in force", level="whole", start="lb")
+    k = state("number of steps that counted", level="whole")
 
     @staticmethod
     def rule(
@@ -68,6 +69,7 @@ class Momo(LossValue, OneLr):
         grad_dot_w: Value,
         loss_avg: Value,
         lower_bound: Value,
+        k: Value,
         *,
         lr: Value,
         weight_decay: Value,
@@ -78,29 +80,27 @@ class Momo(LossValue, OneLr):
         maximize: bool,
         first: Value,
         largest_lr: Value,
-        whole_step: Value,
     ) -> tuple[Value, ...]:
         """The update above."""
         check_one_lr("Momo", lr, largest_lr, split=False)
         if not largest_lr:
-            return p, loss, grad_avg, grad_dot_w, loss_avg, lower_bound
-        starts = whole_step <= 1 and not bias_correction
-        f, gp = -loss if maximize else loss, _sum(dot(g, p), lr)
-        grad_dot_w = gp if starts else lerp(gp, grad_dot_w, beta)
-        loss_avg = f if starts else lerp(f, loss_avg, beta)
-        d = g if first and not bias_correction else lerp(g, grad_avg, beta)
+            return p, loss, grad_avg, grad_dot_w, loss_avg, lower_bound, k
+        kept = beta if bias_correction else where(k > 0, beta, 0.0)
+        loss_avg = lerp(-loss if maximize else loss, loss_avg, kept)
+        grad_dot_w = lerp(_sum(dot(g, p), lr), grad_dot_w, kept)
+        d = g if first and not bias_correction else lerp(g, grad_avg, kept)
         s, lower_bound = momo_step_size(
             (loss_avg, grad_dot_w, lower_bound),
             _sum(dot(d, p), lr),
             _sum(dot(d, d), lr),
             lr=largest_lr,
-            rho=1 - beta**whole_step if bias_correction else 1.0,
+            rho=1 - beta ** (k + 1) if bias_correction else 1.0,
             w=1 + largest_lr * weight_decay,
             lb=lb,
             use_fstar=use_fstar,
         )
         p = (p - s * d) / (1 + lr * weight_decay) if lr else p
-        return p, loss, d, grad_dot_w, loss_avg, lower_bound
+        return p, loss, d, grad_dot_w, loss_avg, lower_bound, k + 1
 
 
 class MomoAdam(LossValue, OneLr):
@@ -150,6 +150,7 @@ class MomoAdam(LossValue, OneLr):
     grad_dot_w = state("c", level="whole")
     loss_avg = state("F", level="whole")
     lower_bound = state("lb in force", level="whole", start="lb")
+    k = state("number of steps that counted", level="whole")
 
     @staticmethod
     def rule(
@@ -161,6 +162,7 @@ class MomoAdam(LossValue, OneLr):
         grad_dot_w: Value,
         loss_avg: Value,
         lower_bound: Value,
+        k: Value,
         *,
         lr: Value,
         betas: tuple[Value, Value],
@@ -171,31 +173,30 @@ class MomoAdam(LossValue, OneLr):
         use_fstar: bool,
         maximize: bool,
         largest_lr: Value,
-        whole_step: Value,
     ) -> tuple[Value, ...]:
         """The update above."""
         check_one_lr("MomoAdam", lr, largest_lr, split=False)
         if not largest_lr:
-            return p, loss, grad_avg, grad_avg_sq, grad_dot_w, loss_avg, lower_bound
+            return p, loss, grad_avg, grad_avg_sq, grad_dot_w, loss_avg, lower_bound, k
         beta1, beta2 = betas
         loss_avg = lerp(-loss if maximize else loss, loss_avg, beta1)
         grad_dot_w = lerp(_sum(dot(g, p), lr), grad_dot_w, beta1)
         d, v = lerp(g, grad_avg, beta1), lerp(square(g), grad_avg_sq, beta2)
-        c2 = 1 - beta2**whole_step
+        c2 = 1 - beta2 ** (k + 1)
         u = d / root(second_moment(v, c2), eps, c2)
         s, lower_bound = momo_step_size(
             (loss_avg, grad_dot_w, lower_bound),
             _sum(dot(d, p), lr),
             _sum(dot(d, u), lr),
             lr=largest_lr,
-            rho=1 - beta1**whole_step,
+            rho=1 - beta1 ** (k + 1),
             w=1 + largest_lr * weight_decay,
             lb=lb,
             use_fstar=use_fstar,
         )
         if lr:
             p = (p - s * u) / (1 + lr * weight_decay) if divide else p * (1 - lr * weight_decay) - s * u
-        return p, loss, d, v, grad_dot_w, loss_avg, lower_bound
+        return p, loss, d, v, grad_dot_w, loss_avg, lower_bound, k + 1
 
 
 def momo_step_size(

@@ -128,6 +128,18 @@ def test_a_group_with_lr_0_counts_for_nothing(name: str) -> None:
     assert equal(alone.param_groups[0]["params"], both.param_groups[0]["params"])
 
 
+@pytest.mark.parametrize("name", ["dog", "dowg", "momo", "momoadam"])
+def test_a_warm_up_from_0_begins_with_its_second_step(name: str) -> None:
+    warm, plain = (optim_core.get(name)(parameters()) for _ in range(2))
+    lr, warm.param_groups[0]["lr"] = warm.param_groups[0]["lr"], 0.0
+    train(warm)
+    warm.param_groups[0]["lr"] = lr
+    for optimizer in (warm, plain):
+        train(optimizer, 3)
+    for a, b in zip(warm.param_groups[0]["params"], plain.param_groups[0]["params"], strict=True):
+        assert torch.allclose(a, b, rtol=1e-12)
+
+
 def test_suds_begins_with_the_first_gradient_that_is_not_zero() -> None:
     w = Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
     optimizer = optim_core.get("suds")([w], lr=0.1)

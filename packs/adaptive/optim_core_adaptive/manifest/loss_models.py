@@ -24,6 +24,7 @@ LOSS_MODELS = (
             "grad_dot_w": "whole",
             "loss_avg": "whole",
             "lower_bound": "whole",
+            "k": "whole",
         },
     ),
     OptimizerSpec(
@@ -46,6 +47,7 @@ LOSS_MODELS = (
             "grad_dot_w": "whole",
             "loss_avg": "whole",
             "lower_bound": "whole",
+            "k": "whole",
         },
     ),
 )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from optim_core_wrappers.decay import WeightDecay
     from optim_core_wrappers.ema import EMA
     from optim_core_wrappers.gc import GradientCentralization
+    from optim_core_wrappers.gradient_release import GradientRelease
     from optim_core_wrappers.gradnorm import GradientNormalization
     from optim_core_wrappers.lookahead import Lookahead
     from optim_core_wrappers.normloss import NormLoss
@@ -28,6 +29,7 @@ __all__ = [
     "GradientCentralization",
     "GradientClipping",
     "GradientNormalization",
+    "GradientRelease",
     "Lookahead",
     "NormLoss",
     "SoftplusDenominator",

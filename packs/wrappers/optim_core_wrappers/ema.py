@@ -65,6 +65,7 @@ class EMA(Wrapper):
     """
 
     elementwise: ClassVar[bool] = True
+    acts_after: ClassVar[bool] = True
 
     decay: float = hyper(0.9999, "share of the average that is kept in a step", ge=0, lt=1, search=(0.99, 0.9999))
     min_decay: float = hyper(0.0, "least share under warm-up", ge=0, lt=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from optim_core.catalog import Paper, WrapperSpec, hookimpl
+from optim_core_wrappers.manifest.memory import MEMORY
 
 OPTIM_CORE_API = 1
 
@@ -170,4 +171,5 @@ def optim_core_wrappers() -> list[WrapperSpec]:
             code="https://github.com/zeke-xie/stable-weight-decay-regularization",
             code_license="MIT",
         ),
+        *MEMORY,
     ]

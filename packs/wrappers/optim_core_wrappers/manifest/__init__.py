@@ -1,0 +1,1 @@
+"""Parts of the manifest, by families: specs only, no torch."""

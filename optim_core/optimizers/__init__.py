@@ -12,7 +12,7 @@ from optim_core.optimizers.needs import has_modes, needs_of
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.optimizers.ranks import count as count_ranks
 from optim_core.optimizers.ranks import mean as mean_over_ranks
-from optim_core.optimizers.release import FusedBackward, StepsInBackward, hooked, refuse_ranks
+from optim_core.optimizers.release import FusedBackward, StepsInBackward, alone, hooked, refuse_ranks
 from optim_core.optimizers.schedule_free import ScheduleFree
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "RuleOptimizer",
     "ScheduleFree",
     "StepsInBackward",
+    "alone",
     "backward",
     "call_closure",
     "check_dense",

@@ -58,6 +58,10 @@ class Composed(StatefulOptimizer):
 
     # parameters that are pieces, or have moved ---------------------------------------------------------------
     def reach(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
+        """As :meth:`reach_of_step`, for a process that may have a part of the model."""
+        return self.reach_of_step(group, *transforms)
+
+    def reach_of_step(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
         """How far what becomes of an element depends on others: itself (ELEMENT), its tensor, or all (WHOLE).
 
         Args:

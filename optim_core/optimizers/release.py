@@ -88,9 +88,7 @@ class StepsInBackward:
         optimizer, name = self.optimizer, self.optimizer.method.name
         refuse_ranks(optimizer, name)
         for group in optimizer.param_groups:
-            # each may draw its rounding by itself
-            reach = optimizer.reach({**group, **options, "rounding": "nearest"})
-            if reach > Level.TENSOR:
+            if optimizer.reach_of_step(alone({**group, **options})) > Level.TENSOR:
                 raise InvalidOption(
                     f"{name}: with these options and wrappers a parameter's step depends on others, so it cannot be "
                     "taken in the middle of backward: step when all gradients are there (backward(), then step())"
@@ -132,6 +130,11 @@ class StepsInBackward:
         """Count a step of the model as a whole."""
         if self.optimizer.method.counts_whole_steps:
             self.optimizer.set_whole("whole_step", self.optimizer.whole_step + 1)
+
+
+def alone(group: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A group's entries as they bear on what steps depend on: each parameter may draw its rounding by itself."""
+    return {**group, "rounding": "nearest"} if "rounding" in group else group
 
 
 def refuse_ranks(optimizer: Any, name: str) -> None:
@@ -187,9 +190,9 @@ class FusedBackward(RuleOptimizer):
         super().add_transform(transform, keeper, excluded=excluded)
         self._steps = None
 
-    def reach(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
+    def reach_of_step(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
         """As everywhere; the norm is that of all gradients."""
-        return Level.WHOLE if group["clip_grad_norm"] is not None else super().reach(group, *transforms)
+        return Level.WHOLE if group["clip_grad_norm"] is not None else super().reach_of_step(group, *transforms)
 
     @property
     def clips_norm(self) -> bool:

@@ -109,6 +109,12 @@ def check_inside(wrapper: Shared) -> None:
         for need, reason in _ONCE.items():
             if need in wrapper.needs & other.needs:
                 raise WrapperConflict(f"{name} and {other.method.name} {reason}: choose one")
+    released = [other for other in wrapper.inside if other.releases]
+    if released and not wrapper.acts_after:
+        raise WrapperConflict(
+            f"{name} cannot go around {released[0].method.name}, which steps with gradients, and drops them, before "
+            "anything else sees them: leave one of them out"
+        )
     needs = steps_of(wrapper.innermost).needs_in_force()
     for need, reason in wrapper.refuses.items():
         if need in needs:

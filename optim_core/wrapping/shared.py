@@ -42,6 +42,10 @@ class Shared(Hosted, Optimizer):
     refuses: ClassVar[Mapping[Need, str]] = {}
     #: True if several calls make one step.
     accumulates: ClassVar[bool] = False
+    #: True if the gradients are gone after backward, which has stepped with them.
+    releases: ClassVar[bool] = False
+    #: True if this wrapper takes nothing from gradients, nor from weights as they are before a step.
+    acts_after: ClassVar[bool] = False
 
     def __init__(self, base: Optimizer, base_steps: Steps) -> None:
         self.base = base

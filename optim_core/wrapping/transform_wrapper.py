@@ -30,6 +30,7 @@ class TransformWrapper(Wrapper):
     torch's optimizers whose state tells it, and rescales the update after the step.
     """
 
+    acts_after: ClassVar[bool] = True  # what is inside does what the transform does, or refuses it
     #: True if complex parameters are refused.
     real_only: ClassVar[bool] = False
 

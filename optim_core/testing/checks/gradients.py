@@ -29,7 +29,13 @@ def takes_gradients(subject: Any) -> bool:
     return takes_one_loss(subject) and not subject.needs & {"closure", "loss", "create_graph"}
 
 
-@check(lambda subject: takes_one_loss(subject) and not (subject.kind == "wrapper" and "closure" in subject.needs))
+def leaves_gradients(subject: Any) -> bool:
+    """One after whose step the gradients are those that a user's closure has left."""
+    makes_its_own = subject.kind == "wrapper" and "closure" in subject.needs
+    return takes_one_loss(subject) and not makes_its_own and not getattr(subject.target, "releases", False)
+
+
+@check(leaves_gradients)
 def check_leaves_gradients_alone(subject: Subject) -> None:
     """step() reads gradients and never writes them: others clip, log and accumulate them.
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from optim_core_wrappers.emanesterov import EMANesterov
     from optim_core_wrappers.eps_placement import EpsPlacement
     from optim_core_wrappers.gc import GradientCentralization
+    from optim_core_wrappers.gradient_release import GradientRelease
     from optim_core_wrappers.gradient_signs import GradientSigns
     from optim_core_wrappers.gradnorm import GradientNormalization
     from optim_core_wrappers.grokfast import GrokFast
@@ -56,6 +57,7 @@ __all__ = [
     "GradientCentralization",
     "GradientClipping",
     "GradientNormalization",
+    "GradientRelease",
     "GradientSigns",
     "GrokFast",
     "Hyperball",

@@ -28,6 +28,7 @@ class Averaging(Wrapper):
     """
 
     elementwise: ClassVar[bool] = True
+    acts_after: ClassVar[bool] = True
 
     def on_wrap(self) -> None:
         """Begin with the weights."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from optim_core.catalog import Paper, WrapperSpec, hookimpl
 from optim_core_wrappers.manifest.averages import AVERAGES
+from optim_core_wrappers.manifest.memory import MEMORY
 from optim_core_wrappers.manifest.rules_around import RULES_AROUND
 from optim_core_wrappers.manifest.tuners import TUNERS
 
@@ -176,4 +177,5 @@ def optim_core_wrappers() -> list[WrapperSpec]:
         *RULES_AROUND,
         *AVERAGES,
         *TUNERS,
+        *MEMORY,
     ]

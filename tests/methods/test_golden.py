@@ -146,7 +146,7 @@ def given(params: Sequence[Tensor], case: Mapping[str, Any]) -> list[Any]:
         return [{**group, "params": [params[i] for i in group["params"]]} for group in case["groups"]]
     if attention(case):
         roles = dict(zip(attention(case)[:2], ("query", "key"), strict=True))
-        layer = [{"params": [params[i]], "attention_name": "layer", "qk_clip": roles[i]} for i in roles]
+        layer = [{"params": [params[i]], "qk_clip": roles[i]} for i in roles]
         return [{"params": [p for i, p in enumerate(params) if i not in roles]}, *layer]
     own = re.search(
         r"Each matrix is a group of its own; (\w+) in kwargs lists their values in order", case.get("how", "")
@@ -173,8 +173,10 @@ def attention(case: Mapping[str, Any]) -> list[int]:
 def hand_over(optimizer: Any, params: Sequence[Tensor], case: Mapping[str, Any], step: int) -> None:
     """Before a step, tell a method what it cannot see: inputs of layers and logits, which a case has in closed form."""
     if attention(case):
-        logits = [100 * (1 + 0.5 * math.sin(0.7 * step + h)) for h in range(attention(case)[2])]
-        optimizer.observe_logits("layer", torch.tensor(logits, dtype=torch.float64))
+        *of, heads = attention(case)
+        logits = [100 * (1 + 0.5 * math.sin(0.7 * step + h)) for h in range(heads)]
+        for i in of:
+            optimizer.observe_logits(params[i], torch.tensor(logits, dtype=torch.float64))
     found = re.search(r"before step n with n mod (\w+) = 0 every matrix with d columns gets", case.get("how", ""))
     if found and step % case["kwargs"][found[1]] == 0:
         for p in (p for p in params if p.ndim > 1):

@@ -18,7 +18,7 @@ class AdaGO(Orthogonalised):
         p = p (1 - lr weight_decay) - max(eps, lr n / v) orthogonal(M)
 
     The first step is lr long, whatever the gradient's scale. eps is the least step, no guard of a division: late in
-    training it is Muon with lr eps, also where a schedule has taken lr to 0.
+    training it is Muon with lr eps, however small a schedule makes lr. With lr 0 nothing moves; in the paper it does.
 
     Weight decay is ours, as in pytorch-optimizer, which keeps the sum of squares in v and divides by that instead of
     its root.
@@ -62,4 +62,4 @@ class AdaGO(Orthogonalised):
         M = lerp(g, momentum_buffer, momentum)
         n = minimum(norm(g), gamma)
         v = sqrt(square(v) + square(n))
-        return p - maximum(lr * n / v, eps) * orthogonal(M), M, v
+        return (p - maximum(lr * n / v, eps) * orthogonal(M) if lr != 0 else p), M, v

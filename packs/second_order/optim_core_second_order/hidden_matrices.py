@@ -125,6 +125,18 @@ class HiddenMatrices(RuleOptimizer):
         if others:
             yield {**group, "params": others, **adam, "use_muon": False, "route": "fewer than two dimensions"}
 
+    def place_of(self, p: Tensor) -> tuple[int, dict[str, Any]]:
+        """The number of a parameter among all, and its group.
+
+        Raises:
+            InvalidOption: it is not one of this optimizer's.
+        """
+        pairs = ((q, group) for group in self.param_groups for q in group["params"])
+        for number, (q, group) in enumerate(pairs):
+            if q is p:
+                return number, group
+        raise InvalidOption(f"{self.method.name}: a tensor of shape {tuple(p.shape)} is none of its parameters")
+
     def explain(self) -> Explanation:
         """Say what is in force for each parameter, and why; print it."""
         return Explanation(tuple(map(_row, super().explain())))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from optim_core import decoupled, hyper, state
 from optim_core.errors import InvalidOption
-from optim_core.rules import Value
+from optim_core.rules import Value, maximum, where
 from optim_core_second_order.orthogonal import Orthogonal, Orthogonalised, adjustment, summed
 
 
@@ -22,28 +21,27 @@ class MuonClip(Orthogonalised):
 
         M = momentum M + g
         p = p (1 - lr weight_decay) - lr 0.2 sqrt(max(rows, columns)) orthogonal(M)
-        query rows of head h times c^qk_clip_alpha            then, where the largest logit S_h of a head is above
-        key rows of head h times c^(1 - qk_clip_alpha)        qk_clip_threshold; c = qk_clip_threshold / S_h
+        c = qk_clip_threshold / max(S, qk_clip_threshold)     S: the largest logit of a head
+        p = p c^qk_clip_alpha                                 rows of that head, in queries
+        p = p c^(1 - qk_clip_alpha)                           in keys
 
-    The weights of an attention layer stand in groups of their own, with ``attention_name``, which all of one layer
-    share, and ``qk_clip``: "query" or "key"; in multi-head latent attention "query_rotary", which is multiplied by c,
-    or "key_rotary", which is left alone. Before the step, :meth:`observe_logits` is told the largest logits of that
-    layer. Heads are equal blocks of rows in their order; ``qk_heads`` says how many a matrix has if these are fewer
-    than there are logits, and it is then scaled for the worst of those that share a head.
+    The query and key weights of attention stand in groups with ``qk_clip="query"`` or ``"key"``, and
+    :meth:`observe_logits` is told, before the step, the largest logits of each of their heads. Heads are equal blocks
+    of rows in their order. In multi-head latent attention the rotary part of the queries has ``"query_rotary"``, which
+    is multiplied by c, and that of the keys, which is left alone, no such group.
 
     Logits are those before the step, over the whole batch: with several processes, give all of them the maximum over
-    all. Biases of the projections are not clipped, unless they stand in such a group.
+    all. Where several query heads share a key, S of that is the largest of theirs. A step that is left out for
+    gradients that are not finite keeps what has been observed for the next one.
 
     Example:
         >>> import torch
-        >>> q, k = (torch.nn.Parameter(torch.ones(4, 3)) for _ in range(2))
-        >>> groups = [{"params": [q], "attention_name": "layer0", "qk_clip": "query"}]
-        >>> groups += [{"params": [k], "attention_name": "layer0", "qk_clip": "key"}]
-        >>> optimizer = MuonClip(groups, lr=0.0)
-        >>> optimizer.observe_logits("layer0", torch.tensor([25.0, 400.0]))
-        >>> loss = optimizer.minimize(lambda: (q * k).sum())
-        >>> q[:, 0].tolist(), k[:, 0].tolist()
-        ([1.0, 1.0, 0.5, 0.5], [1.0, 1.0, 0.5, 0.5])
+        >>> q = torch.nn.Parameter(torch.ones(4, 3))
+        >>> optimizer = MuonClip([{"params": [q], "qk_clip": "query"}], lr=0.0)
+        >>> optimizer.observe_logits(q, torch.tensor([25.0, 400.0]))
+        >>> loss = optimizer.minimize(lambda: q.sum())
+        >>> q[:, 0].tolist()
+        [1.0, 1.0, 0.5, 0.5]
 
     Source: Kimi K2: Open Agentic Intelligence, 2025, Algorithm 1, https://arxiv.org/abs/2507.20534.
     """
@@ -53,78 +51,62 @@ class MuonClip(Orthogonalised):
     weight_decay: float = decoupled(0.0)
     qk_clip_threshold: float = hyper(100.0, "largest logit that is left alone", gt=0)
     qk_clip_alpha: float = hyper(0.5, "part of the scaling that queries get", ge=0, le=1)
-    attention_name: str | None = hyper(None, "the attention layer that a group belongs to")
     qk_clip: str | None = hyper(
-        None, "what a group is in its layer", choices=("query", "key", "query_rotary", "key_rotary")
+        None, "what a group is in an attention layer, if so", choices=("query", "key", "query_rotary", None)
     )
-    qk_heads: int | None = hyper(None, "heads of a group's matrices, None for one for each logit", ge=1)
 
     momentum_buffer = state("decayed sum of gradients")
+    largest_logits = state(
+        "largest logits since the last step", level="row", when=lambda group: group["use_muon"] and group["qk_clip"]
+    )
 
     adam_share: ClassVar = 1.0
 
-    def observe_logits(self, attention_name: str, largest: Tensor) -> None:
-        """Tell the largest logits of a layer before the next step; of several calls the larger ones count.
+    @torch.no_grad()
+    def observe_logits(self, p: Tensor, largest: Tensor) -> None:
+        """Tell the largest logits of a weight's heads before the next step; of several calls the larger ones count.
 
         Args:
-            attention_name: the layer, as its groups have it.
+            p: the weight of queries or keys.
             largest: one number for each head.
 
         Raises:
-            InvalidOption: no group has that name, or its rows cannot be so many heads.
+            InvalidOption: the weight is in no group with ``qk_clip``, or its rows cannot be so many heads.
         """
-        layer = [group for group in self.param_groups if group["attention_name"] == attention_name]
-        if not layer:
-            known = sorted({str(group["attention_name"]) for group in self.param_groups} - {"None"})
+        number, group = self.place_of(p)
+        if not group["qk_clip"]:
             raise InvalidOption(
-                f"MuonClip: attention_name={attention_name!r} is in no parameter group; there are {known}. Give the "
-                "groups of its queries and keys that name, and qk_clip"
+                f"MuonClip: the weight of shape {tuple(p.shape)} is in a group without qk_clip: give queries and keys "
+                'groups with qk_clip="query" and "key"'
             )
-        largest = largest.detach()
-        for group in layer:
-            heads = group["qk_heads"] or len(largest)
-            wrong = [p for p in group["params"] if p.shape[0] % heads or len(largest) % heads]
-            if wrong:
-                raise InvalidOption(
-                    f"MuonClip: {heads} heads for {len(largest)} logits and a weight of shape {tuple(wrong[0].shape)}: "
-                    "rows and logits are equal blocks, one a head; qk_heads says how many heads a matrix has"
-                )
-        before = self._logits.get(attention_name)
-        self._logits[attention_name] = largest if before is None else torch.maximum(before, largest)
-
-    @property
-    def _logits(self) -> dict[str, Tensor]:
-        """Those of the step to come, which are no state: they go with it."""
-        return self.__dict__.setdefault("_largest_logits", {})  # type: ignore[no-any-return]
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update the parameters, then scale down what has been observed to grow too large."""
-        loss = super().step(closure)
-        found_inf = getattr(self, "found_inf", None)
-        if found_inf is None or not float(found_inf):
-            for p, factors in self._factors():
-                heads = p.view(len(factors), -1)
-                heads.mul_(factors.to(p).unsqueeze(1))
-        self._logits.clear()
-        return loss
-
-    def _factors(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The weights of observed layers, each with a factor a head."""
-        for group in self.param_groups:
-            largest = self._logits.get(group["attention_name"])
-            if largest is None or group["qk_clip"] in (None, "key_rotary"):
-                continue
-            worst = largest.reshape(group["qk_heads"] or len(largest), -1).amax(1)
-            c = (group["qk_clip_threshold"] / worst.clamp(min=group["qk_clip_threshold"])).double()
-            power = {"query": group["qk_clip_alpha"], "key": 1 - group["qk_clip_alpha"], "query_rotary": 1.0}
-            for p in group["params"]:
-                yield p, c ** power[group["qk_clip"]]
+        if not len(largest) or p.shape[0] % len(largest):
+            raise InvalidOption(
+                f"MuonClip: {len(largest)} logits for a weight of shape {tuple(p.shape)}: heads are equal blocks of "
+                "rows, and each has one largest logit"
+            )
+        self.start_state(p, group, number)
+        seen = self.state[p]["largest_logits"].view(len(largest), -1)
+        seen.copy_(torch.maximum(seen, largest.detach().to(seen).unsqueeze(1)))
 
     @staticmethod
     def rule(
-        p: Value, g: Value, momentum_buffer: Value, *, lr: Value, momentum: Value, orthogonal: Orthogonal
-    ) -> tuple[Value, ...]:
-        """The update above, up to the clipping."""
+        p: Value,
+        g: Value,
+        momentum_buffer: Value,
+        largest_logits: Value | None,
+        *,
+        lr: Value,
+        momentum: Value,
+        qk_clip_threshold: Value,
+        qk_clip_alpha: Value,
+        qk_clip: str | None,
+        orthogonal: Orthogonal,
+    ) -> tuple[Value | None, ...]:
+        """The update above."""
         M, u = summed(g, momentum_buffer, momentum, nesterov=False)
-        return p - lr * (adjustment(p, "match_rms_adamw") * orthogonal(u)), M
+        new = p - lr * (adjustment(p, "match_rms_adamw") * orthogonal(u))
+        if largest_logits is None:
+            return new, M, None
+        c = qk_clip_threshold / maximum(largest_logits, qk_clip_threshold)
+        part = qk_clip_alpha if qk_clip == "query" else 1 - qk_clip_alpha
+        return new * (c if qk_clip == "query_rotary" else c**part), M, where(largest_logits > 0, 0, largest_logits)

@@ -91,7 +91,7 @@ class Muown(Orthogonalised):
         a, b = lerp(dl, magnitude_avg, beta1), lerp(square(dl), magnitude_avg_sq, beta2)
         length = length - lr / (1 - beta1**step) * a / root(b, eps, 1 - beta2**step)
         n = _length(v)
-        new = length * v / n
+        new = length * v / n if lr != 0 else p  # which that is, up to rounding
         if weight_decay != 0:
             new = new - lr * weight_decay * p
             length = _length(new)

@@ -75,13 +75,9 @@ class NewtonMuon(Orthogonalised):
 
     def renews(self, p: Tensor) -> bool:
         """Return whether the next step renews the K of a parameter."""
-        _, group = self._place(p)
+        _, group = self.place_of(p)
         steps = int(self.state[p].get("step", 0)) if p in self.state else 0
         return bool(group["use_muon"]) and (steps + 1) % int(group["precondition_frequency"]) == 0
-
-    def _place(self, p: Tensor) -> tuple[int, dict[str, Any]]:
-        pairs = ((q, group) for group in self.param_groups for q in group["params"])
-        return next((number, group) for number, (q, group) in enumerate(pairs) if q is p)
 
     @torch.no_grad()
     def observe(self, p: Tensor, x: Tensor) -> None:
@@ -100,7 +96,7 @@ class NewtonMuon(Orthogonalised):
                 f"NewtonMuon: inputs of {x.shape[-1]} columns for a weight of shape {tuple(p.shape)}: observe(p, x) "
                 f"takes what p was multiplied with, of {columns} columns (of a convolution, its unfolded inputs)"
             )
-        number, group = self._place(p)
+        number, group = self.place_of(p)
         self.start_state(p, group, number)
         states = self.state[p]
         x = x.reshape(-1, columns).to(states["observed_0"].dtype)

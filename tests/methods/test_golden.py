@@ -204,7 +204,7 @@ def follow_schedule(optimizer: Any, case: Mapping[str, Any], step: int, first: S
 
 def turn(optimizer: Any, case: Mapping[str, Any], mode: str) -> None:
     """Where a case is recorded in eval mode, go to that mode."""
-    if "optimizer.eval()" in case.get("how", "") or "the AVERAGED weights" in case.get("how", ""):
+    if re.search(r"optimizer\.eval\(\)|the AVERAGED weights|params are the AVERAGES", case.get("how", "")):
         getattr(optimizer, mode)()
 
 

@@ -186,14 +186,15 @@ def check_step_takes_a_closure(subject: Subject) -> None:
     Remedy: ``with torch.enable_grad(): loss = closure()`` at the beginning of step(), and ``return loss`` at its end.
     """
     ends = []
+    losses = []
     for way in ("minimize", "closure"):
         torch.manual_seed(0)
         params = subject.params()
         optimizer = subject.build(params)
         full = full_closure(subject, optimizer, params)
-        for _ in range(4):
+        for t in range(4):
             if way == "minimize":
-                minimize(optimizer, partial(loss, params))
+                losses.append(float(minimize(optimizer, partial(loss, params))))
                 continue
             expected = loss(params).item()
             if "gradients" in subject.needs:
@@ -202,7 +203,8 @@ def check_step_takes_a_closure(subject: Subject) -> None:
                 value = optimizer.step(full)
             if value is None:
                 fail("step(closure) does not return the loss of the closure")
-            same = abs(float(value) - expected) < 1e-6
+            # a method may move ahead before it evaluates
+            same = min(abs(float(value) - expected), abs(float(value) - losses[t])) < 1e-6
             require(same, f"step(closure) returns {float(value)}, not the loss {expected}")
         ends.append(params)
     if not getattr(optimizer, "needs_sample", False):

@@ -126,7 +126,7 @@ def _trajectory(subject: Subject, shapes: Any, options: Mapping[str, Any]) -> li
         for t in range(0, _STEPS, 4):
             subject.train(optimizer, params, range(t, t + 4), noise=0.1)
             found += copies(params)
-            if not subject.is_declared:
+            if not subject.is_declared or subject.kind == "wrapper":
                 _halve_lr(optimizer)
     except (Exception, SystemExit):
         if subject.is_declared:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.amos import Amos
     from optim_core_adaptive.amsgrad import AMSGrad
     from optim_core_adaptive.avagrad import AvaGrad
+    from optim_core_adaptive.cadamw import CAdamW
     from optim_core_adaptive.dadaptadagrad import DAdaptAdaGrad
     from optim_core_adaptive.dadaptadam import DAdaptAdam
     from optim_core_adaptive.dadaptadan import DAdaptAdan
@@ -84,6 +85,7 @@ __all__ = [
     "Adan",
     "Amos",
     "AvaGrad",
+    "CAdamW",
     "DAdaptAdaGrad",
     "DAdaptAdam",
     "DAdaptAdan",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from optim_core.catalog import OptimizerSpec, Paper, hookimpl
+from optim_core_momentum.manifest.averaged import AVERAGED
+from optim_core_momentum.manifest.compositions import COMPOSITIONS
 
 OPTIM_CORE_API = 1
 
@@ -213,4 +215,6 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             needs=("train_eval_mode",),
             state={"z": "element", "weight_sum": "tensor", "lr_max": "tensor"},
         ),
+        *AVERAGED,
+        *COMPOSITIONS,
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from optim_core.catalog import OptimizerSpec, Paper, hookimpl
+from optim_core_sign.manifest.compositions import COMPOSITIONS
 
 OPTIM_CORE_API = 1
 
@@ -69,4 +70,5 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             needs=("named_params",),
             state={"m": "element", "role": "tensor"},
         ),
+        *COMPOSITIONS,
     ]

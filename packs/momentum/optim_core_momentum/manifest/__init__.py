@@ -1,0 +1,1 @@
+"""The specs of the pack by family; no torch."""

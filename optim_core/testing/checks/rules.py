@@ -17,6 +17,7 @@ from torch import Tensor
 from optim_core.errors import EngineUnavailable
 from optim_core.methods.declarations import Hyper
 from optim_core.methods.states import state_of_key, tensors_of
+from optim_core.optimizers.needs import has_modes
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.rules.graph import order
 from optim_core.rules.values import Level
@@ -256,7 +257,7 @@ def _rule_computes_with(subject: Subject, name: str, options: Mapping[str, Any] 
 
 @check(is_rule)
 def check_every_state_has_an_effect(subject: Subject) -> None:
-    """Each state that the rule takes has an influence on later steps; one that has none is memory for nothing.
+    """Each state that the rule takes has an influence on later steps, or on what eval() shows.
 
     Remedy: use the state named in the rule, or remove its declaration.
     """
@@ -301,6 +302,9 @@ def _effect_of_state(subject: Subject, name: str, options: Mapping[str, Any]) ->
         subject.train(optimizer, params, range(4, _STEPS))
         rest = [x for p in params for n, x in optimizer.state[p].items() if state_of_key(n, (name,)) != name]
         ends.append(copies(params) + copies(tensors(rest)))
+        if has_modes(optimizer):
+            optimizer.eval()
+            ends[-1] += copies(params)
     return _differ(*ends)
 
 

@@ -46,8 +46,6 @@ class AveragedSGD(RuleOptimizer):
     https://doi.org/10.1137/0330046; in the form of torch.optim.ASGD.
     """
 
-    needs = frozenset({"train_eval_mode"})
-
     lr: float = hyper(1e-2, "step size at first", ge=0, search=(1e-2, 1.0))
     lambd: float = hyper(1e-4, "decay of the weights, and pace at which the step size falls", ge=0)
     alpha: float = hyper(0.75, "exponent of that", ge=0)

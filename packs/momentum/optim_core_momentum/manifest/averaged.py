@@ -18,7 +18,6 @@ AVERAGED = (
         ),
         code="https://github.com/pytorch/pytorch",
         code_license="BSD-3-Clause",
-        needs=("train_eval_mode",),
         state={"ax": "element", "eta": "tensor"},
     ),
 )

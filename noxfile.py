@@ -48,6 +48,12 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "tests"]
 
 
+def needed_by(pack: str) -> list[str]:
+    """The other packs of ours that a pack asks for: the wrappers of which methods of it are composed."""
+    dependencies = nox.project.load_toml(PACKS[pack] / "pyproject.toml")["project"]["dependencies"]
+    return [other for other, name in DISTRIBUTIONS.items() if any(d.startswith(f"{name}>") for d in dependencies)]
+
+
 def install(session: nox.Session, *tools: str, packs: tuple[str, ...] = tuple(PACKS)) -> None:
     """Install the core with these packs, editable, and the tools, at the versions of the constraints."""
     # The build backend stands in the environment, so that ten editable installs do not set up ten more.
@@ -150,15 +156,16 @@ def hosts(session: nox.Session) -> None:
 
 @nox.session
 def packs(session: nox.Session) -> None:
-    """Each pack alone beside the core runs its share of the tests: all of them, or those after `--`."""
+    """Each pack beside the core and what it asks for runs its share of the tests: all of them, or those after `--`."""
     # One environment for every pack in turn: torch is most of it.
     uninstall(session, *PACKS)
     install(session, *TEST_TOOLS, packs=())
     for pack in session.posargs or PACKS:
-        session.install("--no-deps", "--no-build-isolation", f"-e{PACKS[pack]}")
+        together = (pack, *needed_by(pack))
+        session.install("--no-deps", "--no-build-isolation", *(f"-e{PACKS[each]}" for each in together))
         suites = ("tests/packs/test_installed_packs.py", "tests/testing/test_first_party.py", str(PACKS[pack]))
         session.run(*PYTEST, *suites, env=THREADS)
-        uninstall(session, pack)
+        uninstall(session, *together)
 
 
 #: Imports every installed method, of each kind; none of them may come from the tree.
@@ -239,10 +246,11 @@ def wheelhouse(session: nox.Session) -> None:
     clean.run("optim-core", "doctor")
     clean.run("optim-core", "check", *(word for pack in PACKS for word in ("--pack", pack)))
     clean.run("python", "-m", "pip", "uninstall", "--yes", "--quiet", *DISTRIBUTIONS.values())
-    for distribution in DISTRIBUTIONS.values():
+    for pack, distribution in DISTRIBUTIONS.items():
         clean.install_ours(distribution)
-        clean.expect(distribution)
-        clean.run("python", "-m", "pip", "uninstall", "--yes", "--quiet", distribution)
+        together = (distribution, *(DISTRIBUTIONS[other] for other in needed_by(pack)))
+        clean.expect(*together)
+        clean.run("python", "-m", "pip", "uninstall", "--yes", "--quiet", *together)
 
 
 @nox.session

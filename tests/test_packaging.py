@@ -73,7 +73,9 @@ def test_a_pack_is_a_distribution_of_its_own(pack, packs):
     project, folder = packs[pack], PACKS / pack
     assert project["name"] == f"optim-core-{extra(pack)}"
     assert project["entry-points"] == {"optim_core.packs": {pack: f"optim_core_{pack}.pack"}}
-    assert project["dependencies"] == ["optim-core>=0.1,<0.2"]
+    # methods that are composed of one of the pack and wrappers
+    parts = ["optim-core-wrappers>=0.1,<0.2"] if list((folder / f"optim_core_{pack}").rglob("compositions.py")) else []
+    assert project["dependencies"] == ["optim-core>=0.1,<0.2", *parts]
     assert project["license"] == (NON_COMMERCIAL if pack == "noncommercial" else "Apache-2.0")
     assert (folder / f"optim_core_{pack}" / "py.typed").is_file()
     title = "Attribution-NonCommercial-ShareAlike 4.0" if pack == "noncommercial" else "Apache License"

@@ -263,6 +263,8 @@ class WrapperSpec(Spec):
             all wrappers alike, ``wrapper(optimizer, **options)``: such a class gets the groups of the optimizer, and a
             function in the place of the class that returns it.
         arguments: what a plain class takes beside its base and options; as for :class:`OptimizerSpec`.
+        shortfall: why a plain base inside does not make a convex loss smaller, or a single number does not move, one
+            line; "" if they do.
 
     Example:
         >>> sam = WrapperSpec(
@@ -278,11 +280,12 @@ class WrapperSpec(Spec):
     """
 
     kind: ClassVar[KindName] = "wrapper"
-    _more_texts: ClassVar[tuple[str, ...]] = ("base",)
+    _more_texts: ClassVar[tuple[str, ...]] = ("base", "shortfall")
     _more_mappings: ClassVar[Mapping[str, str]] = {"arguments": _SOURCES}
 
     base: BaseForm = "optimizer"
     arguments: Mapping[str, str] = field(default_factory=dict, hash=False)
+    shortfall: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()

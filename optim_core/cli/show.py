@@ -16,7 +16,7 @@ from optim_core.catalog.kinds import KINDS, getter_call
 from optim_core.catalog.needs import NEEDS
 from optim_core.catalog.registry import load_class, registry
 from optim_core.catalog.sizes import Shape, element_count, size_text
-from optim_core.catalog.specs import OptimizerSpec, SchedulerSpec
+from optim_core.catalog.specs import OptimizerSpec, SchedulerSpec, WrapperSpec
 from optim_core.cli.options import options_of
 from optim_core.cli.output import entry_dict, print_json, print_table
 from optim_core.cli.schedule import print_schedule
@@ -169,7 +169,7 @@ def _facts(entry: Entry) -> Iterator[tuple[str, str]]:
         yield "also", ", ".join(f"{spec.class_name}.{name}(...)" for name in spec.constructors)
     if isinstance(spec, OptimizerSpec) and spec.sparse:
         yield "sparse", "a sparse gradient updates the rows that it has"
-    if isinstance(spec, OptimizerSpec) and spec.shortfall:
+    if isinstance(spec, (OptimizerSpec, WrapperSpec)) and spec.shortfall:
         yield "shortfall", spec.shortfall
 
 

@@ -34,5 +34,10 @@ class Adaptive(RuleOptimizer):
         return p - lr / c1 * m / root(second_moment(v, c2), eps, c2), m, v
 
 
-#: What wrappers are put around: torch's own, in which nothing can be composed, and a rule.
-BASES: tuple[Any, ...] = (partial(torch.optim.SGD, momentum=0.9), torch.optim.Adam, Adaptive)
+#: What wrappers are put around: torch's own, in which nothing can be composed, and a rule, which may decay.
+BASES: tuple[Any, ...] = (
+    partial(torch.optim.SGD, momentum=0.9),
+    torch.optim.Adam,
+    Adaptive,
+    partial(Adaptive, weight_decay=0.1),
+)

@@ -69,6 +69,11 @@ class Subject:
 
     # what it is ---------------------------------------------------------------------------------------------
     @property
+    def shortfall(self) -> str:
+        """What its spec says that it cannot do."""
+        return str(getattr(self.spec, "shortfall", ""))
+
+    @property
     def spec(self) -> Spec | None:
         """Its spec, if a pack brings it."""
         return None if self.entry is None else self.entry.spec

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from optim_core.errors import NotOffered, WrapperConflict
+from optim_core.errors import NotOffered
 from optim_core.methods.part import Part, part_of
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.rules import GIVEN
@@ -86,12 +86,12 @@ class RuleWrapper(TransformWrapper):
         """Refuse a group without an option that the rule takes.
 
         Raises:
-            WrapperConflict: naming the option.
+            NotOffered: naming the option.
         """
         super().on_group(group)
         for name in self.of_base:
             if name not in GIVEN and group.get(name) is None:
-                raise WrapperConflict(
+                raise NotOffered(
                     f"{self.method.name} goes by the option {name!r}, which {type(self.innermost).__name__} does not "
                     "have, or not here"
                 )

@@ -306,8 +306,8 @@ def follow_schedule(optimizer: Any, case: Mapping[str, Any], step: int, first: S
 
 def turn(optimizer: Any, case: Mapping[str, Any], mode: str) -> None:
     """Where a case is recorded in eval mode, go to that mode."""
-    words = ("optimizer.eval()", "the AVERAGED weights", "params are the averages")
-    if any(word in case.get("how", "") for word in words):
+    words = r"optimizer\.eval\(\)|the AVERAGED weights|params are the averages"
+    if re.search(words, case.get("how", ""), re.IGNORECASE):
         getattr(optimizer, mode)()
 
 

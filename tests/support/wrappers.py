@@ -74,8 +74,8 @@ def torch_base(name: str) -> type[torch.optim.Optimizer]:
 
 
 def needs_only_a_base(wrapper: Any) -> bool:
-    """Whether the constructor has defaults for everything but the base."""
-    return all(
+    """Whether any base will do, and the constructor has defaults for everything else."""
+    return not getattr(wrapper, "needs_rule", False) and all(
         parameter.default is not parameter.empty
         for name, parameter in inspect.signature(wrapper).parameters.items()
         if name != "base"

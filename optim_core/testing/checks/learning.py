@@ -19,7 +19,7 @@ _LONG = 100
 
 @check(is_optimizer)
 def check_learns_a_linear_model(subject: Subject) -> None:
-    """With its defaults, a hundred steps make a convex loss smaller.
+    """With its defaults, a hundred steps make a convex loss smaller; a wrapper's spec may name a shortfall.
 
     Remedy: look at the sign of the update, at the order of what is updated first, and at the default lr.
     """
@@ -40,13 +40,14 @@ def check_learns_a_linear_model(subject: Subject) -> None:
     before = now()
     for _ in range(_LONG):
         minimize(optimizer, loss)
-    require(now() < before, f"{_LONG} steps bring the loss from {before:.4g} to {now():.4g}")
+    short = subject.kind == "wrapper" and subject.shortfall
+    require(short or now() < before, f"{_LONG} steps bring the loss from {before:.4g} to {now():.4g}")
 
 
 def learns(subject: Any) -> bool:
     """An optimizer whose spec names no shortfall."""
     single = takes_lr(subject) and subject.kind == "optimizer" and "multi_loss" not in subject.needs
-    return single and not getattr(subject.spec, "shortfall", "")
+    return single and not subject.shortfall
 
 
 @check(learns)

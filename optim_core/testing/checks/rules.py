@@ -131,7 +131,7 @@ def _trajectory(subject: Subject, shapes: Any, options: Mapping[str, Any]) -> li
         for t in range(0, _STEPS, 4):
             subject.train(optimizer, params, range(t, t + 4), noise=0.1)
             found += copies(params)
-            if not subject.is_declared:
+            if not subject.is_declared or subject.kind == "wrapper":
                 _halve_lr(optimizer)
     except (Exception, SystemExit):
         if subject.is_declared:
@@ -264,7 +264,7 @@ def _rule_computes_with(subject: Subject, name: str, options: Mapping[str, Any] 
 
 @check(is_rule)
 def check_every_state_has_an_effect(subject: Subject) -> None:
-    """Each state that the rule takes has an influence on later steps; one that has none is memory for nothing.
+    """Each state that the rule takes has an influence on later steps, or on what eval() shows.
 
     Remedy: use the state named in the rule, or remove its declaration.
     """
@@ -311,6 +311,9 @@ def _effect_of_state(subject: Subject, name: str, options: Mapping[str, Any]) ->
             optimizer.eval()
         rest = [x for p in params for n, x in optimizer.state[p].items() if state_of_key(n, (name,)) != name]
         ends.append(copies(params) + copies(tensors(rest)))
+        if has_modes(optimizer):
+            optimizer.eval()
+            ends[-1] += copies(params)
     return _differ(*ends)
 
 

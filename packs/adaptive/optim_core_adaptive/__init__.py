@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.ano import Ano
     from optim_core_adaptive.avagrad import AvaGrad
     from optim_core_adaptive.bcos import BCOS
+    from optim_core_adaptive.cadamw import CAdamW
     from optim_core_adaptive.came import CAME
     from optim_core_adaptive.cocob import COCOB
     from optim_core_adaptive.dadaptadagrad import DAdaptAdaGrad
@@ -154,6 +155,7 @@ __all__ = [
     "Amos",
     "Ano",
     "AvaGrad",
+    "CAdamW",
     "DAdaptAdaGrad",
     "DAdaptAdam",
     "DAdaptAdan",

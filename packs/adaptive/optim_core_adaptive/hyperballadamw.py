@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from optim_core import RuleOptimizer, decoupled, hyper, state
+from optim_core import RuleOptimizer, hyper, state
 from optim_core.methods import around
-from optim_core.rules import Value, lerp, root, second_moment, square
+from optim_core.rules import Value, lerp, root, second_moment, square, where
 
 
 class HyperBallAdamW(RuleOptimizer):
     """Keeps the norm of each weight matrix, and turns it along the gradient divided by the root of its average square.
 
-    Composed of the rule below and the wrappers ``hyperball``, ``cautious``, ``cautious_weight_decay`` and
-    ``eps_placement`` (``"floor"``), from the outside in. With c2 = 1 - beta2^t::
+    Composed of the rule below and the wrappers ``hyperball``, ``cautious`` and ``eps_placement`` (``"floor"``), from
+    the outside in. With c2 = 1 - beta2^t::
 
         v = beta2 v + (1 - beta2) g^2
         u = g / max(sqrt(v / c2), eps)
@@ -42,14 +42,13 @@ class HyperBallAdamW(RuleOptimizer):
     around = (
         around("hyperball", radius="initial", project=True, min_dims=2, eps=1e-12),
         around("cautious", mask_floor=1e-12, eps_mode="base"),
-        around("cautious_weight_decay"),
         around("eps_placement", place="floor"),
     )
 
     lr: float = hyper(2.5e-3, "angle of a step, for matrices; step size, for others", ge=0, search=(1e-3, 1e-1))
     betas: tuple[float, float] = hyper((0.9, 0.99), "not used; decay of the average of g squared", ge=0, lt=1)
     eps: float = hyper(1e-8, "least denominator", ge=0)
-    weight_decay: float = decoupled(0.0)
+    weight_decay: float = hyper(0.0, "decay, added to the direction", ge=0)
     caution: bool = hyper(False, "leave out what goes against the gradient")
     cautious_weight_decay: bool = hyper(False, "decay only where parameter and update have the same sign")
 
@@ -64,9 +63,14 @@ class HyperBallAdamW(RuleOptimizer):
         lr: Value,
         betas: tuple[Value, Value],
         eps: Value,
+        weight_decay: Value,
+        cautious_weight_decay: bool,
         step: Value,
     ) -> tuple[Value, ...]:
         """The rule that hyperball goes around."""
         exp_avg_sq = lerp(square(g), exp_avg_sq, betas[1])
         c2 = 1 - betas[1] ** step
-        return p - lr * g / root(second_moment(exp_avg_sq, c2), eps, c2), exp_avg_sq
+        u = g / root(second_moment(exp_avg_sq, c2), eps, c2)
+        if weight_decay:
+            u = u + weight_decay * (where(p * u > 0, p, 0.0) if cautious_weight_decay else p)
+        return p - lr * u, exp_avg_sq

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from optim_core_momentum.aggmo import AggMo
     from optim_core_momentum.alig import AliG
     from optim_core_momentum.asgd import ASGD
+    from optim_core_momentum.averagedsgd import AveragedSGD
+    from optim_core_momentum.csgdw import CSGDW
     from optim_core_momentum.gravity import Gravity
     from optim_core_momentum.lars import LARS
     from optim_core_momentum.lomo import LOMO
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ASGD",
+    "CSGDW",
     "LARS",
     "LOMO",
     "PID",
@@ -44,6 +47,7 @@ __all__ = [
     "AccSGD",
     "AggMo",
     "AliG",
+    "AveragedSGD",
     "Gravity",
     "NoisySGD",
     "OptimisticGD",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from optim_core.catalog import OptimizerSpec, Paper, hookimpl
+from optim_core_momentum.manifest.averaged import AVERAGED
+from optim_core_momentum.manifest.compositions import COMPOSITIONS
 from optim_core_momentum.manifest.in_backward import IN_BACKWARD
 from optim_core_momentum.manifest.step_sizes import STEP_SIZES
 
@@ -219,4 +221,6 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
         ),
         *STEP_SIZES,
         *IN_BACKWARD,
+        *AVERAGED,
+        *COMPOSITIONS,
     ]

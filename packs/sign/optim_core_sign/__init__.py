@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from optim_core.catalog import exports
 
 if TYPE_CHECKING:
+    from optim_core_sign.clion import CLion
     from optim_core_sign.focus import FOCUS
     from optim_core_sign.lion import Lion
     from optim_core_sign.msvag import MSVAG
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FOCUS",
     "MSVAG",
+    "CLion",
     "Lion",
     "SignSGD",
     "Tiger",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from optim_core.catalog import OptimizerSpec, Paper, hookimpl
+from optim_core_sign.manifest.compositions import COMPOSITIONS
 from optim_core_sign.manifest.concentrated import CONCENTRATED
 
 OPTIM_CORE_API = 1
@@ -71,4 +72,5 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             state={"m": "element", "role": "tensor"},
         ),
         *CONCENTRATED,
+        *COMPOSITIONS,
     ]

@@ -17,7 +17,7 @@ class BiasCorrection(RuleWrapper):
     itself are over then, too. It is the option of that name in transformers' AdamW and in Grams.
 
     Raises:
-        WrapperConflict: the base has no rule.
+        NotOffered: the base has no rule.
 
     Source: the paper of BERT's code, Devlin et al., 2018, https://arxiv.org/abs/1810.04805, whose Adam has none.
     """

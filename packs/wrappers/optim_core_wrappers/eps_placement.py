@@ -20,8 +20,7 @@ class EpsPlacement(RuleWrapper):
     In the first steps an uncorrected eps weighs up to 1 / sqrt(1 - beta2) times as much.
 
     Raises:
-        NotOffered: the base divides by nothing.
-        WrapperConflict: the base has no rule, or no eps.
+        NotOffered: the base has no rule, no eps, or divides by nothing.
 
     Example:
         >>> import torch, optim_core

@@ -11,7 +11,7 @@ from optim_core.catalog import Need
 from optim_core.errors import NotTraining
 from optim_core.methods import as_pairs, hyper, state
 from optim_core.optimizers import parameters
-from optim_core.rules import Inner, Value, maximum, where
+from optim_core.rules import Inner, Value, lerp, maximum, where
 from optim_core.wrapping import RuleWrapper
 
 
@@ -80,13 +80,13 @@ class ScheduleFree(RuleWrapper):
         b = momentum
         if weight_decay_at_y:
             z, p = z - lr * weight_decay_at_y * p, p * (1 - lr * weight_decay_at_y * (1 - b))
-        x = (p - (1 - b) * z) / b
-        z = inner(z, g).p
+        step = inner(z, g)
         k, lr_max = k + 1, maximum(lr_max, lr)
         weight = k**r * lr_max**weight_lr_power
         weight_sum = weight_sum + weight
-        x = x + where(weight_sum > 0, weight / where(weight_sum > 0, weight_sum, 1.0), 0.0) * (z - x)
-        return b * x + (1 - b) * z, z, weight_sum, lr_max, k
+        c = where(weight_sum > 0, weight / where(weight_sum > 0, weight_sum, 1.0), 0.0)
+        # y from x and z, written so that nothing moves where c and the step are zero
+        return lerp(p, z, c) + (1 - b * (1 - c)) * step.since(z), step.p, weight_sum, lr_max, k
 
     # modes --------------------------------------------------------------------------------------------------
     def on_wrap(self) -> None:

@@ -97,4 +97,19 @@ COMPOSITIONS = (
         code_license="MIT",
         state={"exp_avg": "element", "exp_avg_sq": "element", "grok_exp_avg": "element", "steps": "tensor"},
     ),
+    OptimizerSpec(
+        name="cadamw",
+        aliases=("cautious_adamw",),
+        target="optim_core_adaptive.cadamw:CAdamW",
+        summary="AdamW without the elements of a step that go against the present gradient.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="Cautious Optimizers: Improving Training with One Line of Code",
+            url="https://arxiv.org/abs/2411.16085",
+            year=2024,
+        ),
+        code="https://github.com/kyleliang919/C-Optim",
+        code_license="MIT",
+        state={"exp_avg": "element", "exp_avg_sq": "element"},
+    ),
 )

@@ -89,6 +89,7 @@ RULES_AROUND = (
     WrapperSpec(
         name="orthograd",
         target="optim_core_wrappers.orthograd:OrthoGrad",
+        shortfall="Norms grow without end under plain SGD, and what has one element has no direction at right angles.",
         summary="Takes from each gradient what goes along the weights.",
         license="Apache-2.0",
         paper=Paper(

@@ -91,8 +91,8 @@ class _Translating:
         self.theirs = theirs
         self.words: Translation = theirs.translation
         self.name = self.words.name or _namesake(theirs)
-        self.cls: Any = get(self.name)
-        self.hypers: Mapping[str, Hyper] = self.cls.hypers
+        cls: Any = get(self.name)
+        self.hypers: Mapping[str, Hyper] = cls.hypers
         self.values = {option: _plain(x) for option, x in {**theirs.options, **given}.items()}
         for option, value in self.values.items():
             if value == REQUIRED and option not in self.words.ignored:
@@ -125,7 +125,7 @@ class _Translating:
 
     def _is_idle(self, option: str) -> bool:
         """True for an option that says nothing beside the others."""
-        needed, hindering = self.words.only_with.get(option), self.words.not_with.get(option)
+        needed, hindering = self.words.only_with.get(option, ""), self.words.not_with.get(option, "")
         return not self.values.get(needed, True) or bool(self.values.get(hindering, False))
 
     def _one(self, option: str, value: Any) -> dict[str, Any]:

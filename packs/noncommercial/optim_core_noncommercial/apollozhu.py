@@ -202,5 +202,8 @@ def _drawn(number: int, times: int, like: Tensor, side: int) -> Tensor:
         seed = int(torch.randint(0, 2**63 - 1, (15,), generator=generator, device=cpu)[-1])
     d, r = like.shape
     shape = (r, d) if side else (d, r)
-    drawn = torch.randn(shape, generator=torch.Generator(cpu).manual_seed(seed), device=cpu, dtype=torch.float32)
-    return (drawn.mT if side else drawn) / r**0.5
+    drawn: Tensor = torch.randn(
+        shape, generator=torch.Generator(cpu).manual_seed(seed), device=cpu, dtype=torch.float32
+    )
+    root: float = r**0.5
+    return (drawn.mT if side else drawn) / root

@@ -97,7 +97,8 @@ class IVON(WithNoise):
         """A draw of the weights' distance from their means; for a complex parameter in pairs of real numbers."""
         group = next(group for group in self.param_groups if any(p is q for q in group["params"]))
         h = self.state[p]["hess"] if p in self.state else group["hess_init"]
-        return placed_like(self.draw(p), real(p)) / (group["ess"] * (h + group["weight_decay"])) ** 0.5
+        precision: Tensor = group["ess"] * (h + group["weight_decay"])
+        return placed_like(self.draw(p), real(p)) / precision**0.5
 
     def collect(self, run: Callable[[], Any]) -> Any:
         """The mean gradient at drawn weights, for p.grad, and the estimate of the curvature."""

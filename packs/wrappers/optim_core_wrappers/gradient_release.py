@@ -113,8 +113,10 @@ class GradientRelease(Wrapper):
 
     def _check_reach(self, group: Mapping[str, Any], *transforms: Transform) -> None:
         inner = self.innermost
-        rule = isinstance(inner, RuleOptimizer)
-        reach = inner.reach_of_step(alone(group), *transforms) if rule else self.base_steps.reach(group, *transforms)
+        if isinstance(inner, RuleOptimizer):
+            reach = inner.reach_of_step(alone(group), *transforms)
+        else:
+            reach = self.base_steps.reach(group, *transforms)
         if reach > Level.TENSOR:
             what = " with ".join([type(inner).__name__, *(type(transform).__name__ for transform in transforms)])
             raise WrapperConflict(
@@ -122,11 +124,13 @@ class GradientRelease(Wrapper):
                 "leave one of them out"
             )
 
-    def add_transform(self, transform: Transform, *, excluded: Collection[Tensor], owner: str) -> None:
+    def add_transform(
+        self, transform: Transform, *, excluded: Collection[Tensor], owner: str, keeper: Any = None
+    ) -> None:
         """Refuse a transform that sums over all parameters."""
         for group in self.param_groups:
             self._check_reach(group, transform)
-        super().add_transform(transform, excluded=excluded, owner=owner)
+        super().add_transform(transform, excluded=excluded, owner=owner, keeper=keeper)
 
     # hooks ------------------------------------------------------------------------------------------------------
     def _hook(self, params: Collection[Tensor]) -> None:

@@ -79,11 +79,13 @@ class Tuned(Wrapper):
 
     def ref(self, p: Tensor) -> Tensor:
         """Where a parameter began."""
-        return self.memory[p]["ref"]
+        ref: Tensor = self.memory[p]["ref"]
+        return ref
 
     def moved(self, p: Tensor, scale: float) -> Tensor:
         """D of a parameter, from where it is, for the scale with which it got there."""
-        return (p.detach().to(self.ref(p).dtype) - self.ref(p)) / (scale + self.options["eps"])
+        eps: float = self.options["eps"]
+        return (p.detach().to(self.ref(p).dtype) - self.ref(p)) / (scale + eps)
 
     def place(self, p: Tensor, summed: Tensor, scale: float) -> None:
         """Put a parameter at ref + scale D."""

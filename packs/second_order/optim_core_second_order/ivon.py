@@ -12,7 +12,7 @@ from torch import Tensor
 
 from optim_core import extra, hyper, state
 from optim_core.errors import ClosureError
-from optim_core.methods import placed_like, real
+from optim_core.methods import real
 from optim_core.optimizers import Evaluations, count_passes, parameters, put
 from optim_core.rules import Value, clamp, lerp, square
 from optim_core_second_order.noise import WithNoise
@@ -97,8 +97,7 @@ class IVON(WithNoise):
         """A draw of the weights' distance from their means; for a complex parameter in pairs of real numbers."""
         group = next(group for group in self.param_groups if any(p is q for q in group["params"]))
         h = self.state[p]["hess"] if p in self.state else group["hess_init"]
-        precision: Tensor = group["ess"] * (h + group["weight_decay"])
-        return placed_like(self.draw(p), real(p)) / precision**0.5
+        return self.draw(p) / (group["ess"] * (h + group["weight_decay"])) ** 0.5  # type: ignore[no-any-return]
 
     def collect(self, run: Callable[[], Any]) -> Any:
         """The mean gradient at drawn weights, for p.grad, and the estimate of the curvature."""

@@ -109,7 +109,8 @@ def _balanced(u: Tensor, Q: list[Tensor], *, sweeps: int, eps: float) -> Tensor:
         r = (1 / m) / (B @ c + eps)
         c = (1 / n) / (B.mT @ r + eps)
     D = left @ (r.sqrt() * A * c.mT.sqrt()) @ right.mT
-    return (D * ((min(m, n) * max(1, m / n)) ** 0.5 / frobenius(D).clamp(min=eps))).reshape(u.shape)
+    size: float = (min(m, n) * max(1, m / n)) ** 0.5
+    return (D * (size / frobenius(D).clamp(min=eps))).reshape(u.shape)
 
 
 @stacked("element", "own")

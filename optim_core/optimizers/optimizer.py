@@ -112,9 +112,6 @@ class RuleOptimizer(_Declared):
     states: ClassVar[Mapping[str, State]]
     #: What the method needs beside gradients, keys of :data:`optim_core.catalog.NEEDS`; its spec says the same.
     needs: ClassVar[frozenset[Need]] = frozenset()
-    #: True if a sparse gradient updates the rows that it has by the same rule, decay and all, and leaves the others
-    #: with their states alone: for rules that do little without a gradient, and take no means. Its spec says the same.
-    sparse: ClassVar[bool] = False
     #: Raised by the authors when what is saved changes its meaning; older versions refuse it.
     version: ClassVar[int] = 1
 

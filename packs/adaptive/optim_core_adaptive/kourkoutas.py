@@ -149,7 +149,8 @@ def _own_norm(g: Value, per: str) -> Value:
 def _norm(gradients: Sequence[Tensor]) -> Tensor:
     """The norm of all of them together."""
     norms = [g.norm(dtype=torch.promote_types(g.dtype, torch.float32)) for g in gradients]
-    return torch.linalg.vector_norm(torch.stack([x.to(norms[0].device) for x in norms]))
+    joined: Tensor = torch.stack([x.to(norms[0].device) for x in norms]).norm()
+    return joined
 
 
 def _numbers(x: Tensor) -> Tensor:

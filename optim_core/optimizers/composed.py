@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,9 @@ from optim_core.rules.values import Level
 class Composed(StatefulOptimizer):
     """What follows from transforms composed with the rule, and from where parameters lie."""
 
+    #: True if a sparse gradient updates the rows that it has by the same rule, decay and all, and leaves the others
+    #: with their states alone: for rules that do little without a gradient, and take no means. Its spec says the same.
+    sparse: ClassVar[bool] = False
     composition: Composition
     _update: Update
     _host_of_pieces: HostOfPieces | None

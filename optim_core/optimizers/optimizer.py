@@ -115,9 +115,6 @@ class RuleOptimizer(_Declared):
     needs: ClassVar[frozenset[Need]] = frozenset()
     #: The name of a switch that makes each group a model of its own: totals and ``whole`` states are the group's alone.
     by_group: ClassVar[str] = ""
-    #: True if a sparse gradient updates the rows that it has by the same rule, decay and all, and leaves the others
-    #: with their states alone: for rules that do little without a gradient, and take no means. Its spec says the same.
-    sparse: ClassVar[bool] = False
     #: Raised by the authors when what is saved changes its meaning; older versions refuse it.
     version: ClassVar[int] = 1
 

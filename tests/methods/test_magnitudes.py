@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from support.methods import matrix_optimizers, optimizers, rule_optimizers
+from support.sparse import form_of_gradients
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -35,12 +36,11 @@ def after(cls: Any, magnitude: float, dtype: torch.dtype = torch.float32, **opti
     """Parameters after a spike in the second step, an ordinary gradient before and some behind it."""
     params = [Parameter(torch.linspace(0.5, 1.5, math.prod(shape), dtype=dtype).reshape(shape)) for shape in SHAPES]
     torch.manual_seed(0)
-    optimizer = cls(params, **options)
+    optimizer, form = cls(params, **options), form_of_gradients(cls)
     for t in range(STEPS):
         for p in params:
-            p.grad = (magnitude if t == 1 else 0.1) * torch.cos(torch.arange(p.numel(), dtype=dtype) + 0.1 * t).reshape(
-                p.shape
-            )
+            g = (magnitude if t == 1 else 0.1) * torch.cos(torch.arange(p.numel(), dtype=dtype) + 0.1 * t)
+            p.grad = form(g.reshape(p.shape))
         optimizer.step()
     return [p.detach() for p in params]
 

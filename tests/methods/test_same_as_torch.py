@@ -8,12 +8,13 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from support.methods import optimizers
 from support.small import copies
+from support.sparse import form_of_gradients
 from torch import Tensor
 
 import optim_core
@@ -61,7 +62,9 @@ def variants(name: str) -> list[Any]:
 
 def trajectory(cls: Any, options: Mapping[str, Any]) -> list[Tensor]:
     params = PROBLEMS["net"].parameters()
-    optimizer = cls(params, **options)
+    optimizer, form = cls(params, **options), form_of_gradients(cls)
+    for p in params:
+        p.register_post_accumulate_grad_hook(lambda p: setattr(p, "grad", form(cast("Tensor", p.grad))))
     found = []
     for batch in range(STEPS):
         optim_core.minimize(optimizer, lambda batch=batch: PROBLEMS["net"].loss(params, batch))

@@ -149,8 +149,8 @@ def _own_norm(g: Value, per: str) -> Value:
 def _norm(gradients: Sequence[Tensor]) -> Tensor:
     """The norm of all of them together."""
     norms = [g.norm(dtype=torch.promote_types(g.dtype, torch.float32)) for g in gradients]
-    norm_of_all: Tensor = torch.linalg.vector_norm(torch.stack([x.to(norms[0].device) for x in norms]))
-    return norm_of_all
+    joined: Tensor = torch.stack([x.to(norms[0].device) for x in norms]).norm()
+    return joined
 
 
 def _numbers(x: Tensor) -> Tensor:

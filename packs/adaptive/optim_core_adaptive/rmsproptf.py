@@ -25,7 +25,7 @@ class RMSpropTF(RuleOptimizer):
         >>> w = torch.nn.Parameter(torch.tensor([3.0, -4.0]))
         >>> loss = RMSpropTF([w], lr=0.1).minimize(lambda: w.square().sum())
         >>> [round(x, 3) for x in w.tolist()]
-        [2.721, -3.705]
+        [2.717, -3.704]
 
     Source: Hinton, Neural Networks for Machine Learning, lecture 6e, 2012; the centered form: Graves, Generating
     Sequences With Recurrent Neural Networks, 2013, https://arxiv.org/abs/1308.0850; in the form of timm's RMSpropTF.

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from optim_core import RuleOptimizer, decoupled, hyper, state
-from optim_core.errors import InvalidOption
 from optim_core.rules import Value, lerp, mean, root, second_moment, square, stacked
 
 Shape = tuple[int, ...]
@@ -44,16 +43,14 @@ class AdamMini(RuleOptimizer):
     tensor     the whole tensor                                                       all others
     =========  =====================================================================  =======================
 
-    Names with norm, ln or bias do not decay. ``AdamMini.layers`` and ``AdamMini.undecayed`` hold the words; a subclass
-    may have others, and a group that says ``block`` needs no names. Words are found anywhere: "key" in "monkey", "ln"
-    in "vuln". A fused qkv matches nothing and is one block, which the authors warn of: give its group block="row".
+    Names with norm, ln or bias do not decay. Without names all decay, and rows are the blocks, which for vectors are
+    their elements. ``AdamMini.layers`` and ``AdamMini.undecayed`` hold the words; a subclass may have others, and what
+    a group says of ``block`` goes before names. Words are found anywhere: "key" in "monkey", "ln" in "vuln". A fused
+    qkv matches nothing and is one block, which the authors warn of: give its group block="row".
 
     Take AdamW's lr, betas and decay. dim and n_heads are the model's; where heads of that size do not divide a
     parameter, its rows are the blocks. With grouped queries the heads of keys have the same size (the n_kv_heads of the
     authors' code makes no difference there). pytorch-optimizer follows an older version of that, with other blocks.
-
-    Raises:
-        InvalidOption: parameters without names.
 
     Example:
         >>> import torch
@@ -99,13 +96,15 @@ class AdamMini(RuleOptimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group; one without ``block`` is cut into those that the names make of it."""
         options = self.defaults | self.method.check_group(param_group)
-        if options["block"] is not None:
+        params = param_group["params"]
+        if options["block"] is not None or isinstance(params, set):
             super().add_param_group(param_group)
             return
-        parts: dict[tuple[str, bool], list[tuple[str, Tensor]]] = {}
-        for name, p in self._named(param_group["params"]):
-            parts.setdefault((self.block_of(name, p), self.decays(name)), []).append((name, p))
-        for (block, decays), members in parts.items():
+        parts: dict[tuple[str, bool], list[Any]] = {}
+        for x in [params] if isinstance(params, Tensor) else params:
+            part = (self.block_of(*x), self.decays(x[0])) if isinstance(x, tuple) else ("row", True)
+            parts.setdefault(part, []).append(x)
+        for (block, decays), members in (parts or {("row", True): []}).items():
             decay = {} if decays else {"weight_decay": 0.0}
             super().add_param_group({**param_group, **decay, "params": members, "block": block})
 
@@ -120,15 +119,6 @@ class AdamMini(RuleOptimizer):
     def decays(cls, name: str) -> bool:
         """Whether what has this name decays."""
         return not any(word in name.lower() for word in cls.undecayed)
-
-    def _named(self, params: Any) -> list[tuple[str, Tensor]]:
-        named = [] if isinstance(params, Tensor) else list(params)
-        if isinstance(params, Tensor) or any(isinstance(x, Tensor) for x in named):
-            raise InvalidOption(
-                f"{self.method.name}: names decide what has a second moment of its own: give it "
-                "model.named_parameters(), the model itself, or groups with block='row', say"
-            )
-        return named
 
     @staticmethod
     def rule(

@@ -34,7 +34,7 @@ class DoG(RuleOptimizer):
     https://arxiv.org/abs/2302.12022; init_eta as in the authors' code.
     """
 
-    lr: float = hyper(1.0, "factor on the step size found", ge=0, search=(0.1, 10.0))
+    lr: float = hyper(1.0, "factor on the step size found", ge=0, search=(0.25, 4.0))
     reps_rel: float = hyper(1e-6, "first distance, relative to 1 + ||x0||", gt=0, common=True)
     init_eta: float | None = hyper(None, "first step size, in the place of reps_rel", gt=0, common=True)
     eps: float = hyper(1e-8, "added once to the sum of squares", gt=0, common=True)
@@ -98,7 +98,7 @@ class LDoG(RuleOptimizer):
     https://arxiv.org/abs/2302.12022; init_eta as in the authors' code.
     """
 
-    lr: float = hyper(1.0, "factor on the step size found", ge=0, search=(0.1, 10.0))
+    lr: float = hyper(1.0, "factor on the step size found", ge=0, search=(0.25, 4.0))
     reps_rel: float = hyper(1e-6, "first distance, relative to 1 + ||x0||", gt=0)
     init_eta: float | None = hyper(None, "first step size, in the place of reps_rel", gt=0)
     eps: float = hyper(1e-8, "added once to the sum of squares", gt=0)

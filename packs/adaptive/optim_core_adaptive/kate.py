@@ -31,7 +31,7 @@ class Kate(RuleOptimizer):
     Algorithm 1, https://arxiv.org/abs/2403.02648.
     """
 
-    lr: float = hyper(1e-3, "step size", ge=0, search=(1e-6, 1e-1))
+    lr: float = hyper(1e-3, "step size", ge=0, search=(1e-5, 1e-2))
     eta: float = hyper(0.0, "weight of g squared in m", ge=0)
     eps: float = hyper(1e-8, "added to the sum of squares", gt=0)
     weight_decay: float = l2(0.0)

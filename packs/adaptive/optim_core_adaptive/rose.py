@@ -74,6 +74,7 @@ class ROSE(RuleOptimizer):
             p_new = p
         if p.ndim == 0:
             return p_new - lr * sign(g)
+        g.trace.refuse_complex("what it does with ranges of gradients")
         over: Over = "tensor" if p.ndim == 1 else "row"
         if p.ndim > 1 and centralize:
             g = centred(g, over)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from support.small import copies, equal, parameters, train
@@ -54,11 +52,10 @@ def test_adam_mini_takes_a_block_for_names() -> None:
     assert cls(nn.Linear(3, 2)).param_groups[0]["block"] == "tensor"
 
 
-@pytest.mark.parametrize("params", [parameters(), [{"params": parameters()[0]}]])
-def test_adam_mini_refuses_parameters_without_names(params: Any) -> None:
-    text = r"names decide .*: give it model\.named_parameters\(\), the model itself, or groups with block='row'"
-    with pytest.raises(InvalidOption, match=text):
-        optim_core.get("adammini")(params)
+def test_adam_mini_without_names_takes_rows() -> None:
+    for params in (parameters(), [{"params": parameters()[0]}]):
+        groups = optim_core.get("adammini")(params, weight_decay=0.1).param_groups
+        assert [(group["block"], group["weight_decay"]) for group in groups] == [("row", 0.1)]
 
 
 # schedules -----------------------------------------------------------------------------------------------------

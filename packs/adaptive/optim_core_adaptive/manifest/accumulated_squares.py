@@ -31,6 +31,7 @@ ACCUMULATED_SQUARES = (
         code="https://github.com/nazya/KATE",
         code_license="none found",
         state={"m": "element", "b": "element"},
+        shortfall="Where gradients are small its steps are lr/|g|: 87 % at lr 3e-4, and less beside it.",
     ),
     OptimizerSpec(
         name="mirror_madgrad",

@@ -39,6 +39,11 @@ GEOMETRY = (
         target="optim_core_adaptive.suds:SUDSAdamW",
         summary="AdamW in a basis that follows the main direction of gradients.",
         license="Apache-2.0",
+        paper=Paper(
+            title="HeavyBall (the library; there is no paper)",
+            url="https://github.com/HomebrewML/HeavyBall",
+            year=2024,
+        ),
         code="https://github.com/HomebrewML/HeavyBall",
         code_license="BSD-2-Clause",
         state={"exp_avg": "element", "exp_avg_sq": "element", "fisher_approx": "element", "count": "tensor"},

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from optim_core_momentum.aggmo import AggMo
     from optim_core_momentum.alig import AliG
     from optim_core_momentum.asgd import ASGD
+    from optim_core_momentum.emofact import EmoFact
+    from optim_core_momentum.emolynx import EmoLynx
+    from optim_core_momentum.emonavi import EmoNavi
     from optim_core_momentum.gravity import Gravity
     from optim_core_momentum.lars import LARS
     from optim_core_momentum.lomo import LOMO
@@ -44,6 +47,9 @@ __all__ = [
     "AccSGD",
     "AggMo",
     "AliG",
+    "EmoFact",
+    "EmoLynx",
+    "EmoNavi",
     "Gravity",
     "NoisySGD",
     "OptimisticGD",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from optim_core.catalog import OptimizerSpec, Paper, hookimpl
+from optim_core_momentum.manifest.emotional import EMOTIONAL
 from optim_core_momentum.manifest.in_backward import IN_BACKWARD
 from optim_core_momentum.manifest.step_sizes import STEP_SIZES
 
@@ -217,4 +218,5 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
         ),
         *STEP_SIZES,
         *IN_BACKWARD,
+        *EMOTIONAL,
     ]

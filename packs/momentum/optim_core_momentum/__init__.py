@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from optim_core_momentum.asgd import ASGD
     from optim_core_momentum.averagedsgd import AveragedSGD
     from optim_core_momentum.csgdw import CSGDW
+    from optim_core_momentum.emofact import EmoFact
+    from optim_core_momentum.emolynx import EmoLynx
+    from optim_core_momentum.emonavi import EmoNavi
     from optim_core_momentum.gravity import Gravity
     from optim_core_momentum.lars import LARS
     from optim_core_momentum.lomo import LOMO
@@ -48,6 +51,9 @@ __all__ = [
     "AggMo",
     "AliG",
     "AveragedSGD",
+    "EmoFact",
+    "EmoLynx",
+    "EmoNavi",
     "Gravity",
     "NoisySGD",
     "OptimisticGD",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from optim_core.catalog import OptimizerSpec, Paper, hookimpl
 from optim_core_momentum.manifest.averaged import AVERAGED
 from optim_core_momentum.manifest.compositions import COMPOSITIONS
+from optim_core_momentum.manifest.emotional import EMOTIONAL
 from optim_core_momentum.manifest.in_backward import IN_BACKWARD
 from optim_core_momentum.manifest.step_sizes import STEP_SIZES
 
@@ -223,4 +224,5 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
         *IN_BACKWARD,
         *AVERAGED,
         *COMPOSITIONS,
+        *EMOTIONAL,
     ]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from optim_core import hyper, state
 from optim_core.errors import InvalidOption
-from optim_core.methods import State, argument, in_blocks
+from optim_core.methods import Hyper, State, argument, in_blocks
 from optim_core.optimizers import Explanation, Row, RuleOptimizer
 from optim_core.rules import Value, lerp, sqrt, square
 from optim_core_second_order.blockwise import BlocksChoice, with_blocks
@@ -108,10 +108,11 @@ class HiddenMatrices(RuleOptimizer):
         matrices = [x for x in listed if _tensor(x).ndim >= 2]
         others = [x for x in listed if _tensor(x).ndim < 2]
         adam_lr = self.adam_share * options["lr"] if options["adam_lr"] is None else options["adam_lr"]
-        adam: dict[str, Any] = {"lr": adam_lr, "weight_decay": options["adam_weight_decay"], "blocks": None}
+        adam = {"lr": adam_lr, "weight_decay": options["adam_weight_decay"]}
+        adam = {name: x for name, x in adam.items() if name in self.hypers}
         if options["use_muon"] is False:
-            own = {name: options[name] for name in adam if name in given and name != "blocks"}
-            yield {**group, "params": listed, **adam, **own, "use_muon": False}
+            own = {name: options[name] for name in adam if name in given}
+            yield {**group, "params": listed, **adam, **own, "use_muon": False, "blocks": None}
             return
         if options["use_muon"] and others:
             raise InvalidOption(
@@ -122,7 +123,8 @@ class HiddenMatrices(RuleOptimizer):
         if matrices or not others:
             yield {**group, "params": matrices, "use_muon": True}
         if others:
-            yield {**group, "params": others, **adam, "use_muon": False, "route": "fewer than two dimensions"}
+            route = "fewer than two dimensions"
+            yield {**group, "params": others, **adam, "use_muon": False, "route": route, "blocks": None}
 
     def place_of(self, p: Tensor) -> tuple[int, dict[str, Any]]:
         """The number of a parameter among all, and its group.
@@ -153,12 +155,16 @@ def _routed(cls: type[HiddenMatrices], rule: Callable[..., Any]) -> Callable[...
     keywords = [q.name for q in parameters.values() if q.kind is q.KEYWORD_ONLY and q.name not in words]
     declared = {**cls.method.states, **vars(cls)}
     written = [name for name in own if isinstance(declared.get(name), State)]
-    adam = (*_ADAM_OPTIONS, *(["weight_decay"] if "weight_decay" in keywords else []))
+    decays = "weight_decay" in cls.method.hypers or isinstance(vars(cls).get("weight_decay"), Hyper)
+    # the core sees to a decay that the rule does not take; matrices may have none
+    decay = "weight_decay" if "weight_decay" in keywords else None if decays else "adam_weight_decay"
+    adam = (*_ADAM_OPTIONS, *([decay] if decay else []))
 
     def routed(p: Value, g: Value, *states: Any, **options: Any) -> tuple[Any, ...]:
         *mine, exp_avg, exp_avg_sq = states
         if exp_avg is not None and exp_avg_sq is not None:
-            p, *moments = adamw(p, g, exp_avg, exp_avg_sq, **{name: options[name] for name in adam})
+            given = {name: options[name] for name in _ADAM_OPTIONS}
+            p, *moments = adamw(p, g, exp_avg, exp_avg_sq, weight_decay=options[decay] if decay else 0.0, **given)
             return p, *(None for _ in written), *moments
         made = {name: word.made(**{o: options[o] for o in word.options}) for name, word in words.items()}
         new = rule(p, g, *mine, **{name: options[name] for name in keywords}, **made)

@@ -135,7 +135,9 @@ def layout_of(declared: State, shape: Shape, group: Group) -> StateLayout | None
 
 def _block_layouts(declared: State, blocks: Sequence[Block], group: Group) -> list[StateLayout | None]:
     """The layout of a state of each block, as if it were a parameter."""
-    return [layout_of(declared, block.shape, {**group, "blocks": None}) for block in blocks]
+    whole = {**group, "blocks": None}
+    known = {shape: layout_of(declared, shape, whole) for shape in {block.shape for block in blocks}}
+    return [known[block.shape] for block in blocks]
 
 
 def _joint_layout(declared: State, shape: Shape, layouts: Sequence[StateLayout | None]) -> StateLayout | None:

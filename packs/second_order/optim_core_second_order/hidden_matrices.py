@@ -108,11 +108,11 @@ class HiddenMatrices(RuleOptimizer):
         matrices = [x for x in listed if _tensor(x).ndim >= 2]
         others = [x for x in listed if _tensor(x).ndim < 2]
         adam_lr = self.adam_share * options["lr"] if options["adam_lr"] is None else options["adam_lr"]
-        adam: dict[str, Any] = {"lr": adam_lr, "weight_decay": options["adam_weight_decay"], "blocks": None}
+        adam: dict[str, Any] = {"lr": adam_lr, "weight_decay": options["adam_weight_decay"]}
         adam = {name: x for name, x in adam.items() if name in self.hypers}
         if options["use_muon"] is False:
-            own = {name: options[name] for name in adam if name in given and name != "blocks"}
-            yield {**group, "params": listed, **adam, **own, "use_muon": False}
+            own = {name: options[name] for name in adam if name in given}
+            yield {**group, "params": listed, **adam, **own, "use_muon": False, "blocks": None}
             return
         if options["use_muon"] and others:
             raise InvalidOption(
@@ -123,7 +123,8 @@ class HiddenMatrices(RuleOptimizer):
         if matrices or not others:
             yield {**group, "params": matrices, "use_muon": True}
         if others:
-            yield {**group, "params": others, **adam, "use_muon": False, "route": "fewer than two dimensions"}
+            route = "fewer than two dimensions"
+            yield {**group, "params": others, **adam, "use_muon": False, "route": route, "blocks": None}
 
     def place_of(self, p: Tensor) -> tuple[int, dict[str, Any]]:
         """The number of a parameter among all, and its group.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from optim_core_second_order.klshampoo import KLShampoo
     from optim_core_second_order.klsoap import KLSOAP
     from optim_core_second_order.kron import Kron
+    from optim_core_second_order.lather import LATHER
     from optim_core_second_order.lbfgs import LBFGS
     from optim_core_second_order.ldadam import LDAdamW
     from optim_core_second_order.muon import Muon
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "IVON",
     "KLSOAP",
+    "LATHER",
     "LBFGS",
     "PSGDPRO",
     "QSGD",

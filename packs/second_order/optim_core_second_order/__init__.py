@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from optim_core_second_order.klshampoo import KLShampoo
     from optim_core_second_order.klsoap import KLSOAP
     from optim_core_second_order.kron import Kron
+    from optim_core_second_order.lather import LATHER
     from optim_core_second_order.lbfgs import LBFGS
     from optim_core_second_order.ldadam import LDAdamW
     from optim_core_second_order.muon import Muon
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 __all__ = [
     "IVON",
     "KLSOAP",
+    "LATHER",
     "LBFGS",
     "NAMO",
     "PSGDPRO",

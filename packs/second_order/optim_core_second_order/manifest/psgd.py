@@ -35,4 +35,21 @@ PSGD = (
         code_license="BSD-2-Clause",
         state={**_FACTORS, "exp_avg": "element"},
     ),
+    OptimizerSpec(
+        name="lather",
+        target="optim_core_second_order.lather:LATHER",
+        summary="Adam in the eigenbasis of PSGD's preconditioner.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="Preconditioned Stochastic Gradient Descent", url="https://arxiv.org/abs/1512.04202", year=2015
+        ),
+        code=_HEAVYBALL,
+        code_license="BSD-2-Clause",
+        state={
+            **_FACTORS,
+            "exp_avg": "element",
+            "exp_avg_sq": "element",
+            "Q_basis": "optim_core_second_order.shapes:psgd_bases",
+        },
+    ),
 )

@@ -22,7 +22,7 @@ class CAdamW(AdamW):
         >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
         >>> loss = CAdamW([w], lr=0.1).minimize(lambda: w.square().sum())
         >>> [round(x, 3) for x in w.tolist()]
-        [0.9, -1.9]
+        [0.899, -1.898]
 
     Source: Liang et al., Cautious Optimizers: Improving Training with One Line of Code, 2024,
     https://arxiv.org/abs/2411.16085, Algorithm 1.

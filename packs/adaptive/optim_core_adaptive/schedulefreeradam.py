@@ -35,7 +35,7 @@ class ScheduleFreeRAdam(ScheduleFree):
     Example:
         >>> import torch
         >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
-        >>> optimizer = ScheduleFreeRAdam([w], lr=0.1)
+        >>> optimizer = ScheduleFreeRAdam([w], lr=0.3, betas=(0.9, 0.95))
         >>> losses = [float(optimizer.minimize(lambda: w.square().sum())) for _ in range(100)]
         >>> optimizer.eval()  # now w holds x
         >>> w.square().sum().item() < 0.1 * losses[0], optimizer.training

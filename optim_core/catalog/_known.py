@@ -49,6 +49,7 @@ KNOWN: dict[str, tuple[str, KindName, str]] = {
     "apollodqn": ("apollo", "optimizer", "second_order"),
     "asam": ("asam", "wrapper", "sharpness"),
     "asgd": ("asgd", "optimizer", "momentum"),
+    "aurora": ("aurora", "optimizer", "second_order"),
     "avagrad": ("avagrad", "optimizer", "adaptive"),
     "caution": ("cautious", "wrapper", "wrappers"),
     "cautious": ("cautious", "wrapper", "wrappers"),

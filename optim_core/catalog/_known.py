@@ -72,6 +72,7 @@ KNOWN: dict[str, tuple[str, KindName, str]] = {
     "apollozhu": ("apollozhu", "optimizer", "noncommercial"),
     "asam": ("asam", "wrapper", "sharpness"),
     "asgd": ("asgd", "optimizer", "momentum"),
+    "aurora": ("aurora", "optimizer", "second_order"),
     "avagrad": ("avagrad", "optimizer", "adaptive"),
     "averagedsgd": ("averagedsgd", "optimizer", "momentum"),
     "bayesiansam": ("bsam", "optimizer", "sharpness"),

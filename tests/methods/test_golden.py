@@ -356,8 +356,7 @@ def steps(
 ) -> Iterator[tuple[Tensor, list[Tensor]]]:
     """Run a case: each step's loss, and the parameters after it.
 
-    Its losses are in a type of their own if one is given, and parameters are rounded to that after each step; they
-    begin a relative ``nudge`` away.
+    Its losses are in a type of their own if one is given; the parameters begin a relative ``nudge`` away.
     """
     problem = problem_of(case)
     params = problem.parameters(dtype)
@@ -381,10 +380,6 @@ def steps(
         loss = DRIVES[drive](optimizer, batch(problem, params, n, optimizer, losses or dtype))
         if scheduler is not None:
             scheduler.step()
-        if losses is not None:  # what any program in that type rounds away
-            with torch.no_grad():
-                for p in params:
-                    p.copy_(p.to(losses))
         turn(optimizer, case, "eval")
         yield loss, params
         turn(optimizer, case, "train")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from optim_core_second_order.adahessian import AdaHessian
     from optim_core_second_order.adamuon import AdaMuon
     from optim_core_second_order.apollo import Apollo
+    from optim_core_second_order.aurora import Aurora
     from optim_core_second_order.conda import Conda
     from optim_core_second_order.contramuon import ContraMuon
     from optim_core_second_order.dion import Dion
@@ -70,6 +71,7 @@ __all__ = [
     "AdaHessian",
     "AdaMuon",
     "Apollo",
+    "Aurora",
     "Conda",
     "ContraMuon",
     "Dion",

@@ -172,6 +172,24 @@ SPECTRAL = (
         },
     ),
     OptimizerSpec(
+        name="aurora",
+        target="optim_core_second_order.aurora:Aurora",
+        summary="Muon whose steps give each row of the longer side the same length.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="Aurora",
+            url="https://blog.tilderesearch.com/blog/aurora",
+            year=2026,
+        ),
+        code="https://github.com/tilde-research/aurora-release",
+        code_license="MIT",
+        state={
+            "momentum_buffer": "element_from_2d",
+            "exp_avg": "element_below_2d",
+            "exp_avg_sq": "element_below_2d",
+        },
+    ),
+    OptimizerSpec(
         name="spectralsphere",
         aliases=("sso",),
         target="optim_core_second_order.spectralsphere:SpectralSphere",

@@ -414,7 +414,8 @@ def test_trajectory(name: str, case: Mapping[str, Any], drive: str, settings: Ma
         with pytest.raises((ClosureError, LossMissing), match=r"optimizer\.minimize\(closure\)"):
             follow(name, case, drive, settings, torch.float64)
         return
-    assert follow(name, case, drive, settings, torch.float64) < 1e-10
+    coarse = "in float32" in case["how"]  # the authors' code computes a part of it so
+    assert follow(name, case, drive, settings, torch.float64) < (1e-7 if coarse else 1e-10)
 
 
 def between(one: Iterator[tuple[Tensor, list[Tensor]]], other: Iterator[tuple[Tensor, list[Tensor]]]) -> float:

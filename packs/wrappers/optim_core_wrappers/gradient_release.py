@@ -113,8 +113,10 @@ class GradientRelease(Wrapper):
 
     def _check_reach(self, group: Mapping[str, Any], *transforms: Transform) -> None:
         inner = self.innermost
-        rule = isinstance(inner, RuleOptimizer)
-        reach = inner.reach_of_step(alone(group), *transforms) if rule else self.base_steps.reach(group, *transforms)
+        if isinstance(inner, RuleOptimizer):
+            reach = inner.reach_of_step(alone(group), *transforms)
+        else:
+            reach = self.base_steps.reach(group, *transforms)
         if reach > Level.TENSOR:
             what = " with ".join([type(inner).__name__, *(type(transform).__name__ for transform in transforms)])
             raise WrapperConflict(

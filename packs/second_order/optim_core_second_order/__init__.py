@@ -39,13 +39,11 @@ if TYPE_CHECKING:
     from optim_core_second_order.sophiag import SophiaG
     from optim_core_second_order.sophiah import SophiaH
     from optim_core_second_order.spectralsphere import SpectralSphere
-    from optim_core_second_order.spel import SPEL
 
 __all__ = [
     "NAMO",
     "RMNP",
     "SOAP",
-    "SPEL",
     "AdaGO",
     "AdaHessian",
     "AdaMuon",

@@ -66,7 +66,6 @@ __all__ = [
     "RACS",
     "RMNP",
     "SOAP",
-    "SPEL",
     "AdaGO",
     "AdaHessian",
     "AdaMuon",

@@ -92,25 +92,6 @@ SPECTRAL = (
         },
     ),
     OptimizerSpec(
-        name="spel",
-        aliases=("mcsd",),
-        target="optim_core_second_order.spel:SPEL",
-        summary="Muon with parameters that are made orthogonal again after every step.",
-        license="Apache-2.0",
-        paper=Paper(
-            title="Manifold constrained steepest descent",
-            url="https://arxiv.org/abs/2601.21487",
-            year=2026,
-        ),
-        code="https://github.com/NVIDIA-NeMo/Emerging-Optimizers",
-        code_license="Apache-2.0",
-        state={
-            "momentum_buffer": "element_from_2d",
-            "exp_avg": "element_below_2d",
-            "exp_avg_sq": "element_below_2d",
-        },
-    ),
-    OptimizerSpec(
         name="dion2",
         target="optim_core_second_order.dion2:Dion2",
         summary="Muon on the largest rows of the momentum, while the others wait.",

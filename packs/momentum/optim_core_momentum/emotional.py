@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from optim_core import state
+from optim_core.optimizers import LossValue
 from optim_core.rules import Value, lerp, maximum, tanh, where
-from optim_core_momentum.by_loss import ByLoss
 
 
 class Drive(NamedTuple):
@@ -45,7 +45,7 @@ class Drive(NamedTuple):
         return pulled, where(self.alarmed, shadow, followed)
 
 
-class Emotional(ByLoss):
+class Emotional(LossValue):
     """Base of the methods whose steps grow and shrink with how the loss has gone lately.
 
     With f the loss, two averages of it, both f in the first step, and per step one number s between -1 and 1::
@@ -65,7 +65,7 @@ class Emotional(ByLoss):
     The authors' code compares two quotients that are equal but for rounding, and then takes the average of one or
     another length; here it is always b. Their signal to stop early is left out.
 
-    The loss is handed over as :class:`~optim_core_momentum.by_loss.ByLoss` tells.
+    The loss is handed over as :class:`~optim_core.optimizers.LossValue` tells.
     """
 
     ema_short = state("a, quick average of the loss", level="whole")

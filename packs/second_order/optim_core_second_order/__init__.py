@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from optim_core_second_order.sophiag import SophiaG
     from optim_core_second_order.sophiah import SophiaH
     from optim_core_second_order.spectralsphere import SpectralSphere
-    from optim_core_second_order.spel import SPEL
     from optim_core_second_order.splus import SPlus
 
 __all__ = [

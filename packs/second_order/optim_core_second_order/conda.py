@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from optim_core import hyper, state
-from optim_core.errors import InvalidOption
 from optim_core.optimizers import RuleOptimizer
 from optim_core.rules import Value, lerp, root, sqrt, square, stacked
 from optim_core_second_order.routing import routes
@@ -41,8 +40,8 @@ class Conda(RuleOptimizer):
     parameters beside submodules. v is not turned when V changes, so that long gaps are meant. A gradient of zeros in
     the first step leaves an arbitrary basis until the next one.
 
-    ``proj_type`` "right" and "left" insist on a side; only that of the shorter axis is possible, and in the authors'
-    code, too. Their scripts take lr 0.01, betas (0.9, 0.99) and scale 0.25 for language models.
+    The authors' ``proj_type`` insists on a side; as only that of the shorter axis is possible, in their code too, there
+    is no such option. Their scripts take lr 0.01, betas (0.9, 0.99) and scale 0.25 for language models.
 
     Example:
         >>> import torch
@@ -63,9 +62,6 @@ class Conda(RuleOptimizer):
     correct_bias: bool = hyper(True, "correct the averages as Adam does")
     update_proj_gap: int | None = hyper(2000, "steps from one basis to the next; None for plain Adam", ge=1)
     scale: float = hyper(1.0, "factor of the steps of matrices", ge=0)
-    proj_type: str = hyper(
-        "std", "side of the basis; 'std': that of the shorter axis", choices=("std", "right", "left")
-    )
 
     exp_avg = state("average of g")
     exp_avg_sq = state("average of g V squared, in the basis")
@@ -79,16 +75,6 @@ class Conda(RuleOptimizer):
             groups[not exception].append((name, p))
         others = {"params": groups[False], "update_proj_gap": None}
         return [*([{"params": groups[True]}] if groups[True] else []), *([others] if groups[False] else [])]
-
-    def on_group(self, group: dict[str, Any]) -> None:
-        """Refuse the side of the longer axis."""
-        side = group["proj_type"]
-        for p in group["params"]:
-            if p.ndim == 2 and side != "std" and side != _side(p.shape[0], p.shape[1]) and p.shape[0] != p.shape[1]:
-                raise InvalidOption(
-                    f"Conda: proj_type={side!r} in a group with a parameter of shape {tuple(p.shape)}, but the basis "
-                    "belongs to the shorter axis: leave proj_type out, or put the parameter into a group of its own"
-                )
 
     @staticmethod
     def rule(
@@ -105,7 +91,6 @@ class Conda(RuleOptimizer):
         correct_bias: bool,
         update_proj_gap: Value | None,
         scale: Value,
-        proj_type: str,
         step: Value,
     ) -> tuple[Value | None, ...]:
         """The update above."""
@@ -113,36 +98,32 @@ class Conda(RuleOptimizer):
         m = exp_avg = lerp(g, exp_avg, beta1)
         if basis is not None and update_proj_gap is not None:
             if (step - 1) % update_proj_gap == 0:
-                basis = _vectors(m, side=proj_type)
-            g, m = _turned(g, basis, side=proj_type), _turned(m, basis, side=proj_type)
+                basis = _vectors(m)
+            g, m = _turned(g, basis), _turned(m, basis)
         v = lerp(square(g), exp_avg_sq, beta2)
         c2 = 1 - beta2**step
         u = m / root(v, eps, c2 if correct_bias else None, outside=True)
         if basis is not None:
-            u = scale * _turned(u, basis, side=proj_type, back=True)
+            u = scale * _turned(u, basis, back=True)
         size = lr * sqrt(c2) / (1 - beta1**step) if correct_bias else lr
         return (p - size * u) * (1 - lr * weight_decay), exp_avg, v, basis
 
 
 @stacked("own")
-def _vectors(m: Tensor, *, side: str) -> list[Tensor]:
+def _vectors(m: Tensor) -> list[Tensor]:
     """Singular vectors of m."""
     U, _, Vh = svd(m)
-    return [(Vh.mT if _is_right(m, side) else U).contiguous()]
+    return [(Vh.mT if _is_tall(m) else U).contiguous()]
 
 
 @stacked("element")
-def _turned(x: Tensor, basis: list[Tensor], *, side: str, back: bool = False) -> Tensor:
+def _turned(x: Tensor, basis: list[Tensor], *, back: bool = False) -> Tensor:
     """x in the basis, or back from it."""
     (V,) = basis
-    if _is_right(x, side):
+    if _is_tall(x):
         return torch.bmm(x, V.mT if back else V)
     return torch.bmm(V if back else V.mT, x)
 
 
-def _is_right(x: Tensor, side: str) -> bool:
-    return (_side(*x.shape[1:]) if side == "std" else side) == "right"
-
-
-def _side(rows: int, columns: int) -> str:
-    return "right" if rows >= columns else "left"
+def _is_tall(x: Tensor) -> bool:
+    return x.shape[1] >= x.shape[2]

@@ -125,13 +125,15 @@ def _orthonormal(X: Tensor, way: str, oversample: float) -> Tensor:
     rows, columns = X.shape[1:]
     sketch = 128 * math.ceil(oversample * columns / 128)
     if way == "qr" or rows <= columns or (way == "rcqr" and sketch >= rows):  # a sketch would not be smaller
-        return torch.linalg.qr(X).Q
+        Q: Tensor = torch.linalg.qr(X).Q
+        return Q
     if way == "rcqr":
         S = _normal(sketch, rows, like=X) / math.sqrt(sketch)
         R = torch.linalg.qr(S @ X, mode="r").R
         X = torch.linalg.solve_triangular(R, X, upper=True, left=False)
     R = torch.linalg.cholesky_ex(torch.bmm(X.mT, X), upper=True).L
-    return torch.linalg.solve_triangular(R, X, upper=True, left=False)
+    orthonormal: Tensor = torch.linalg.solve_triangular(R, X, upper=True, left=False)
+    return orthonormal
 
 
 def _normal(rows: int, columns: int, *, like: Tensor) -> Tensor:

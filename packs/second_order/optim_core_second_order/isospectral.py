@@ -137,8 +137,10 @@ def _together(p: Tensor, u: list[Tensor], sigma: list[Tensor], v: list[Tensor]) 
 # retractions -----------------------------------------------------------------------------------------------------
 def _qr(U: Tensor, a: Tensor, lr: float) -> Tensor:
     Q, R = torch.linalg.qr(U - lr * a)
-    diagonal = R.diagonal(dim1=1, dim2=2)
-    return Q * torch.where(diagonal < 0, -1.0, 1.0).to(Q.dtype).unsqueeze(1)
+    diagonal: Tensor = R.diagonal(dim1=1, dim2=2)
+    signs: Tensor = torch.where(diagonal < 0, -1.0, 1.0)
+    turned: Tensor = Q * signs.to(Q.dtype).unsqueeze(1)
+    return turned
 
 
 def _polar(U: Tensor, a: Tensor, lr: float) -> Tensor:

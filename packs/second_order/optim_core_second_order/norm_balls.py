@@ -54,8 +54,10 @@ def corner(
     if kind == "Sign":
         return sign(d) / size(d, over="row") if counts else sign(d)
     if (kind == "RowNorm") == transpose:
-        return _by_column(d, counts=counts, rms=kind == "ColNorm")
-    return d / (_lengths(d, counts=counts, rms=kind == "ColNorm") + _EPS)
+        columns: Value = _by_column(d, counts=counts, rms=kind == "ColNorm")
+        return columns
+    rows: Value = _lengths(d, counts=counts, rms=kind == "ColNorm")
+    return d / (rows + _EPS)
 
 
 def _kind(norm: str, ndim: int) -> str:
@@ -67,7 +69,8 @@ def _kind(norm: str, ndim: int) -> str:
 def _spectral(d: Value, *, conv: bool, counts: bool, floor: bool, steps: Value, dtype: str) -> Value:
     X = d / (norm(d) + 1e-7)
     X = bfloat16(X) if dtype == "bfloat16" else X
-    return _orthogonal(X, conv=conv, counts=counts, floor=floor, steps=steps, dtype=dtype)
+    U: Value = _orthogonal(X, conv=conv, counts=counts, floor=floor, steps=steps, dtype=dtype)
+    return U
 
 
 def _lengths(d: Value, *, counts: bool, rms: bool) -> Value:
@@ -83,7 +86,7 @@ def _by_column(d: Tensor, *, counts: bool, rms: bool) -> Tensor:
     """Columns divided by what rows are divided by in the transposed matrices."""
     X = d.flatten(2)
     within, slices = X.shape[1:]
-    r = torch.linalg.vector_norm(X, dim=1, keepdim=True)
+    r: Tensor = torch.linalg.vector_norm(X, dim=1, keepdim=True)
     factor = (slices if counts else 1) / math.sqrt(within) if rms else math.sqrt(within) if counts else 1
     return (X / (factor * r + _EPS)).reshape(d.shape)
 
@@ -129,7 +132,7 @@ def on_ball(
         for k in range(kernels.shape[2]):
             kernels[:, :, k] = torch.nn.init.orthogonal_(kernels[:, :, k].clone(), generator=generator)
         return (_radius(p.shape, conv=True, counts=True, floor=False) * kernels).reshape(p.shape)
-    X = x.flatten(1).mT if transpose else x.flatten(1)
+    X: Tensor = x.flatten(1).mT if transpose else x.flatten(1)
     rows, columns = X.shape
     if kind == "ColNorm":
         X = X / torch.linalg.vector_norm(X, dim=0, keepdim=True) * math.sqrt(rows) / (columns if counts else 1)

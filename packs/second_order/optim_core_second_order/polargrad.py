@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -89,7 +91,7 @@ class PolarGrad(HiddenMatrices):
         ns_dtype: str,
     ) -> tuple[Value, Value]:
         """The update above."""
-        how = {"steps": inner_steps, "coefficients": ns_coefficients, "dtype": ns_dtype}
+        how: dict[str, Any] = {"steps": inner_steps, "coefficients": ns_coefficients, "dtype": ns_dtype}
         if polar_first:
             U = _polar(g, polar_method, **how)
             m = lerp(U, momentum_buffer, momentum)
@@ -102,10 +104,14 @@ class PolarGrad(HiddenMatrices):
 def _polar(x: Value, method: str, *, steps: Value, coefficients: tuple[Value, Value, Value], dtype: str) -> Value:
     """The orthogonal factor."""
     if method == "qdwh":
-        return _by_qdwh(x, steps=steps)
+        U: Value = _by_qdwh(x, steps=steps)
+        return U
     X = x / (norm(x) * (_SAFETY if method == "polar_express" else 1) + 1e-7)
     X = bfloat16(X) if dtype == "bfloat16" else X
-    return _by_products(X, steps=steps, coefficients=None if method == "polar_express" else coefficients, dtype=dtype)
+    U: Value = _by_products(
+        X, steps=steps, coefficients=None if method == "polar_express" else coefficients, dtype=dtype
+    )
+    return U
 
 
 @stacked("element")

@@ -39,7 +39,8 @@ def polar_factor(X: Tensor, steps: int) -> Tensor:
 
 def _weights(eps: float, steps: int) -> list[tuple[float, float, float]]:
     """a, b and c of each step until the least singular value is 1."""
-    least, found = eps, []
+    least = eps
+    found: list[tuple[float, float, float]] = []
     while least + 5 * eps < 1 and len(found) < steps:
         d = (4 * (1 / least**2 - 1) / least**2) ** (1 / 3)
         q = math.sqrt(1 + d)

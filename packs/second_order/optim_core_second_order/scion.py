@@ -105,7 +105,7 @@ class Scion(RuleOptimizer):
     ) -> tuple[Value | None, ...]:
         """The update above."""
         M = g if momentum_buffer is None else lerp(momentum_buffer, g, momentum)
-        how = {"normalized": normalized, "transpose": transpose, "max_scale": max_scale}
+        how: dict[str, Any] = {"normalized": normalized, "transpose": transpose, "max_scale": max_scale}
         u = scale * corner(M, norm=norm, ns_steps=ns_steps, ns_dtype=ns_dtype, **how)
         p = p if unconstrained else p * (1 - lr)
         return p - lr * u, None if momentum_buffer is None else M

@@ -64,4 +64,5 @@ def root_of_rising(f: Callable[[Tensor], Tensor], start: Tensor, tol: float, bis
 
 
 def _unit(x: Tensor, eps: float) -> Tensor:
-    return x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp(min=eps)
+    length: Tensor = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    return x / length.clamp(min=eps)

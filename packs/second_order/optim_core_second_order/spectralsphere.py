@@ -122,7 +122,7 @@ def _step(
     theta = u @ v.mT
 
     def msign(x: Tensor) -> Tensor:
-        how = {"steps": msign_steps, "end": "repeat_last", "dtype": dtype}
+        how: dict[str, Any] = {"steps": msign_steps, "end": "repeat_last", "dtype": dtype}
         return iterated(X + x * theta, eps, clamp=True, coefficients="polar_express", **how)
 
     def kept(x: Tensor) -> Tensor:

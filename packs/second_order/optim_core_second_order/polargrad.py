@@ -108,10 +108,9 @@ def _polar(x: Value, method: str, *, steps: Value, coefficients: tuple[Value, Va
         return U
     X = x / (norm(x) * (_SAFETY if method == "polar_express" else 1) + 1e-7)
     X = bfloat16(X) if dtype == "bfloat16" else X
-    U: Value = _by_products(
-        X, steps=steps, coefficients=None if method == "polar_express" else coefficients, dtype=dtype
-    )
-    return U
+    chosen = None if method == "polar_express" else coefficients
+    polar: Value = _by_products(X, steps=steps, coefficients=chosen, dtype=dtype)
+    return polar
 
 
 @stacked("element")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,9 @@ def translated(theirs: Peer) -> str:
     """What an optimizer is here whose options are known."""
     required = {name: 1 for name, default in theirs.options.items() if default == REQUIRED}
     try:
-        found = optim_core.from_peer(theirs.library, theirs.name, **required)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optim_core.NonCommercialWarning)
+            found = optim_core.from_peer(theirs.library, theirs.name, **required)
     except NoCounterpart as none:
         ours = known_names().get(normalise(theirs.translation.name or theirs.name))
         reason = str(none).partition(": ")[2].partition(". It takes")[0]

@@ -109,7 +109,7 @@ class _Translating:
             peer=self.theirs.label,
             name=self.name,
             options={option: x for option, x in checked.items() if x != self.hypers[option].default},
-            wrappers=(*self.words.around, *self._switched_on()),
+            wrappers=tuple(self._switched_on()),
         )
 
     def _switched_on(self) -> Iterator[str]:

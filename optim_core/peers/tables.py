@@ -28,7 +28,6 @@ class Translation:
     Attributes:
         name: our method; empty for the namesake.
         none: why there is no counterpart at all; empty if there is one.
-        around: wrappers around our method, the innermost first.
         ignored: options that change no number.
         renamed: their option to ours.
         packed: our option to those of theirs that make up its tuple.
@@ -43,7 +42,6 @@ class Translation:
 
     name: str = ""
     none: str = ""
-    around: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
     packed: Mapping[str, list[str]] = field(default_factory=dict)
@@ -60,7 +58,7 @@ class Translation:
         mappings = ("renamed", "packed", "spread", "values", "wrappers", "only_with", "not_with", "always", "ours")
         merged = {name: {**getattr(general, name), **getattr(self, name)} for name in mappings}
         ignored = (*general.ignored, *self.ignored)
-        return Translation(name=self.name, none=self.none, around=self.around, ignored=ignored, **merged)
+        return Translation(name=self.name, none=self.none, ignored=ignored, **merged)
 
 
 @dataclass(frozen=True, kw_only=True)

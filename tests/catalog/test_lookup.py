@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+import torch
 from support.fake_packs import error_text, spec
 
 import optim_core
@@ -220,5 +221,6 @@ def test_torch_has_no_wrappers_and_no_specs(site):
     assert "torch's own classes have no spec" in error_text(errors.UnknownName, optim_core.info, "torch:adam")
 
 
-def test_a_plain_name_is_never_torchs_but_a_hint_names_it(site):
-    assert error_text(errors.UnknownName, optim_core.get, "rprop").endswith(". torch's own is torch:Rprop")
+def test_a_plain_name_is_never_torchs_but_a_hint_names_it(site, monkeypatch):
+    monkeypatch.setattr(torch.optim, "Descent", type("Descent", (torch.optim.SGD,), {}), raising=False)
+    assert error_text(errors.UnknownName, optim_core.get, "descent").endswith(". torch's own is torch:Descent")

@@ -34,7 +34,7 @@ def test_show_tells_the_memory(spec: OptimizerSpec) -> None:
     shown = json.loads(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
     params = [positive(shape, i, torch.float32) for i, shape in enumerate(shown["state_of"])]
     assert sum(p.numel() for p in params) == 205
-    optimizer = cls(params)
+    optimizer = cls([(f"{i}.{'weight' if p.ndim > 1 else 'bias'}", p) for i, p in enumerate(params)])
     optimizer.minimize(closure(params))
     kept: dict[str, dict[int, int]] = {name: {} for name in spec.state}
     for p in params:

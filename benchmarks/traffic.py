@@ -34,7 +34,7 @@ _READING = REDUCTIONS - {"size"}
 def graph_of(optimizer: RuleOptimizer, shape: Shape) -> Graph | None:
     """The graph of a usual step for a parameter of this shape; None where it calls functions of stacks."""
     method, groups = optimizer.method, optimizer.param_groups
-    group = next((group for group in groups if any(p.shape == shape for p in group["params"])), groups[0])
+    group = next((group for group in groups if any(p.ndim == len(shape) for p in group["params"])), groups[0])
     given: dict[str, float | None] = {
         "step": STEP,
         "first": 0.0,

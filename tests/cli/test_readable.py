@@ -58,7 +58,7 @@ def test_every_option_is_shown_whole(kind: str, columns: int) -> None:
         done = run(columns, "show", entry.full_name)
         assert done.exit_code == 0, done.output
         text = words(done.stdout)
-        header = next((line for line in done.stdout.splitlines() if line.split()[:1] == ["option"]), "")
+        header = next((line for line in done.stdout.splitlines() if line.split()[:1] in (["option"], ["option:"])), "")
         for option in options_of(load_class(entry.spec)):
             assert "meaning" in header, entry.full_name
             assert all(words(cell) in text for cell in option.row()), (entry.full_name, option)

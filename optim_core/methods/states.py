@@ -252,7 +252,8 @@ def begin(
             if key not in states:
                 states[key] = _first_tensor(like, shape, start, layout.every, dtype(declared, p))
                 created = True
-            elif start == "p" and states.get("step") == 0:  # since they were created without a step, p may have changed
+            # since they were created without a step, p or the option that they begin with may have changed
+            elif isinstance(declared.start, str) and states.get("step") == 0:
                 states[key].copy_(_first_tensor(like, shape, start, layout.every, dtype(declared, p)))
     steps = states.setdefault("step", None if begun else 0)
     states["step"] = steps or 0

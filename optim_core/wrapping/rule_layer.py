@@ -79,7 +79,7 @@ class RuleLayer:
                 key = id(group), id(found), p.dtype, p.grad.dtype, p.device
                 member = members.setdefault(key, _Members(found, host, self._keeper.kept))
                 own = base.state_of(p)
-                self.part.begin(own, self._keeper.kept, p, afresh=False)
+                self.part.begin(own, self._keeper.kept, p, afresh=self._keeper.begins_with(p))
                 member.add(p, p.grad, own)
         return list(members.values())
 

@@ -7,9 +7,13 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from optim_core.errors import NotOffered
 from optim_core.methods.part import Part, part_of
+from optim_core.optimizers.checkpoint import LoadResult, Options
+from optim_core.optimizers.gradients import parameters
+from optim_core.optimizers.matching import Rename
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.rules import GIVEN
 from optim_core.rules.transform import Keeper
@@ -114,6 +118,25 @@ class RuleWrapper(TransformWrapper):
     def numbers(self) -> Mapping[str, float]:
         """Options that have another value in each step than the constructor has said."""
         return {}
+
+    def begin(self) -> None:
+        """Create all that is kept, here and in the base, without a step."""
+        super().begin()
+        #: Parameters whose states here are those of no step: what begins with their values does so at the first one.
+        self.begun = WeakTensorKeyDictionary({p: True for p in parameters(self) if p.grad is not None})
+
+    def load_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        strict: bool = True,
+        *,
+        rename: Rename | None = None,
+        options: Options | None = None,
+    ) -> LoadResult:
+        """Take over a state."""
+        result = super().load_state_dict(state_dict, strict, rename=rename, options=options)
+        self.begun = WeakTensorKeyDictionary()
+        return result
 
     def start_memory(self, params: Sequence[Tensor]) -> None:
         """The states of the rule."""

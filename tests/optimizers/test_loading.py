@@ -331,7 +331,7 @@ def test_torch_and_this_library_take_over_from_each_other(name: str, dtype: torc
     try:
         straight = begun(theirs, dtype, 9, **options)
         own = ours([Parameter(p.detach().clone()) for p in params_of(begun(theirs, dtype, 0, **options))], **options)
-    except (RuntimeError, OptimCoreError) as refused:
+    except (RuntimeError, ValueError, OptimCoreError) as refused:
         pytest.skip(str(refused))
     for _ in range(9):
         descend(own)
@@ -339,7 +339,7 @@ def test_torch_and_this_library_take_over_from_each_other(name: str, dtype: torc
     saved = reloaded(optimizer.state_dict())
     names = {name for entry in saved["state"].values() for name, x in entry.items() if x is not None}
     if not names <= {"step", *own.method.states}:
-        refuses(own, saved, "the checkpoint holds .*, which .* does not keep")
+        refuses(own, saved, r"the checkpoint holds .*, which .* does not keep|another library's, whose options")
         return
     pairs = zip(params_of(straight), params_of(own), strict=True)
     if not all(torch.allclose(p, q, rtol=1e-10, atol=1e-10) for p, q in pairs):

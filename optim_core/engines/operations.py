@@ -167,8 +167,9 @@ def _foreach(value: Value, operands: Sequence[Any], over: int | None) -> list[Te
     if op in ("lerp", "average_of_squares"):
         return _foreach_lerp(xs, over) if op == "lerp" else _foreach_average_of_squares(value, xs, over)
     if op == "norm" and value.level is Level.TENSOR:
-        wide = xs[0][0].dtype if is_sharded(xs[0][0]) else total_dtype(xs[0][0].device)
-        norms = torch._foreach_norm(xs[0], dtype=wide)
+        # torch 2.15 takes the dtype for the order of the norm where it looks at shards
+        wide = {} if is_sharded(xs[0][0]) else {"dtype": total_dtype(xs[0][0].device)}
+        norms = torch._foreach_norm(xs[0], **wide)
         return [gathered(x.to(like.dtype)) for x, like in zip(norms, xs[0], strict=True)]
     if op in _FOREACH_BINARY:
         if op in _COMMUTATIVE and (over == 1 or not isinstance(xs[0], list)):

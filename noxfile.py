@@ -278,6 +278,16 @@ def try_new_pack(session: nox.Session, clean: Clean, kind: str, options: tuple[s
 
 
 @nox.session
+def peers(session: nox.Session) -> None:
+    """What from_peer makes of pytorch_optimizer's and timm's optimizers takes the steps that they take (minutes)."""
+    install(session, *TEST_TOOLS)
+    pinned = ("--constraint", str(ROOT / "docs" / "constraints.txt"))
+    session.install(*CONSTRAINTS, *pinned, "pytorch_optimizer", "opt_einsum")
+    session.install(*CONSTRAINTS, *pinned, "--no-deps", "timm")  # which needs torchvision for all but optimizers
+    session.run(*PYTEST, "tests/peers", *session.posargs, env=THREADS)
+
+
+@nox.session
 def conformance(session: nox.Session) -> None:
     """The kit over the optimizers of other libraries, into docs/conformance.*: half an hour; those after `--`, or all.
 

@@ -4,7 +4,7 @@ python docs/peers.py --signatures     writes optim_core/peers/signatures.json fr
 python docs/peers.py                  runs each optimizer of theirs beside its counterpart, and prints what differs
 python docs/peers.py adamp lion       those of these names
 
-Needs the libraries of LIBRARIES (timm without its dependencies will do).
+Needs pytorch_optimizer and timm (which without its dependencies will do).
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from optim_core.peers.tables import REQUIRED, Peer, libraries, name_of, peers
 from optim_core.testing.problems import PROBLEMS
 
 FILE = Path(__file__).resolve().parents[1] / "optim_core" / "peers" / "signatures.json"
-LIBRARIES = ("pytorch_optimizer", "timm")
 STEPS = 30
 #: Two ways of summing differ by this much after so many steps.
 SAME = 1e-9
@@ -97,14 +96,14 @@ def of_timm() -> dict[str, Any]:
     return found
 
 
-def write_signatures() -> None:
-    """Write the table."""
+def signatures() -> str:
+    """The table, as it is written."""
     makers = {"pytorch_optimizer": of_pytorch_optimizer, "timm": of_timm}
     table = {
         library: {"version": importlib.metadata.version(library), "optimizers": make()}
         for library, make in makers.items()
     }
-    FILE.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    return json.dumps(table, indent=1) + "\n"
 
 
 # running -------------------------------------------------------------------------------------------------------
@@ -205,6 +204,6 @@ def main(names: list[str]) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--signatures"]:
-        write_signatures()
+        FILE.write_text(signatures(), encoding="utf-8")
     else:
         main(sys.argv[1:])

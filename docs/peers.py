@@ -173,7 +173,9 @@ def compare(theirs: Peer, **options: Any) -> Outcome:
             cls = their_class(theirs)
             named = {k: x for k, x in theirs.options.items() if k in options_of(cls) and x != options_of(cls)[k]}
             their_params = problem.parameters()
-            their_path = path(cls(their_params, **{**named, **options}), their_params, problem)
+            takes_model = "model" in inspect.signature(cls).parameters
+            given = torch.nn.ParameterList(their_params) if takes_model else their_params
+            their_path = path(cls(given, **{**named, **options}), their_params, problem)
             theirs_at = [next(their_path) for _ in range(STEPS)]
     except Exception as failed:  # noqa: BLE001 - theirs may raise anything
         return Outcome(theirs, options, f"theirs fails: {type(failed).__name__}: {failed}")

@@ -168,7 +168,7 @@ def _foreach(value: Value, operands: Sequence[Any], over: int | None) -> list[Te
         return _foreach_lerp(xs, over) if op == "lerp" else _foreach_average_of_squares(value, xs, over)
     if op == "norm" and value.level is Level.TENSOR:
         # torch 2.15 takes the dtype for the order of the norm where it looks at shards
-        wide = {} if is_sharded(xs[0][0]) else {"dtype": total_dtype(xs[0][0].device)}
+        wide: dict[str, Any] = {} if is_sharded(xs[0][0]) else {"dtype": total_dtype(xs[0][0].device)}
         norms = torch._foreach_norm(xs[0], **wide)
         return [gathered(x.to(like.dtype)) for x, like in zip(norms, xs[0], strict=True)]
     if op in _FOREACH_BINARY:

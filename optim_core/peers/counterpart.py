@@ -90,9 +90,9 @@ class _Translating:
     def __init__(self, theirs: Peer, given: Mapping[str, Any]) -> None:
         self.theirs = theirs
         self.words: Translation = theirs.translation
-        self.name = self.words.name or _namesake(theirs)
-        self.cls: Any = get(self.name)
-        self.hypers: Mapping[str, Hyper] = self.cls.hypers
+        self.name = _method(theirs)
+        cls: Any = get(self.name)
+        self.hypers: Mapping[str, Hyper] = cls.hypers
         self.values = {option: _plain(x) for option, x in {**theirs.options, **given}.items()}
         for option, value in self.values.items():
             if value == REQUIRED and option not in self.words.ignored:
@@ -109,12 +109,15 @@ class _Translating:
             peer=self.theirs.label,
             name=self.name,
             options={option: x for option, x in checked.items() if x != self.hypers[option].default},
-            wrappers=tuple(
-                wrapper
-                for switch, wrapper in self.words.wrappers.items()
-                if self.values.get(switch) and not self._is_idle(switch)
-            ),
+            wrappers=tuple(self._switched_on()),
         )
+
+    def _switched_on(self) -> Iterator[str]:
+        for switch, wrapper in self.words.wrappers.items():
+            if self.values.get(switch) and not self._is_idle(switch):
+                if not find(wrapper, kind="wrapper"):
+                    raise self._no_counterpart(switch, self.values[switch])
+                yield wrapper
 
     def _is_settled(self, option: str) -> bool:
         """True for an option that changes no number, or that belongs to something that is dealt with elsewhere."""
@@ -124,7 +127,7 @@ class _Translating:
 
     def _is_idle(self, option: str) -> bool:
         """True for an option that says nothing beside the others."""
-        needed, hindering = self.words.only_with.get(option), self.words.not_with.get(option)
+        needed, hindering = self.words.only_with.get(option, ""), self.words.not_with.get(option, "")
         return not self.values.get(needed, True) or bool(self.values.get(hindering, False))
 
     def _one(self, option: str, value: Any) -> dict[str, Any]:
@@ -163,28 +166,28 @@ class _Translating:
     def _decay(self) -> Iterator[tuple[str, Any]]:
         """The weight decay, and how it acts."""
         value = self.values.get("weight_decay")
-        if not value:
-            if "weight_decay" in self.hypers:
-                yield "weight_decay", 0.0
-            return
         if "weight_decay" not in self.hypers:
-            raise self._no_counterpart("weight_decay", value)
-        yield "weight_decay", value
+            if value:
+                raise self._no_counterpart("weight_decay", value)
+            return
+        yield "weight_decay", value or 0.0
+        if value:
+            yield from self._way_of_decay()
+
+    def _way_of_decay(self) -> Iterator[tuple[str, Any]]:
         switch = next((switch for switch in _SWITCHES if switch in self.values), "")
         decoupled = self.values.get(switch)
-        if decoupled != self.words.always.get(switch, decoupled):
+        own = self.hypers["weight_decay"].decay
+        if "decoupled_weight_decay" in self.hypers and decoupled is not None:
+            yield "decoupled_weight_decay", decoupled
+        elif decoupled != self.words.always.get(switch, decoupled) or (
+            own and decoupled is not None and decoupled != (own == "decoupled")
+        ):
             raise self._no_counterpart(switch, decoupled)
-        if "decoupled_weight_decay" in self.hypers:
-            if decoupled is not None:
-                yield "decoupled_weight_decay", decoupled
-        elif decoupled is not None:
-            own = self.hypers["weight_decay"].decay
-            if own is not None and (own == "decoupled") != decoupled:
-                raise self._no_counterpart(switch, decoupled)
-        if self.values.get("fixed_decay"):
-            if "fixed_decay" not in self.hypers:
-                raise self._no_counterpart("fixed_decay", value=True)
-            yield "fixed_decay", True
+        if "fixed_decay" in self.values and "fixed_decay" in self.hypers:
+            yield "fixed_decay", self.values["fixed_decay"]
+        elif self.values.get("fixed_decay"):
+            raise self._no_counterpart("fixed_decay", value=True)
 
 
 #: What the switch between L2 and decoupled weight decay is called.
@@ -192,9 +195,10 @@ _SWITCHES = ("weight_decouple", "decoupled_weight_decay", "decoupled_decay", "de
 _DECAY = frozenset({"weight_decay", "fixed_decay", *_SWITCHES})
 
 
-def _namesake(theirs: Peer) -> str:
+def _method(theirs: Peer) -> str:
+    """The name of our method."""
     names = {normalise(text): spec.name for spec in find(kind="optimizer") for text in (spec.name, *spec.aliases)}
-    for text in (theirs.name, theirs.cls):
+    for text in (theirs.translation.name,) if theirs.translation.name else (theirs.name, theirs.cls):
         if normalise(text) in names:
             return names[normalise(text)]
     raise NoCounterpart(f"{theirs.label} has no counterpart here: no optimizer of that name is installed")

@@ -57,7 +57,8 @@ class Translation:
         """This one of a class, completed by that of its library."""
         mappings = ("renamed", "packed", "spread", "values", "wrappers", "only_with", "not_with", "always", "ours")
         merged = {name: {**getattr(general, name), **getattr(self, name)} for name in mappings}
-        return Translation(name=self.name, none=self.none, ignored=(*general.ignored, *self.ignored), **merged)
+        ignored = (*general.ignored, *self.ignored)
+        return Translation(name=self.name, none=self.none, ignored=ignored, **merged)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,10 +39,15 @@ def step(optimizer: Any, t: int = 0) -> None:
     optimizer.minimize(lambda: [small.loss(params, t), small.loss(params, t + 1)] if several else small.loss(params, t))
 
 
+@pytest.fixture(scope="module")
+def torch_has_stepped() -> None:
+    """What torch imports at the first step may leave frames behind."""
+    step(optim_core.get("adamw")(small.parameters()))
+
+
 @pytest.fixture
-def no_collector() -> Iterator[None]:
-    step(optim_core.get("adamw")(small.parameters()))  # what torch imports at the first step may leave frames behind
-    gc.collect()
+def no_collector(torch_has_stepped: None) -> Iterator[None]:
+    """Without it, only what nothing refers to is freed."""
     gc.disable()
     yield
     gc.enable()

@@ -108,7 +108,7 @@ class _Translating:
         return Counterpart(
             peer=self.theirs.label,
             name=self.name,
-            options={option: x for option, x in checked.items() if x != self.hypers[option].default},
+            options={o: checked[o] for o, h in self.hypers.items() if o in checked and checked[o] != h.default},
             wrappers=tuple(self._switched_on()),
         )
 

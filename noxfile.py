@@ -36,7 +36,7 @@ HOSTS = ("lightning", "accelerate", "transformers")
 #: What the kit is run over, beside torch: docs/conformance.md. pytorch_optimizer's Kron wants opt_einsum.
 PEERS = ["pytorch_optimizer", "opt_einsum", "timm", "heavyball", "schedulefree", "prodigyopt", "lion-pytorch"]
 PEERS += ["bitsandbytes"]
-#: The oldest and the newest Python and torch that the tests are run with: README.md says with what result.
+#: The oldest Python and torch that the packages ask for, and the newest ones.
 VERSIONS = [("3.11", "2.6.0"), ("3.13", "2.15.0")]
 # Two processes of one thread each: the tests' tensors are too small to share among threads.
 PYTEST = ("pytest", "-n", "2")
@@ -102,7 +102,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize(("python", "torch"), VERSIONS, ids=["oldest", "newest"])
 def versions(session: nox.Session, torch: str) -> None:
-    """The tests with the oldest and the newest Python and torch (an hour each); what stands after `--` chooses some."""
+    """The tests with the oldest and the newest Python and torch; what stands after `--` chooses some."""
     # what the tests themselves import may be the newest of its kind, so no constraints
     session.install("hatchling>=1.27", "editables", f"torch=={torch}", *TEST_TOOLS)
     editable = [f"-e{path}" for path in (f"{ROOT}[compare,scaffold]", *PACKS.values())]

@@ -8,7 +8,7 @@ python docs/conformance.py --write                  writes the page from conform
 python docs/conformance.py --check                  exits with 1 if the page is not up to date
 
 What runs find is kept in conformance.json. Each library runs in a process of its own, and each
-class in a fork of that one: whatever crashes or hangs is a row. Needs Python 3.11; running needs a system that forks.
+class in a fork of that one: whatever crashes or hangs is a row. Running needs a system that forks.
 """
 
 from __future__ import annotations

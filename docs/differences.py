@@ -3,7 +3,7 @@
 python docs/differences.py            prints them
 python docs/differences.py --write    puts them into the page
 
-Needs Python 3.11, every pack of ours, and the packages of PROGRAMS (timm without its dependencies will do). What is
+Needs every pack of ours, and the packages of PROGRAMS (timm without its dependencies will do). What is
 not installed is said not to be.
 """
 

@@ -18,9 +18,8 @@ import json
 import sys
 import types
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -143,30 +142,15 @@ def needed(theirs: Peer) -> dict[str, Any]:
     return required | ({"momentum": 0.9} if theirs.library == "timm" and "momentum" in theirs.options else {})
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How an optimizer and its counterpart went.
-
-    Attributes:
-        theirs: theirs.
-        options: the options that were given.
-        said: ``same``, ``differs ...``, ``none ...`` (no counterpart), or what failed.
-    """
-
-    theirs: Peer
-    options: Mapping[str, Any]
-    said: str
-
-
-def compare(theirs: Peer, **options: Any) -> Outcome:
-    """Run an optimizer and its counterpart over the same losses."""
+def compare(theirs: Peer, **options: Any) -> str:
+    """Run an optimizer and its counterpart over the same losses: ``same``, ``differs``, ``none``, or what failed."""
     problem = PROBLEMS["net"]
     try:
         ours = optim_core.from_peer(theirs.library, theirs.name, **options)
     except NoCounterpart as none:
-        return Outcome(theirs, options, f"none: {none}")
+        return f"none: {none}"
     except OptimCoreError as refused:
-        return Outcome(theirs, options, f"refused: {refused}")
+        return f"refused: {refused}"
     try:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
@@ -178,7 +162,7 @@ def compare(theirs: Peer, **options: Any) -> Outcome:
             their_path = path(cls(given, **{**named, **options}), their_params, problem)
             theirs_at = [next(their_path) for _ in range(STEPS)]
     except Exception as failed:  # noqa: BLE001 - theirs may raise anything
-        return Outcome(theirs, options, f"theirs fails: {type(failed).__name__}: {failed}")
+        return f"theirs fails: {type(failed).__name__}: {failed}"
     try:
         our_params = problem.parameters()
         our_path = path(ours(our_params), our_params, problem)
@@ -188,10 +172,10 @@ def compare(theirs: Peer, **options: Any) -> Outcome:
                 for p, q in zip(next(our_path), expected, strict=True)
             )
             if not worst < SAME:
-                return Outcome(theirs, options, f"differs from step {t} on, by {worst:.2g}: {ours}")
+                return f"differs from step {t} on, by {worst:.2g}: {ours}"
     except OptimCoreError as failed:
-        return Outcome(theirs, options, f"ours fails: {type(failed).__name__}: {failed}")
-    return Outcome(theirs, options, "same")
+        return f"ours fails: {type(failed).__name__}: {failed}"
+    return "same"
 
 
 def main(names: list[str]) -> None:
@@ -201,7 +185,7 @@ def main(names: list[str]) -> None:
         for theirs in peers(library):
             if names and theirs.name not in names:
                 continue
-            print(f"{library:18} {theirs.name:22} {compare(theirs, **needed(theirs)).said}", flush=True)
+            print(f"{library:18} {theirs.name:22} {compare(theirs, **needed(theirs))}", flush=True)
 
 
 if __name__ == "__main__":

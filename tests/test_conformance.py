@@ -17,8 +17,6 @@ from support import ROOT
 
 from optim_core.testing import all_checks
 
-pytest.importorskip("tomllib", reason="Python 3.11")
-
 DOCS = ROOT / "docs"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import tomllib
 from typing import Any
 
 import pytest
@@ -13,8 +14,6 @@ from support import ROOT
 import optim_core
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
-
-tomllib = pytest.importorskip("tomllib", reason="Python 3.11")
 
 DOCS = ROOT / "docs"
 

@@ -90,7 +90,7 @@ class _Translating:
     def __init__(self, theirs: Peer, given: Mapping[str, Any]) -> None:
         self.theirs = theirs
         self.words: Translation = theirs.translation
-        self.name = self.words.name or _namesake(theirs)
+        self.name = _method(theirs)
         cls: Any = get(self.name)
         self.hypers: Mapping[str, Hyper] = cls.hypers
         self.values = {option: _plain(x) for option, x in {**theirs.options, **given}.items()}
@@ -108,13 +108,15 @@ class _Translating:
         return Counterpart(
             peer=self.theirs.label,
             name=self.name,
-            options={option: x for option, x in checked.items() if x != self.hypers[option].default},
+            options={o: checked[o] for o, h in self.hypers.items() if o in checked and checked[o] != h.default},
             wrappers=tuple(self._switched_on()),
         )
 
     def _switched_on(self) -> Iterator[str]:
         for switch, wrapper in self.words.wrappers.items():
             if self.values.get(switch) and not self._is_idle(switch):
+                if not find(wrapper, kind="wrapper"):
+                    raise self._no_counterpart(switch, self.values[switch])
                 yield wrapper
 
     def _is_settled(self, option: str) -> bool:
@@ -193,9 +195,10 @@ _SWITCHES = ("weight_decouple", "decoupled_weight_decay", "decoupled_decay", "de
 _DECAY = frozenset({"weight_decay", "fixed_decay", *_SWITCHES})
 
 
-def _namesake(theirs: Peer) -> str:
+def _method(theirs: Peer) -> str:
+    """The name of our method."""
     names = {normalise(text): spec.name for spec in find(kind="optimizer") for text in (spec.name, *spec.aliases)}
-    for text in (theirs.name, theirs.cls):
+    for text in (theirs.translation.name,) if theirs.translation.name else (theirs.name, theirs.cls):
         if normalise(text) in names:
             return names[normalise(text)]
     raise NoCounterpart(f"{theirs.label} has no counterpart here: no optimizer of that name is installed")

@@ -30,9 +30,9 @@ CHANGES = {
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "kind" in metafunc.fixturenames:
-        few = metafunc.function is test_every_engine
+        number = 1 if metafunc.function is test_every_engine else 2
         # all take part where it costs little
-        kinds = all_kinds() if metafunc.function is test_other_memory else some_of_each(2 - few)
+        kinds = all_kinds() if metafunc.function is test_other_memory else some_of_each(number)
         metafunc.parametrize("kind", kinds, ids=lambda kind: kind.spec.name)
 
 

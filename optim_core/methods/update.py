@@ -102,7 +102,7 @@ class Update:
         if self.method.rule is None:
             return False
         options = late_options(self.method, group, groups)
-        return bool(self.method.trace(options, shape_of(p)).trace.calls)
+        return any(graph.trace.calls for graph in self._early_and_late(options, shape_of(p)))
 
     def reach(
         self, group: Mapping[str, Any], groups: Sequence[Mapping[str, Any]], transforms: tuple[Transform, ...] = ()
@@ -112,10 +112,17 @@ class Update:
             return Level.WHOLE
         options = late_options(self.method, group, groups)
         options |= {qualified(i, name): 0.5 for i, transform in enumerate(transforms) for name in transform.numbers}
-        graph = self.method.trace(options, (2, 3), transforms)
+        graphs = self._early_and_late(options, (2, 3), transforms)
         kept = [declared for declared in self.method.parameter_states.values() if declared.present(group)]
         shaped = any(declared.shape or declared.every for declared in kept)
-        return max(reach(graph), Level.TENSOR if shaped else Level.ELEMENT)
+        return max(*map(reach, graphs), Level.TENSOR if shaped else Level.ELEMENT)
+
+    def _early_and_late(
+        self, options: Mapping[str, Any], shape: Sequence[int], transforms: tuple[Transform, ...] = ()
+    ) -> list[Graph]:
+        """The rule in the first step of a parameter, and long after it."""
+        early = {"first": 1.0, "step": 1, "whole_step": 1}
+        return [self.method.trace({**options, **numbers}, shape, transforms) for numbers in (early, {})]
 
     def forget(self) -> None:
         """Drop what has been assembled: the rule is composed with something else from now on."""

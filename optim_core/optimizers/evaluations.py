@@ -132,6 +132,17 @@ class Evaluations:
                     marks.setdefault(_PASSES, marks.pop(_AT_START))
         return loss
 
+    def anew(self) -> Any:
+        """As :meth:`first`, where the gradients must be those of one evaluation: it is not at the weights themselves.
+
+        Raises:
+            ClosureError: as :meth:`first`; or gradients were there before.
+        """
+        loss = self.first()
+        if self.passes != 1:
+            raise ClosureError(self._adds())
+        return loss
+
     def alone(self) -> Any:
         """Evaluate with gradients zeroed, whether or not the closure does that.
 
@@ -149,12 +160,15 @@ class Evaluations:
             return 1.0
         before, after = g.__dict__[_AT_START][0], g.__dict__.get(_PASSES, (None, None))[0]
         if before is None or after is None:
-            raise ClosureError(
-                f"{self._owner} evaluates the loss more than once a step, and the closure adds to gradients that were "
-                "there before: have it call optimizer.zero_grad() first; or, where gradients accumulate, use "
-                "optimizer.minimize(closure) with a closure that yields the loss in parts"
-            )
+            raise ClosureError(self._adds())
         return float(after / (after - before))
+
+    def _adds(self) -> str:
+        return (
+            f"{self._owner} evaluates the loss itself, and the closure adds to gradients that were there before: have "
+            "it call optimizer.zero_grad() first; or, where gradients accumulate, use optimizer.minimize(closure) with "
+            "a closure that yields the loss in parts"
+        )
 
     def _idle(self) -> str:
         return (

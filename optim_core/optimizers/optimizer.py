@@ -115,6 +115,8 @@ class RuleOptimizer(_Declared):
     needs: ClassVar[frozenset[Need]] = frozenset()
     #: The name of a switch that makes each group a model of its own: totals and ``whole`` states are the group's alone.
     by_group: ClassVar[str] = ""
+    #: True if what becomes of a parameter depends on its number among the others.
+    by_position: ClassVar[bool] = False
     #: Raised by the authors when what is saved changes its meaning; older versions refuse it.
     version: ClassVar[int] = 1
 
@@ -216,9 +218,9 @@ class RuleOptimizer(_Declared):
         return {}
 
     def reach(self, group: Mapping[str, Any], *transforms: Transform) -> Level:
-        """As :meth:`Composed.reach`; a method that sorts parameters by their shapes has to see them all."""
+        """As :meth:`Composed.reach`; a method that sorts or counts parameters has to see them all."""
         sorts = any("groups_of" in vars(cls) for cls in type(self).__mro__ if cls is not RuleOptimizer)
-        return Level.WHOLE if sorts else super().reach(group, *transforms)
+        return Level.WHOLE if sorts or self.by_position else super().reach(group, *transforms)
 
     # what a step needs --------------------------------------------------------------------------------------
     def needs_in_force(self) -> frozenset[Need]:

@@ -95,6 +95,21 @@ def minds_zeros(cls: Any) -> bool:
     return not torch.allclose(*ends, rtol=1e-9, atol=1e-12, equal_nan=True)
 
 
+@pytest.fixture
+def shares(monkeypatch: pytest.MonkeyPatch) -> list[Value]:
+    """The conditions of which a mean is taken: a share of all numbers, imaginary parts among them."""
+    found = []
+    reduce = Trace.reduce
+
+    def recorded(trace: Trace, op: str, level: Level, *operands: Value) -> Value:
+        if op == "mean" and operands[0].is_mask:
+            found.append(operands[0])
+        return reduce(trace, op, level, *operands)
+
+    monkeypatch.setattr(Trace, "reduce", recorded)
+    return found
+
+
 # methods -------------------------------------------------------------------------------------------------------
 @each_method
 def test_states_are_those_of_a_real_parameter(spec: OptimizerSpec) -> None:
@@ -123,7 +138,9 @@ def paired(x: Tensor, p: Tensor, level: Level) -> tuple[int, ...]:
 
 @each_run
 @each_method
-def test_one_without_imaginary_parts_goes_the_way_of_a_real_one(spec: OptimizerSpec, how: dict[str, Any]) -> None:
+def test_one_without_imaginary_parts_goes_the_way_of_a_real_one(
+    spec: OptimizerSpec, how: dict[str, Any], shares: list[Value]
+) -> None:
     cls: Any = optim_core.get(spec.name)
     pairs = [twins(shape) for shape in taken(cls)]
     if not pairs:
@@ -140,6 +157,8 @@ def test_one_without_imaginary_parts_goes_the_way_of_a_real_one(spec: OptimizerS
             pytest.skip(str(error))
     if is_random(optimizers[0]):
         pytest.skip("it draws at random")
+    if shares:
+        pytest.skip("it goes by the share of numbers")
     assert_twins(real, complex_)
 
 
@@ -260,21 +279,6 @@ def test_words_for_real_parameters_alone(word: Any) -> None:
 
 # wrappers ------------------------------------------------------------------------------------------------------
 WRAPPERS = [s for s in wrappers() if needs_only_a_base(optim_core.get_wrapper(s.name)) and "multi_loss" not in s.needs]
-
-
-@pytest.fixture
-def shares(monkeypatch: pytest.MonkeyPatch) -> list[Value]:
-    """The conditions of which a mean is taken: a share of all numbers, imaginary parts among them."""
-    found = []
-    reduce = Trace.reduce
-
-    def recorded(trace: Trace, op: str, level: Level, *operands: Value) -> Value:
-        if op == "mean" and operands[0].is_mask:
-            found.append(operands[0])
-        return reduce(trace, op, level, *operands)
-
-    monkeypatch.setattr(Trace, "reduce", recorded)
-    return found
 
 
 @pytest.mark.parametrize("base", ["adamw", "torch:adamw"])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.methods import matrix_optimizers, optimizers, rule_optimizers
+from support.methods import matrix_optimizers, of_torch, rule_optimizers
 from support.sparse import form_of_gradients
 from torch import Tensor
 from torch.nn import Parameter
@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 MAGNITUDES = [1e-40, 1e-30, 1e-20, 1.0, 1e15, 1e20, 1e25, 1e30]
-OF_TORCH = [spec.name for spec in optimizers() if spec.code == "https://github.com/pytorch/pytorch"]
+OF_TORCH = [spec.name for spec in of_torch() if not spec.needs]
 SHAPES = [(3, 4), (5,)]
 STEPS = 6
 

@@ -127,6 +127,9 @@ def scaled_by_hand(optimizer: Any, params: list[Parameter], n: int, scaler: Any,
             scaler.scale(factor * found).backward()
 
     optimizer.zero_grad()
+    for layer in layers(optimizer):
+        if hasattr(layer, "move_ahead"):
+            layer.move_ahead()
     backward()
     for layer in twice:
         scaler.unscale_(optimizer)

@@ -231,7 +231,8 @@ def test_hooks_see_one_step_with_its_gradients(make: Any) -> None:
         whole.remove()
     assert [kind for kind, _, _ in seen] == ["everywhere", "before", "after"]
     assert [given for kind, given, _ in seen if kind != "everywhere"] == [((), {})] * 2
-    assert all(has for kind, _, has in seen if kind != "after")
+    released = getattr(type(optimizer), "releases", False)  # in the middle of backward
+    assert all(has is not released for kind, _, has in seen if kind != "after")
 
 
 # torch.compile -------------------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import torch
+
 import optim_core
 from optim_core.catalog.registry import load_class
 from optim_core.catalog.specs import OptimizerSpec, SchedulerSpec, Spec
@@ -23,6 +25,13 @@ def optimizers(*, without: tuple[str, ...] = ()) -> tuple[OptimizerSpec, ...]:
 def open_ended() -> tuple[str, ...]:
     """Names of the optimizers that do not ask for the length of the run."""
     return tuple(spec.name for spec in optimizers(without=("total_steps",)))
+
+
+@functools.cache
+def of_torch() -> tuple[OptimizerSpec, ...]:
+    """Methods of torch that go by its names; averaged SGD does not, whose name is that of another method here."""
+    theirs = {name.lower() for name in vars(torch.optim)}
+    return tuple(s for s in optimizers() if s.code == "https://github.com/pytorch/pytorch" and s.name in theirs)
 
 
 @functools.cache

@@ -25,6 +25,7 @@ from torch import Tensor
 
 import optim_core
 from optim_core.errors import InvalidOption, OptimCoreError, WrapperConflict
+from optim_core.schedules import option_of
 from optim_core.wrapping.wrapper import Wrapper
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
@@ -199,7 +200,9 @@ def shares_groups(run: Run) -> None:
 def follows(run: Run) -> None:
     """What the scheduler says is what the method goes by."""
     if run.scheduler is not None:
-        assert run.scheduler.get_last_lr() == [group["lr"] for group in innermost(run.optimizer).param_groups]
+        sets = optim_core.info(run.combination.scheduler, kind="scheduler").sets
+        groups = option_of(innermost(run.optimizer), sets).param_groups
+        assert run.scheduler.get_last_lr() == [group["lr"] for group in groups]
 
 
 # how much is possible ------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, lerp, maximum, minimum, root, second_moment, sign, sqrt, square
+from optim_core.rules import Value, gain, lerp, maximum, minimum, root, second_moment, sign, sqrt, square
 from optim_core_adaptive.first_lr import with_first_lr
 
 
@@ -98,10 +98,12 @@ class ADana(RuleOptimizer):
             c = minimum(presence, 0.5)
             r, age = maximum(c / (1 - c), 1 / (1 + step)), maximum(presence * step, 1.0)
             N = sqrt(r) / q
-        f = age ** (1 - kappa) * abs(exp_avg) * N / r
+        grown = age ** (1 - kappa)
+        f = grown * abs(exp_avg) * N / r
         if clipsnr is not None:
-            f = minimum(f, clipsnr)
-        p = p - lr * (g * N + gamma_3_factor * sign(exp_avg) * (r * f + abs(exp_avg) * N))
+            f, grown = minimum(f, clipsnr), minimum(grown, clipsnr)
+        u = g * N + gamma_3_factor * sign(exp_avg) * (r * f + abs(exp_avg) * N)
+        p = p - lr * gain(u, 1 + gamma_3_factor * (grown + 1))
         if weight_decay:
             shrink = weight_decay * lr / base_lr if base_lr else weight_decay
             p = p * (1 - (shrink / (1 + step / wd_ts) if wd_decaying else shrink))

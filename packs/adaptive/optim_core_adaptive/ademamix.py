@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from optim_core import RuleOptimizer, decoupled, hyper, state
-from optim_core.rules import Value, lerp, log, root, second_moment, square
+from optim_core.rules import Value, gain, lerp, log, root, second_moment, square
 
 
 class AdEMAMix(RuleOptimizer):
@@ -79,7 +79,7 @@ class AdEMAMix(RuleOptimizer):
         exp_avg_slow = lerp(g, exp_avg_slow, beta3)
         exp_avg_sq = lerp(square(g), exp_avg_sq, beta2)
         c2 = 1 - beta2**step
-        n = fast / (1 - beta1**step) + alpha * exp_avg_slow
+        n = gain(fast / (1 - beta1**step) + alpha * exp_avg_slow, 1 + alpha)
         p = p - lr * n / root(second_moment(exp_avg_sq, c2), eps, c2)
         return p, exp_avg_fast, exp_avg_slow, exp_avg_sq
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optim_core import RuleOptimizer, decoupled, hyper, state
-from optim_core.rules import Value, lerp, root, second_moment, square
+from optim_core.rules import Value, gain, lerp, root, second_moment, square
 
 
 class EXAdam(RuleOptimizer):
@@ -61,4 +61,4 @@ class EXAdam(RuleOptimizer):
         d2 = 1 + beta1**step * square(exp_avg) / (square(exp_avg) + eps)
         c2 = 1 - beta2**step
         d = root(second_moment(exp_avg_sq * d2, c2), eps, c2)
-        return p - lr / (1 - beta1**step) * d1 * (exp_avg + g) / d, exp_avg, exp_avg_sq
+        return p - lr / (1 - beta1**step) * d1 * gain(exp_avg + g, 2.0) / d, exp_avg, exp_avg_sq

@@ -52,6 +52,8 @@ class GrokAdamW(RuleOptimizer):
     eval_loss: float | None = hyper(None, "loss in evaluation, for the signal; set it in the group")
     grokking_signal: float | None = hyper(None, "the signal itself, None for that of the losses")
 
+    by_position = True
+
     exp_avg = state("average of h")
     exp_avg_sq = state("average of h squared")
     grok_ema = state("slow gradient")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, lerp, log, root, second_moment, sqrt, square, where
+from optim_core.rules import Value, gain, lerp, log, root, second_moment, sqrt, square, where
 
 
 class SimplifiedAdEMAMix(RuleOptimizer):
@@ -80,9 +80,9 @@ class SimplifiedAdEMAMix(RuleOptimizer):
         exp_avg, num_sum = beta1 * exp_avg + g, beta1 * num_sum + 1
         exp_avg_sq = lerp(square(g), exp_avg_sq, beta2)
         c2 = 1 - beta2**step
-        u = (exp_avg + alpha * g) / root(second_moment(exp_avg_sq, c2), eps, c2)
+        u = gain(exp_avg + alpha * g, 1 / (1 - beta1) + alpha) / root(second_moment(exp_avg_sq, c2), eps, c2)
         if bias_correction1:
-            u = u / num_sum
+            u = gain(u / num_sum, 1 / num_sum)
         if not bias_correction2:
             u = u / sqrt(c2)
         if weight_decay and decoupled_weight_decay:

@@ -100,6 +100,8 @@ class APOLLOZhu(RuleOptimizer):
     proj_type: str = hyper("std", "which side is projected", choices=("std", "reverse_std", "left", "right"))
     scale_type: str = hyper("channel", "what has a factor of its own", choices=("channel", "tensor"))
 
+    by_position = True
+
     exp_avg = state("average of h", shape=_seen)
     exp_avg_sq = state("average of h squared", shape=_seen)
     projection = state("P", shape=_basis)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -112,7 +111,7 @@ class IVON(WithNoise):
         estimates: dict[Tensor, Any] = {}
         for k in range(n):
             noise = {p: self.perturbation(p) for p in drawing}
-            losses.append(self._loss_at(noise, evaluations.alone if k else partial(self._first, evaluations)))
+            losses.append(self._loss_at(noise, evaluations.alone if k else evaluations.anew))
             for p, e in noise.items():
                 if p.grad is not None:
                     gradients[p] = p.grad if n == 1 else gradients.get(p, 0) + p.grad.detach() / n
@@ -120,16 +119,6 @@ class IVON(WithNoise):
         put(self, [gradients.get(p) for p in parameters(self)])
         self._estimates = estimates
         return losses[0] if n == 1 else sum(losses) / n
-
-    def _first(self, evaluations: Evaluations) -> Any:
-        loss = evaluations.first()
-        if evaluations.passes != 1:
-            raise ClosureError(
-                f"{self.method.name} evaluates the loss at drawn weights, and the closure adds to gradients that were "
-                "there before: have it call optimizer.zero_grad() first; to accumulate, have the closure of "
-                "optimizer.minimize(closure) yield the loss in parts"
-            )
-        return loss
 
     def _loss_at(self, noise: Mapping[Tensor, Tensor], evaluate: Callable[[], Any]) -> Any:
         """The loss at drawn weights, whose gradients are left; the parameters come back bit by bit."""

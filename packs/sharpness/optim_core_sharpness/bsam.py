@@ -12,7 +12,7 @@ from torch import Tensor
 from optim_core import RuleOptimizer, extra, hyper, state
 from optim_core.errors import ClosureError
 from optim_core.methods import real
-from optim_core.optimizers import Evaluations, GlobalStreams, combined, count_passes, parameters, put, taken
+from optim_core.optimizers import Evaluations, GlobalStreams, count_passes, parameters
 from optim_core.rules import Value, lerp, sqrt
 
 
@@ -55,7 +55,7 @@ class BSAM(RuleOptimizer):
     https://arxiv.org/abs/2210.01620.
     """
 
-    num_data: float = hyper(50_000, "number of training examples: the noise has the variance 1/(num_data s)", gt=0)
+    num_data: float = hyper(50_000.0, "number of training examples: the noise has the variance 1/(num_data s)", gt=0)
     lr: float = hyper(0.5, "step size", ge=0, search=(1e-3, 1.0))
     betas: tuple[float, float] = hyper((0.9, 0.999), "decay of the averages m and s", ge=0, lt=1)
     weight_decay: float = hyper(1e-4, "precision of the prior, over num_data", ge=0)
@@ -100,24 +100,13 @@ class BSAM(RuleOptimizer):
         streams = GlobalStreams(parameters(self))
         with self._away() as places:
             places.move({p: (self._precision(p, of) * of["num_data"]) ** -0.5 * self.draw(p) for p, of in places})
-            evaluations.first()
-            rest = self._all_but_one(evaluations, streams) if evaluations.passes != 1 else None
+            evaluations.anew()
             noisy = {p: p.grad.detach().clone() for p, _ in places if p.grad is not None}
             places.move({p: of["rho"] * real(noisy[p]) / self._precision(p, of) for p, of in places if p in noisy})
             with streams.again():
                 loss = evaluations.alone()
-        if rest is not None:
-            put(self, combined(rest, taken(self), evaluations.passes))
-            noisy = {p: evaluations.passes * g for p, g in noisy.items()}
         self._noisy = noisy
         return loss
-
-    def _all_but_one(self, evaluations: Evaluations, streams: GlobalStreams) -> list[Tensor | None]:
-        """What the gradients that have accumulated are beyond the last micro-batch's, times their number."""
-        everything = taken(self)
-        with streams.again():
-            evaluations.alone()
-        return combined(everything, [p.grad for p in parameters(self)], -evaluations.passes)
 
     def _precision(self, p: Tensor, group: Mapping[str, Any]) -> Any:
         return self.state.get(p, {}).get("s", group["s_init"])
@@ -139,7 +128,7 @@ class BSAM(RuleOptimizer):
     def rule(
         p: Value,
         g: Value,
-        noisy_grad: Value,
+        noisy_grad: Value | None,
         s: Value,
         exp_avg: Value,
         *,
@@ -149,6 +138,8 @@ class BSAM(RuleOptimizer):
         damping: Value,
     ) -> tuple[Value, ...]:
         """The update above."""
+        if noisy_grad is None:
+            return p, s, exp_avg
         beta1, beta2 = betas
         exp_avg = lerp(g + weight_decay * p, exp_avg, beta1)
         return p - lr * exp_avg / s, lerp(sqrt(s) * abs(noisy_grad) + damping + weight_decay, s, beta2), exp_avg

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from optim_core.catalog import Need
-from optim_core.errors import WrapperConflict
+from optim_core.errors import ClosureError, WrapperConflict
 from optim_core.methods import hyper, memory_dtype
 from optim_core.optimizers import parameters
 from optim_core.wrapping import Wrapper
@@ -27,7 +27,11 @@ class EMANesterov(Wrapper):
     out. Weights are evaluated and saved as they are after a step, before the next move. A scheduler has to have set the
     lr of the step before. All parameters are moved, those without a gradient by an average that decays.
 
-    The move comes before the evaluation: ``minimize(closure)``, or ``step(closure)``.
+    The move comes before the evaluation: ``minimize(closure)``, or ``step(closure)``; by hand, as with GradScaler::
+
+        optimizer.move_ahead()
+        scaler.scale(loss_function(model(x), y)).backward()
+        scaler.step(optimizer)
 
     Raises:
         WrapperConflict: the base has no lr that h could go by: give scale_with_lr=False.
@@ -66,6 +70,32 @@ class EMANesterov(Wrapper):
         if self.options["scale_with_lr"] and not initial:
             raise WrapperConflict(f"EMANesterov goes by lr, which is {initial!r} at first: give scale_with_lr=False")
         self.counters.update(steps=0, initial_lr=float(initial or 1.0))
+        self._reset()
+
+    def _reset(self) -> None:
+        #: the weights before a move by hand; None if there was none since the last step
+        self._before: list[tuple[Tensor, Tensor]] | None = None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._reset()
+
+    @property
+    def needs_closure(self) -> bool:
+        """True unless :meth:`move_ahead` has been called for this step, or the base needs one."""
+        return self._before is None or self.base_steps.needs_closure
+
+    @torch.no_grad()
+    def move_ahead(self) -> None:
+        """Make the move of the next step, in a loop that calls ``backward()`` and ``step()`` itself.
+
+        Raises:
+            ClosureError: it has been made.
+        """
+        if self._before is not None:
+            raise ClosureError("EMANesterov has moved the weights already: call backward(), then step()")
+        self._before = [(p, p.detach().clone()) for p in parameters(self)]
+        self._move()
 
     def start_memory(self, params: Sequence[Tensor]) -> None:
         """The weights as they are, and no displacement."""
@@ -77,16 +107,29 @@ class EMANesterov(Wrapper):
 
     def collect(self, run: Callable[[], Any]) -> Any:
         """Move ahead, then take gradients."""
+        if self._before is None:
+            self._move()
+        return super().collect(run)
+
+    @torch.no_grad()
+    def _move(self) -> None:
         done, end = self.counters["steps"], self.options["end_step"]
         if done and done >= self.options["start_step"] and (end is None or done < end):
             h = self.options["lookahead"]
             if self.options["scale_with_lr"]:
                 h *= float(self.param_groups[0]["lr"]) / self.counters["initial_lr"]
-            with torch.no_grad():
-                for p in parameters(self):
-                    if "displacement" in self.memory[p]:
-                        p.add_(self.memory[p]["displacement"], alpha=h)
-        return super().collect(run)
+            for p in parameters(self):
+                if "displacement" in self.memory[p]:
+                    p.add_(self.memory[p]["displacement"], alpha=h)
+
+    def prepare(self, overflow: bool | None) -> bool:
+        """Go back from a move by hand if there is no step."""
+        ready = super().prepare(overflow)
+        if not ready:
+            for p, before in self._before or ():
+                p.copy_(before)
+        self._before = None
+        return ready
 
     def apply(self) -> None:
         """A step of the base, and the average of what it and the move have done."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -132,6 +132,20 @@ class GradientRelease(Wrapper):
             self._check_reach(group, transform)
         super().add_transform(transform, excluded=excluded, owner=owner, keeper=keeper)
 
+    def evaluate(self, closure: Callable[[], Any]) -> Any:
+        """One backward, with the whole loss."""
+
+        def whole() -> Any:
+            loss = closure()
+            if isinstance(loss, Iterator):
+                raise ClosureError(
+                    f"{self.method.name}: a loss in parts takes several backward passes, and the first one would move "
+                    "the weights: have the closure return the loss as a whole, or leave this wrapper out"
+                )
+            return loss
+
+        return super().evaluate(whole)
+
     # hooks ------------------------------------------------------------------------------------------------------
     def _hook(self, params: Collection[Tensor]) -> None:
         mine = weakref.ref(self)
@@ -161,12 +175,12 @@ class GradientRelease(Wrapper):
             self._begin()
         if p not in self._present_now or p.grad is None:
             return
-        self._stepped_alone.add(p)
         moves = (self.counters["passes"] + 1) % self.options["optimizer_accumulation"] == 0
         if self._steps is not None:
             self._steps.step(p, {} if moves else {"lr": 0.0})
         else:
             self._step_alone(p, moves=moves)
+        self._stepped_alone.add(p)
 
     def _begin(self) -> None:
         self._look_for_others()
@@ -192,10 +206,17 @@ class GradientRelease(Wrapper):
                 q.grad = gradient
         p.grad = None
 
+    def on_exchange(self, present: Collection[Tensor]) -> None:
+        """Put hooks on parameters that have come since the last step; theirs go with those that have left."""
+        super().on_exchange(present)
+        self._hook(present)
+        if self._steps is not None:
+            self._steps.begin()
+
     # stepping ---------------------------------------------------------------------------------------------------
     def prepare(self, overflow: bool | None) -> bool:
         """End a backward; there is a step if it has moved the weights."""
-        released, self._stepped_alone = self._stepped_alone, set()
+        released, self._stepped_alone, self._present_now = self._stepped_alone, set(), set()
         if overflow is not None:
             raise ClosureError(
                 f"{self.method.name}: GradScaler scales gradients that have been stepped with before it sees them: "

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from optim_core.errors import WrapperConflict
 from optim_core.methods import full_tensor, hyper, memory_dtype, real
 from optim_core.optimizers import check_gradient, parameters
 from optim_core.wrapping import Wrapper
@@ -46,8 +47,18 @@ class Tuned(Wrapper):
         return self.counters
 
     def on_wrap(self) -> None:
-        """Begin the tuners."""
+        """Begin the tuners.
+
+        Raises:
+            WrapperConflict: what is inside steps once for several calls.
+        """
         super().on_wrap()
+        for wrapper in self.inside:
+            if wrapper.accumulates:
+                raise WrapperConflict(
+                    f"{self.method.name} goes by the gradients that its base steps with, but {wrapper.method.name} "
+                    f"inside steps once for several calls: put {wrapper.method.name} around {self.method.name}"
+                )
         self.counters["steps"] = 0
         for name, values in self.begin_tuners().items():
             self.tuners[name] = values

@@ -42,6 +42,26 @@ def test_the_numbers_are_those_of_the_ordinary_loop(name: str) -> None:
     assert equal(*ends)
 
 
+def test_a_loss_in_parts_is_refused_before_anything_moves() -> None:
+    params = NET.parameters()
+    optimizer = GradientRelease(base("adamw", params))
+    before = copies(params)
+    with pytest.raises(ClosureError, match=r"a loss in parts .* return the loss as a whole"):
+        optimizer.minimize(lambda: iter([NET.loss(params, 0), NET.loss(params, 1)]))
+    assert equal(params, before)
+
+
+def test_parameters_that_come_in_the_place_of_others_are_released_too() -> None:
+    params = NET.parameters()
+    optimizer = GradientRelease(base("adamw", params))
+    optimizer.minimize(lambda: NET.loss(params, 0))
+    params = [Parameter(p.detach().clone()) for p in params]
+    optimizer.param_groups[0]["params"][:] = params
+    optimizer.minimize(lambda: NET.loss(params, 1))
+    NET.loss(params, 2).backward()
+    assert all(p.grad is None for p in params)
+
+
 def test_one_gradient_is_there_at_a_time() -> None:
     params = NET.parameters()
     optimizer = GradientRelease(base("adamw", params))

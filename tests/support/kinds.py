@@ -35,6 +35,7 @@ BY_REACH = {
 #: Kinds that only wrappers have.
 SEVERAL_CALLS = "takes several calls for a step"
 AROUND = "acts around the step"
+RELEASES = "steps in the middle of backward"
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def _words(spec: Spec) -> str:
         return by_need[0]
     cls: Any = load_class(spec)
     if spec.kind == "wrapper" and not issubclass(cls, TransformWrapper):
-        return SEVERAL_CALLS if cls.accumulates else AROUND
+        return SEVERAL_CALLS if cls.accumulates else RELEASES if cls.releases else AROUND
     if spec.kind == "optimizer" and not issubclass(cls, RuleOptimizer):
         return BY_REACH[Level.WHOLE]
     optimizer = Kind(spec, "").make(small.named(small.parameters()))

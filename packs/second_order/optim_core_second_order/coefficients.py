@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 from optim_core.errors import InvalidOption
@@ -117,7 +116,6 @@ def with_set(options: dict[str, Any], given: frozenset[str], owner: str) -> dict
     return options | {key: value for key, value in SETS[name].options.items() if key not in given}
 
 
-@lru_cache(maxsize=64)
 def triples_of(coefficients: Coefficients, steps: int, end: str) -> Sequence[Triple]:
     """a, b and c of each step.
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from optim_core import decoupled, hyper, state
+from optim_core.methods import blocks_in, states_of_blocks, tensors_of
 from optim_core.rules import Value, stacked
 from optim_core_second_order.hidden_matrices import HiddenMatrices
 from optim_core_second_order.orthogonal import adjustment
@@ -68,6 +69,17 @@ class Dion(HiddenMatrices):
     momentum_buffer = state("M")
     Q = state("Q", shape=_basis)
 
+    def start_state(self, p: Tensor, group: Mapping[str, Any], number: int) -> bool:
+        """Draw the first Q."""
+        first = super().start_state(p, group, number)
+        blocks = blocks_in(group, p.shape)
+        states, declared = self.state[p], self.method.parameter_states
+        parts = [states] if blocks is None else states_of_blocks(states, declared, blocks, p, group)
+        for part in parts if first else ():
+            for Q in tensors_of(part, "Q"):
+                Q.copy_(_normal(*Q.shape[-2:], like=Q))
+        return first
+
     @staticmethod
     def rule(
         p: Value,
@@ -82,22 +94,14 @@ class Dion(HiddenMatrices):
         qr_method: str,
         cqr_warmup_steps: Value,
         rcqr_oversample: Value,
-        first: Value,
         step: Value,
     ) -> tuple[Value, ...]:
         """The update above."""
-        Q = _noise(Q) if first else Q
         way = "rcqr" if qr_method == "cqr" and step <= cqr_warmup_steps else qr_method
         M = momentum_buffer + g
         how = {"mu": mu, "epsilon": epsilon, "iterations": power_iters, "way": way, "oversample": rcqr_oversample}
         M, U, Q = _factored(M, Q, **how)
         return p - lr * adjustment(p, "spectral") * U, M, Q
-
-
-@stacked("own")
-def _noise(Q: list[Tensor]) -> list[Tensor]:
-    """The first Q."""
-    return [_normal(*q.shape[1:], like=q).expand_as(q).clone() for q in Q]
 
 
 @stacked("element", "element", "own")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -16,6 +17,10 @@ _RUN = 3
 
 #: Most by which the eigenvalues of a Gram matrix, and the rounding in the small ones, may grow between two fresh ones.
 _GROWTH = 150.0
+
+#: Most by which steps between two fresh Gram matrices may magnify the rounding of half precision in large eigenvalues:
+#: measured on matrices of almost one singular value, where four times as much lets them run away.
+_MAGNIFIED = 250.0
 
 #: Bytes of X that are worked on at a time on a CPU, so that what comes between two products is found in its caches.
 _CACHED = 1 << 21
@@ -41,7 +46,7 @@ def orthogonalised(X: Tensor, triples: Sequence[Triple], restarts: Sequence[int]
     few = max(2, _CACHED // (X.shape[1] * X.shape[2] * X.element_size())) if X.device.type == "cpu" else len(X)
     if few < len(X):
         return torch.cat([orthogonalised(part, triples, restarts) for part in torch.split(X, few)])
-    for start, end in _runs(triples, X.shape[1:], restarts):
+    for start, end in _runs(triples, X.shape[1:], restarts, half=X.element_size() == 2):
         A = torch.bmm(X, X.mT)  # matmul would copy a transposed stack of one
         a, b, c = triples[start]
         P, scale = _polynomial(A, b, c), a  # in all: scale I + P; apart, so that the identity is not rounded
@@ -61,23 +66,42 @@ def _polynomial(A: Tensor, b: float, c: float) -> Tensor:
     return torch.baddbmm(A, A, A, beta=b, alpha=c) if c else b * A
 
 
-def _runs(triples: Sequence[Triple], sides: Sequence[int], restarts: Sequence[int] | None) -> Iterator[tuple[int, int]]:
+def _runs(
+    triples: Sequence[Triple], sides: Sequence[int], restarts: Sequence[int] | None, *, half: bool
+) -> Iterator[tuple[int, int]]:
     """The first step and the end of each run of steps on one Gram matrix."""
     if restarts is None:
-        starts = list(_starts(triples)) if sides[1] > 1.5 * sides[0] else range(len(triples))
+        starts = (
+            list(_starts(triples, _MAGNIFIED if half else math.inf))
+            if sides[1] > 1.5 * sides[0]
+            else range(len(triples))
+        )
     else:
         inner = sorted({at for at in restarts if 0 < at < len(triples)})
         starts = [0, *inner] if sides[1] > sides[0] else range(len(triples))
     return pairwise([*starts, len(triples)])
 
 
-def _starts(triples: Sequence[Triple]) -> Iterator[int]:
-    grown, taken = _GROWTH, _RUN
-    for at, (a, _, _) in enumerate(triples):
-        if taken == _RUN or grown > _GROWTH:
+def _starts(triples: Sequence[Triple], most: float) -> Iterator[int]:
+    grown, taken, magnified, x = _GROWTH, _RUN, 1.0, 1.0
+    for at, (a, b, c) in enumerate(triples):
+        here = abs(a) + abs(b) * x + abs(c) * x * x
+        if taken == _RUN or grown > _GROWTH or magnified * here > most:
             yield at
-            grown, taken = 1.0, 0
-        grown, taken = grown * a * a, taken + 1
+            grown, taken, magnified = 1.0, 0, 1.0
+        grown, taken, magnified, x = grown * a * a, taken + 1, magnified * here, _largest((a, b, c), x)
+
+
+def _largest(triple: Triple, x: float) -> float:
+    """The largest eigenvalue of a Gram matrix after a step, if before they were between 0 and x."""
+    a, b, c = triple
+    turns = []
+    if c and 9 * b * b > 20 * a * c:  # where a + 3 b x + 5 c x^2 = 0
+        root = math.sqrt(9 * b * b - 20 * a * c)
+        turns = [(-3 * b - root) / (10 * c), (-3 * b + root) / (10 * c)]
+    elif not c and b:
+        turns = [-a / (3 * b)]
+    return max(y * (a + b * y + c * y * y) ** 2 for y in (x, *(y for y in turns if 0 < y < x)))
 
 
 def balanced(X: Tensor, eps: float) -> Tensor:

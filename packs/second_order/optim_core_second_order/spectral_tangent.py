@@ -41,8 +41,6 @@ def root_of_rising(f: Callable[[Tensor], Tensor], start: Tensor, tol: float, bis
     left = right = best = start
     least, step = torch.full_like(start, torch.inf), torch.where(at_a < 0, 1.0, -1.0).to(start) * _FIRST
     for _ in range(_DOUBLINGS):
-        if not bool(searching.any()):
-            break
         b, at_b = a + step, f(a + step)
         here = searching & ((at_a <= 0) != (at_b <= 0))
         left = torch.where(here, torch.where(at_a <= 0, a, b), left)
@@ -52,8 +50,6 @@ def root_of_rising(f: Callable[[Tensor], Tensor], start: Tensor, tol: float, bis
         searching, found = searching & ~here, found | here
         a, at_a, step = b, at_b, 2 * step
     for _ in range(bisections):
-        if not bool(found.any()):
-            break
         middle = (left + right) / 2
         at_middle = f(middle)
         hit, better = found & (at_middle.abs() <= tol), found & (at_middle.abs() < least)

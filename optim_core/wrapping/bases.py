@@ -25,7 +25,7 @@ from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.rules import Level, Transform
 from optim_core.rules.compose import CompositionSettings
 from optim_core.rules.transform import Keeper
-from optim_core.wrapping.around import Around, acts_inside, reach_around, sums
+from optim_core.wrapping.around import Around, SettingsOf, acts_inside, reach_around, sums
 from optim_core.wrapping.base_state import BaseState, NotBegun
 from optim_core.wrapping.rule_layer import RuleLayer, reach_of_layer
 from optim_core.wrapping.steps import GradientsReady
@@ -76,8 +76,11 @@ class PlainSteps(BaseState):
         """Step with the gradients that are there, with transforms around it if there are any."""
         del closure
         step: Callable[[], Any] = self.optimizer.step
+        settings: SettingsOf = self.settings
         for layer in self.layers:
-            step = functools.partial(layer.step, self, self.settings, step)
+            step = functools.partial(layer.step, self, settings, step)
+            if isinstance(layer, RuleLayer) and not layer.keeps_decay(self, settings):
+                settings = self.settings_without_decay
         step()
         if self.needs_graph:
             closures.drop_graph(parameters(self.optimizer))
@@ -159,6 +162,13 @@ class PlainSteps(BaseState):
             transforms=transforms,
         )
         return settings, {name: group[name] for name in ("lr", "weight_decay") if group.get(name) is not None}
+
+    def settings_without_decay(
+        self, group: Mapping[str, Any], transforms: tuple[Transform, ...]
+    ) -> tuple[CompositionSettings, dict[str, Any]]:
+        """The same around a rule that has made the decay a part of its update."""
+        settings, options = self.settings(group, transforms)
+        return replace(settings, decay=None), options
 
 
 class RuleSteps(PlainSteps):

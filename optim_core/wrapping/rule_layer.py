@@ -45,6 +45,7 @@ class RuleLayer:
         self._owner = owner
         self._keeper = WeakKeeper(keeper)
         self._passes = GraphCache(Passes.fit)
+        self._keeps: bool | None = None
 
     def step(self, base: BaseState, settings_of: SettingsOf, inner: Callable[[], Any]) -> None:
         """Step by calling ``inner``, which steps with the gradients that are there.
@@ -62,6 +63,15 @@ class RuleLayer:
             for member in members:
                 member.set_gradients(member.gradients)
         run([member.after() for member in members], {})
+
+    def keeps_decay(self, base: BaseState, settings_of: SettingsOf) -> bool:
+        """Whether the weights as they are after decay are what the rule's update is subtracted from, too."""
+        if self._keeps is None:
+            settings, options = settings_of(base.optimizer.param_groups[0], ())
+            options = {**options, **self._keeper.numbers()}
+            how = (self.part, settings, split(options)[0], options, (2, 3), self._owner)
+            self._keeps = _half(*how, first=False)[1]
+        return self._keeps
 
     def _members(self, base: BaseState, settings_of: SettingsOf) -> Sequence[_Members]:
         members: dict[Hashable, _Members] = {}
@@ -100,7 +110,8 @@ def passes(
     The second takes the parameter before the step, ``old``, the gradient as it came in, ``g``, and the states as they
     were; and writes the parameter as ``inner`` has left it, ``p``, and the states.
     """
-    return Passes(*(_half(part, settings, host, options, shape, owner, first=first) for first in (True, False)))
+    halves = (_half(part, settings, host, options, shape, owner, first=first) for first in (True, False))
+    return Passes(*(graph for graph, _ in halves))
 
 
 def reach_of_layer(part: Part, settings: CompositionSettings, options: Mapping[str, Any]) -> Level:
@@ -119,10 +130,11 @@ def _half(
     owner: str,
     *,
     first: bool,
-) -> Graph:
+) -> tuple[Graph, bool]:
+    """The graph of a half, and whether the decay inside is left what it is."""
     trace = Trace(host, shape)
     numbers = scalars(options, trace)
-    given: list[tuple[Value, Value]] = []
+    given: list[tuple[Value, Value, Moved]] = []
     left = trace.input("left", Level.ELEMENT) if first else trace.input("p", Level.ELEMENT)
     old = trace.input("p" if first else "old", Level.ELEMENT)
 
@@ -131,18 +143,18 @@ def _half(
             raise WrapperConflict(
                 f"{owner} calls the rule inside with {', '.join(changes)} of its own, and there is none"
             )
-        given.append((p, g))
-        return Moved(left, decay(p, settings, numbers), g)
+        moved = Moved(left, decay(p, settings, numbers), g)
+        given.append((p, g, moved))
+        return moved
 
     buffers = part.buffers(options, shape)
     g = to_descend(trace.input("g", Level.ELEMENT), settings, {})
     new_p, states = call_rule(part.rule, old, g, buffers, part.keywords(numbers), trace, before=(inner,))
     if trace.totals:
         raise WrapperConflict(f"{owner} sums over all parameters, which goes around methods of optim-core only")
-    if first:
-        p, g = given[0]
-        return _graph({"p": p, "gradient": to_descend(g, settings, {})}, buffers, trace)
-    return _graph({"p": new_p, **states}, buffers, trace)
+    p, g, moved = given[0]
+    outputs = {"p": p, "gradient": to_descend(g, settings, {})} if first else {"p": new_p, **states}
+    return _graph(outputs, buffers, trace), new_p is left or (new_p.op == "sub" and new_p.args[0] is moved.start)
 
 
 def _graph(outputs: Mapping[str, Value], buffers: Sequence[Buffer], trace: Trace) -> Graph:

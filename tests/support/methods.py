@@ -48,7 +48,7 @@ def matrix_optimizers() -> tuple[str, ...]:
 
 def works_on_matrices(cls: Any) -> bool:
     """Whether there are functions of stacks in a method's rule."""
-    return issubclass(cls, RuleOptimizer) and cls(small.parameters((4, 3))).stacks()
+    return issubclass(cls, RuleOptimizer) and cls(small.parameters((8, 6))).stacks()
 
 
 @functools.cache

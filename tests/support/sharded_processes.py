@@ -60,8 +60,8 @@ def trained(make: Any, params: list[Parameter], *, several: bool) -> list[Tensor
 
 def compared(run: Callable[[DeviceMesh | None], list[Tensor]]) -> str:
     """What comes of sharded parameters: "same", or what is wrong with them, or why they are refused."""
-    wanted = run(None)
     try:
+        wanted = run(None)
         got = run(init_device_mesh("cpu", (dist.get_world_size(),)))
     except OptimCoreError as error:
         return f"{type(error).__name__}: {error}"

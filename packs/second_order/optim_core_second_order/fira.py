@@ -98,7 +98,9 @@ def _apart(
     h = within(g, projection, rank=rank, proj_type=proj_type)
     n, m, v = adam(h, m, v, betas=betas, eps=eps)
     u, inside = (alpha * back(x, projection, g.shape[1:], rank=rank, proj_type=proj_type) for x in (n, h))
-    axis = 1 if n.shape[1] < n.shape[2] else 2
+    # along the side that has been projected; the authors tell it by which is the shorter one, as here if both are whole
+    rows, columns = n.shape[1] != g.shape[1], n.shape[2] != g.shape[2]
+    axis = 1 if rows or (not columns and n.shape[1] < n.shape[2]) else 2
     scale: Tensor = torch.linalg.vector_norm(n, dim=axis, keepdim=True)
     scale = scale / (torch.linalg.vector_norm(h, dim=axis, keepdim=True) + 1e-8)
     return u, (g - inside) * scale, m, v

@@ -56,11 +56,11 @@ class Magma(RuleWrapper):
 
     def apply(self) -> None:
         """Draw, then step."""
-        # all of them: where several calls make a step, gradients come later
-        self.start_memory([p for p in parameters(self) if p.numel()])
+        present = {p for p in parameters(self) if p.numel() and p.grad is not None}
+        self.start_memory([p for p in parameters(self) if p in present])
         generator = torch.Generator().manual_seed(self.options["seed"] * 1_000_003 + self.counters["steps"])
         for p, draw in zip(parameters(self), self._draws(generator), strict=True):
-            if p.numel():
+            if p in present:
                 self.memory[p]["mask"].fill_(draw)
         super().apply()
         self.counters["steps"] += 1

@@ -61,8 +61,19 @@ class FriendlySAM(SharpnessAware):
         return memory["momentum"]  # type: ignore[no-any-return]
 
     def buffer(self, name: str, members: ParticipantSet) -> Column:
-        """The average stays from step to step."""
-        return Column(map(self._average, members.p)) if name == "momentum" else super().buffer(name, members)
+        """The average stays from step to step; the one to come takes its place in the step of the base."""
+        if name == "momentum":
+            return Column(map(self._average, members.p))
+        if name == "average":
+            return members.memory(name, map(self._average, members.p))
+        return super().buffer(name, members)
+
+    def apply(self) -> None:
+        """The base's step; what is evaluated and not stepped with does not enter the average."""
+        for members in self.sets:
+            for p, average in zip(members.p, members.columns.get("average", ()), strict=False):
+                self._average(p).copy_(average)
+        super().apply()
 
     @staticmethod
     def rise(
@@ -70,6 +81,7 @@ class FriendlySAM(SharpnessAware):
         g: Value,
         kept: Value,
         momentum: Value,
+        average: Value,
         *,
         rho: Value,
         sigma: Value,
@@ -78,11 +90,11 @@ class FriendlySAM(SharpnessAware):
         perturb_eps: Value,
     ) -> Mapping[str, Value]:
         """w + epsilon, and g averaged."""
-        del kept
+        del kept, average
         news = g - sigma * momentum
         scaled = abs(p) * news if adaptive else news
         norm, finite = sqrt(total(square(scaled))), total(square(g)) < math.inf
         direction = abs(p) * scaled if adaptive else scaled
         e = where((norm > 0) & (norm < math.inf), rho / (norm + perturb_eps) * direction, 0.0)
         average = where(amax(abs(momentum)) > 0, lerp(g, momentum, lmbda), g)
-        return {"p": p + e, "kept": p, "momentum": where(finite, average, momentum)}
+        return {"p": p + e, "kept": p, "average": where(finite, average, momentum)}

@@ -37,6 +37,8 @@ RULES_AROUND = (
         target="optim_core_wrappers.eps_placement:EpsPlacement",
         summary="Moves the eps of a method to where another program has it.",
         license="Apache-2.0",
+        code="https://github.com/HomebrewML/HeavyBall",
+        code_license="BSD-2-Clause",
     ),
     WrapperSpec(
         name="bias_correction",

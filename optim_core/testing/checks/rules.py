@@ -223,7 +223,7 @@ def _circumstances(others: Mapping[str, list[Any]]) -> Iterator[tuple[Any, Any, 
     ends = [((name, value),) for name, values in others.items() for value in values[:1] + values[-1:]]
     pairs = [(*a, *b) for a, b in itertools.combinations(ends, 2) if a[0][0] != b[0][0]]
     small, large = _SHAPES[:2], _SHAPES
-    matrices = tuple(shape for shape in _SHAPES if len(shape) == 2)
+    matrices = tuple(sides for shape in _SHAPES if len(shape) == 2 for sides in (shape, shape[::-1]))
     tiers: list[tuple[Any, list[Any], bool]] = [
         (small, [()], False),
         (large, [()], False),
@@ -231,6 +231,7 @@ def _circumstances(others: Mapping[str, list[Any]]) -> Iterator[tuple[Any, Any, 
         (large, ends, True),
         (matrices, ends, True),
         (small, alone, False),
+        (matrices, alone, False),
         (small, pairs, True),
     ]
     yield from ((shapes, beside, few) for shapes, options, few in tiers for beside in options)

@@ -110,7 +110,7 @@ class APOLLOZhu(RuleOptimizer):
     def extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
         """Draw the projections that are due."""
         self.begin()
-        stepping = set(params)
+        stepping = {p for p in params if p.numel()}
         pairs = [(p, group) for group in self.param_groups for p in group["params"]]
         for number, (p, group) in enumerate(pairs, start=1):
             past = int(self.state[p]["step"]) if p in stepping else 1

@@ -45,6 +45,8 @@ class DynMuon(Orthogonalised):
     code named in the spec.
     """
 
+    needs = frozenset({"total_steps"})
+
     lr: float = hyper(0.01, "step size", ge=0, search=(1e-3, 1e-1))
     momentum: float = hyper(0.95, "decay of the sum of gradients", ge=0, lt=1)
     weight_decay: float = decoupled(0.01)

@@ -76,8 +76,8 @@ class SOAPMuon(HiddenMatrices):
     radial_outward_scale: float = hyper(1.0, "factor of the part of D that makes p longer", ge=0)
     radius_pin: bool = hyper(False, "keep the length of p to what the radial part makes of it")
     trust_gate: bool = hyper(False, "blend y with u by how far they agree")
-    trust_floor: float = hyper(0.45, "least share of y under the gate", ge=0, le=1)
-    trust_cap: float = hyper(0.85, "largest share of y under the gate", ge=0, le=1)
+    trust_floor: float = hyper(0.45, "least share of y under the gate", ge=0, le=1, examples=[0.05])
+    trust_cap: float = hyper(0.85, "largest share of y under the gate", ge=0, le=1, examples=[0.1])
 
     momentum_buffer = state("average of g")
     rotated_sq = state("average of x squared, in the basis")

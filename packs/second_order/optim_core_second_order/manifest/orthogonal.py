@@ -153,6 +153,7 @@ ORTHOGONAL = (
         ),
         code="https://github.com/fzwark/DynMuon",
         code_license="MIT",
+        needs=("total_steps",),
         state={"momentum_buffer": "element_from_2d", **_ADAMW},
     ),
     OptimizerSpec(

@@ -25,7 +25,10 @@ def graph_of(subject: Subject, shape: tuple[int, ...] = (3, 4), **options: Any) 
 
 def shares_nothing(subject: Subject) -> bool:
     """Whether each parameter's way is its own, as far as steps show, and the rule, if there is one."""
-    if subject.is_rule and (subject.target.method.whole_states or graph_of(subject).trace.totals):
+    if not subject.is_rule:
+        return subject.is_separate
+    method = subject.target.method
+    if method.whole_states or method.counts_whole_steps or graph_of(subject).trace.totals:
         return False
     return subject.is_separate
 

@@ -93,7 +93,7 @@ class Iso(HiddenMatrices):
             u, sigma, v = _apart(p)
         a, b = _gradients(g, u, sigma, v, momentum_u, momentum_v, momentum=momentum)
         u, v = _turned(u, v, a, b, lr=lr, retraction=retraction)
-        return _together(p, u, sigma, v), u, sigma, v, a, b
+        return _together(p, u, sigma, v) if lr > 0 else p, u, sigma, v, a, b
 
 
 @stacked("own", "own", "own")

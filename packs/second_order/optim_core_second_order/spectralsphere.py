@@ -97,7 +97,7 @@ class SpectralSphere(HiddenMatrices):
         R = radius_scaler * adjustment(p, "spectral")
         how = {"msign_steps": msign_steps, "tol": solver_tol, "bisections": solver_max_iter, "dtype": ns_dtype}
         on_sphere, step, x = _step(p, G, prev_lambda, powers=power_iter_steps, scaler=radius_scaler, eps=eps, **how)
-        return on_sphere - lr * R * step, M, x
+        return (on_sphere if lr > 0 else p) - lr * R * step, M, x
 
 
 @stacked("element", "element", "own")

@@ -28,6 +28,7 @@ from optim_core.rules.graph import Extent, Graph, reach
 from optim_core.rules.options import LATE, scalars, split
 from optim_core.wrapping.base_state import BaseState
 from optim_core.wrapping.plain_rules import PlainRule, plain_rule_of
+from optim_core.wrapping.trail import Trail
 
 #: From a group and transforms to the settings for the composition, and the options that the transforms see.
 SettingsOf: TypeAlias = Callable[[Mapping[str, Any], tuple[Transform, ...]], tuple[CompositionSettings, dict[str, Any]]]
@@ -52,18 +53,20 @@ class Around:
         self.composition.add(transform, excluded=excluded)
         self._owner = self._owner or owner
 
-    def step(self, base: BaseState, settings_of: SettingsOf, inner: Callable[[], Any]) -> None:
+    def step(self, base: BaseState, settings_of: SettingsOf, inner: Callable[[], Any], trail: Trail) -> None:
         """Step with transformed gradients.
 
         Args:
             base: what steps.
             settings_of: tells how groups decay, and which of their options transforms see.
             inner: does the step with the gradients that are there.
+            trail: what layers inside have left, and those outside go by.
 
         Raises:
             SparseGradient: before anything is changed.
         """
-        parts = self._parts(base.optimizer, settings_of)
+        inside = trail.is_inside(self)
+        parts = self._parts(base.optimizer, settings_of, inside=inside, followed=trail.active)
         for part in parts:
             if "gradient" in part.passes.before.outputs:
                 part.transformed = [torch.empty_like(p) for p in part.params]
@@ -78,9 +81,9 @@ class Around:
         finally:
             for part in parts:
                 part.set_gradients(part.gradients)
-        run([part.after() for part in followed], {})
+        run([part.after(trail) for part in followed], {})
 
-    def _parts(self, optimizer: Optimizer, settings_of: SettingsOf) -> Sequence[Part]:
+    def _parts(self, optimizer: Optimizer, settings_of: SettingsOf, *, inside: bool, followed: bool) -> Sequence[Part]:
         """The parameters that have a gradient: those together that share graphs and numbers."""
         parts: dict[Hashable, Part] = {}
         state, rule = optimizer.state, self._rule_of(optimizer)
@@ -98,7 +101,8 @@ class Around:
                 if p.numel():
                     host, fixed = splits[step]
                     mine = replace(settings, transforms=self.composition.acting_on(p))
-                    passes = self._passes_for((mine, fixed), host, numbers[step], shape_of(p), rule)
+                    place = {"inside": inside, "followed": followed}
+                    passes = self._passes_for((mine, fixed), host, numbers[step], shape_of(p), rule, place)
                     key = id(group), id(passes), step, p.dtype, p.grad.dtype, p.device
                     part = parts.setdefault(key, Part(passes, host, state, [], []))
                     part.params.append(p)
@@ -116,12 +120,13 @@ class Around:
         options: Mapping[str, Any],
         shape: Sequence[int],
         rule: PlainRule | None,
+        place: Mapping[str, bool],
     ) -> Passes:
         def make() -> Passes:
-            settings = key[0]
-            return Passes(before(settings, host, options, shape), after(settings, host, options, shape, rule=rule))
+            how = (key[0], host, options, shape)
+            return Passes(before(*how), after(*how, rule=rule, **place))
 
-        return self._passes.get(key, host, shape, make)
+        return self._passes.get((*key, *place.values()), host, shape, make)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_passes": GraphCache(Passes.fit)}
@@ -159,16 +164,19 @@ def after(
     shape: Sequence[int],
     *,
     rule: PlainRule | None = None,
+    inside: bool = False,
+    followed: bool = False,
 ) -> Graph:
     """The graph that turns the ``p`` that the optimizer has left into the final one.
 
     It takes the gradient ``g`` of that step and the parameter before it, ``old``; with a rule also states of the
-    optimizer, as they are after the step.
+    optimizer, as they are after the step. If a rule is inside, it takes what that has left in the trail; it writes
+    the start there, too, if others follow.
     """
     trace = Trace(host, shape)
     old, p, g = (trace.input(name, Level.ELEMENT) for name in ("old", "p", "g"))
     numbers = scalars(options, trace)
-    start = decay(old, settings, numbers)
+    start = first = trace.input("start", Level.ELEMENT) if inside else decay(old, settings, numbers)
     trace.offers = offers_of(settings)
     if rule is not None:
         rule(trace, options)
@@ -176,9 +184,10 @@ def after(
     for divided, wanted in trace.offers.denominators:
         if wanted is not divided:
             moved = start - update_of(start, moved) * (divided / wanted)
-    descended = to_descend(g, settings, {})
-    _, new_p = transform_update(start, moved, descended, settings.transforms, numbers, trace.offers)
-    return _graph({} if new_p is p else {"p": new_p}, trace)
+    descended = to_descend(trace.input("seen", Level.ELEMENT) if inside else g, settings, {})
+    start, new_p = transform_update(start, moved, descended, settings.transforms, numbers, trace.offers)
+    outputs = {} if new_p is p else {"p": new_p}
+    return _graph(outputs | ({"start": start} if followed and start is not first else {}), trace)
 
 
 def _graph(outputs: Mapping[str, Value], trace: Trace) -> Graph:
@@ -213,7 +222,7 @@ def acts_inside(transform: Transform) -> bool:
 
 
 #: Buffers that a part has itself; others are states of the optimizer.
-_OWN = frozenset({"p", "g", "old"})
+_OWN = frozenset({"p", "g", "old", "start", "seen"})
 
 
 @dataclass(eq=False)
@@ -241,11 +250,12 @@ class Part:
         """The work before the optimizer's step."""
         return self._bucket(self.passes.before, g=self.gradients, gradient=self.transformed)
 
-    def after(self) -> Bucket:
+    def after(self, trail: Trail) -> Bucket:
         """The work after it."""
         graph = self.passes.after
         states = {name: [self._state(p, name) for p in self.params] for name in graph.buffers if name not in _OWN}
-        return self._bucket(graph, g=self.transformed or self.gradients, old=self.old, **states)
+        own = {"g": self.transformed or self.gradients, "old": self.old, **trail.columns(self.params)}
+        return self._bucket(graph, **own, **states)
 
     def _state(self, p: Tensor, name: str) -> Tensor:
         """A state of the optimizer after its step, which the spec of a plain class has promised.

@@ -25,10 +25,11 @@ from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.rules import Level, Transform
 from optim_core.rules.compose import CompositionSettings
 from optim_core.rules.transform import Keeper
-from optim_core.wrapping.around import Around, SettingsOf, acts_inside, reach_around, sums
+from optim_core.wrapping.around import Around, acts_inside, reach_around, sums
 from optim_core.wrapping.base_state import BaseState, NotBegun
 from optim_core.wrapping.rule_layer import RuleLayer, reach_of_layer
 from optim_core.wrapping.steps import GradientsReady
+from optim_core.wrapping.trail import Trail
 
 
 class PlainSteps(BaseState):
@@ -75,16 +76,22 @@ class PlainSteps(BaseState):
     def step(self, closure: GradientsReady, /) -> None:
         """Step with the gradients that are there, with transforms around it if there are any."""
         del closure
-        step: Callable[[], Any] = self.optimizer.step
-        settings: SettingsOf = self.settings
+        trail = Trail(self.layers)
+        step: Callable[[], Any] = functools.partial(self._innermost, trail)
         for layer in self.layers:
-            step = functools.partial(layer.step, self, settings, step)
-            if isinstance(layer, RuleLayer) and not layer.keeps_decay(self, settings):
-                settings = self.settings_without_decay
+            if isinstance(layer, RuleLayer):
+                layer.begin(self)
+            step = functools.partial(layer.step, self, self.settings, step, trail)
         step()
         if self.needs_graph:
             closures.drop_graph(parameters(self.optimizer))
         self.hand_over()
+
+    def _innermost(self, trail: Trail) -> None:
+        if trail.active:
+            groups = self.optimizer.param_groups
+            trail.begin(groups, [self.settings(group, ())[0] for group in groups])
+        self.optimizer.step()
 
     @contextmanager
     def flushing(self) -> Iterator[bool]:
@@ -129,6 +136,11 @@ class PlainSteps(BaseState):
         if isinstance(transform, Part) and keeper is not None:
             self.layers.append(RuleLayer(transform, excluded, owner, keeper))
             return
+        if transform.overrides("denominator") and any(isinstance(layer, RuleLayer) for layer in self.layers):
+            raise WrapperConflict(
+                f"{owner} changes what {type(self.optimizer).__name__} divides by, which cannot be reached past the "
+                f"rules around it: put {owner} inside, or use optim-core's method, which takes them in any order"
+            )
         last = self.layers[-1] if self.layers else None
         if not isinstance(last, Around):
             last = Around()
@@ -162,13 +174,6 @@ class PlainSteps(BaseState):
             transforms=transforms,
         )
         return settings, {name: group[name] for name in ("lr", "weight_decay") if group.get(name) is not None}
-
-    def settings_without_decay(
-        self, group: Mapping[str, Any], transforms: tuple[Transform, ...]
-    ) -> tuple[CompositionSettings, dict[str, Any]]:
-        """The same around a rule that has made the decay a part of its update."""
-        settings, options = self.settings(group, transforms)
-        return replace(settings, decay=None), options
 
 
 class RuleSteps(PlainSteps):

@@ -27,6 +27,7 @@ from optim_core.rules.options import scalars, split
 from optim_core.rules.transform import Keeper
 from optim_core.wrapping.around import Passes, SettingsOf
 from optim_core.wrapping.base_state import BaseState
+from optim_core.wrapping.trail import Trail
 
 
 class RuleLayer:
@@ -44,16 +45,15 @@ class RuleLayer:
         self._excluded = excluded
         self._owner = owner
         self._keeper = WeakKeeper(keeper)
-        self._passes = GraphCache(Passes.fit)
-        self._keeps: bool | None = None
+        self._passes = GraphCache(RulePasses.fit)
 
-    def step(self, base: BaseState, settings_of: SettingsOf, inner: Callable[[], Any]) -> None:
-        """Step by calling ``inner``, which steps with the gradients that are there.
+    def step(self, base: BaseState, settings_of: SettingsOf, inner: Callable[[], Any], trail: Trail) -> None:
+        """Step by calling ``inner``, which steps with the gradients that are there, and leaves what it knows.
 
         Raises:
             SparseGradient: before anything is changed.
         """
-        members = self._members(base, settings_of)
+        members = self._members(base, settings_of, inside=trail.is_inside(self))
         run([member.before() for member in members], {})
         try:
             for member in members:
@@ -62,18 +62,20 @@ class RuleLayer:
         finally:
             for member in members:
                 member.set_gradients(member.gradients)
-        run([member.after() for member in members], {})
+        run([member.after(trail) for member in members], {})
+        for member in members:
+            if not member.passes.keeps_start:
+                trail.starts.update(zip(member.params, member.old, strict=True))
 
-    def keeps_decay(self, base: BaseState, settings_of: SettingsOf) -> bool:
-        """Whether the weights as they are after decay are what the rule's update is subtracted from, too."""
-        if self._keeps is None:
-            settings, options = settings_of(base.optimizer.param_groups[0], ())
-            options = {**options, **self._keeper.numbers()}
-            how = (self.part, settings, split(options)[0], options, (2, 3), self._owner)
-            self._keeps = _half(*how, first=False)[1]
-        return self._keeps
+    def begin(self, base: BaseState) -> None:
+        """Create the states of parameters that have a gradient, from what these are before any layer acts."""
+        for group in base.optimizer.param_groups:
+            for p in group["params"]:
+                if p.grad is not None and p not in self._excluded and p.numel():
+                    check_dense(p, self._owner)
+                    self.part.begin(base.state_of(p), self._keeper.kept, p, afresh=self._keeper.begins_with(p))
 
-    def _members(self, base: BaseState, settings_of: SettingsOf) -> Sequence[_Members]:
+    def _members(self, base: BaseState, settings_of: SettingsOf, *, inside: bool) -> Sequence[_Members]:
         members: dict[Hashable, _Members] = {}
         for group in base.optimizer.param_groups:
             settings, options = settings_of(group, ())
@@ -82,19 +84,23 @@ class RuleLayer:
             for p in group["params"]:
                 if p.grad is None or p in self._excluded or not p.numel():
                     continue
-                check_dense(p, self._owner)
                 shape = shape_of(p)
-                make = functools.partial(passes, self.part, settings, host, options, shape, self._owner)
-                found = self._passes.get((settings, fixed), host, shape, make)
+                make = functools.partial(passes, self.part, settings, host, options, shape, self._owner, inside=inside)
+                found = self._passes.get((settings, fixed, inside), host, shape, make)
                 key = id(group), id(found), p.dtype, p.grad.dtype, p.device
                 member = members.setdefault(key, _Members(found, host, self._keeper.kept))
-                own = base.state_of(p)
-                self.part.begin(own, self._keeper.kept, p, afresh=self._keeper.begins_with(p))
-                member.add(p, p.grad, own)
+                member.add(p, p.grad, base.state_of(p))
         return list(members.values())
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_passes": GraphCache(Passes.fit)}
+        return self.__dict__ | {"_passes": GraphCache(RulePasses.fit)}
+
+
+@dataclass(frozen=True, eq=False)
+class RulePasses(Passes):
+    """The graphs of a rule around a step, and whether its update is subtracted from the start that the step has."""
+
+    keeps_start: bool
 
 
 def passes(
@@ -104,14 +110,18 @@ def passes(
     options: Mapping[str, Any],
     shape: tuple[int, ...],
     owner: str,
-) -> Passes:
+    *,
+    inside: bool = False,
+) -> RulePasses:
     """The graphs of a rule up to the call of ``inner``, and from there on.
 
     The second takes the parameter before the step, ``old``, the gradient as it came in, ``g``, and the states as they
-    were; and writes the parameter as ``inner`` has left it, ``p``, and the states.
+    were; and writes the parameter as ``inner`` has left it, ``p``, and the states. If something is inside, it takes
+    what that has left in the trail, too.
     """
-    halves = (_half(part, settings, host, options, shape, owner, first=first) for first in (True, False))
-    return Passes(*(graph for graph, _ in halves))
+    how = (part, settings, host, options, shape, owner)
+    (before, _), (after, keeps) = (_half(*how, first=first, inside=inside) for first in (True, False))
+    return RulePasses(before, after, keeps)
 
 
 def reach_of_layer(part: Part, settings: CompositionSettings, options: Mapping[str, Any]) -> Level:
@@ -130,8 +140,9 @@ def _half(
     owner: str,
     *,
     first: bool,
+    inside: bool,
 ) -> tuple[Graph, bool]:
-    """The graph of a half, and whether the decay inside is left what it is."""
+    """The graph of a half, and whether the update is still subtracted from the start that ``inner`` has left."""
     trace = Trace(host, shape)
     numbers = scalars(options, trace)
     given: list[tuple[Value, Value, Moved]] = []
@@ -143,7 +154,12 @@ def _half(
             raise WrapperConflict(
                 f"{owner} calls the rule inside with {', '.join(changes)} of its own, and there is none"
             )
-        moved = Moved(left, decay(p, settings, numbers), g)
+        start, seen = (trace.input(name, Level.ELEMENT) for name in ("start", "seen")) if inside else (None, None)
+        moved = Moved(
+            left,
+            decay(p, settings, numbers) if start is None else start,
+            g if seen is None else to_descend(seen, settings, {}),
+        )
         given.append((p, g, moved))
         return moved
 
@@ -169,7 +185,7 @@ def _graph(outputs: Mapping[str, Value], buffers: Sequence[Buffer], trace: Trace
 class _Members:
     """Parameters that share graphs and numbers, on their way through a step."""
 
-    passes: Passes
+    passes: RulePasses
     host: Mapping[str, float]
     kept: str
     params: list[Tensor] = field(default_factory=list)
@@ -193,9 +209,9 @@ class _Members:
             self.transformed = self.gradients
         return self._bucket(graph, g=self.gradients, gradient=self.transformed)
 
-    def after(self) -> Bucket:
+    def after(self, trail: Trail) -> Bucket:
         """The work after it."""
-        return self._bucket(self.passes.after, g=self.gradients, old=self.old)
+        return self._bucket(self.passes.after, g=self.gradients, old=self.old, **trail.columns(self.params))
 
     def set_gradients(self, gradients: Sequence[Tensor]) -> None:
         """Put gradients into the parameters."""

@@ -7,7 +7,7 @@ from typing import Any
 from torch.optim.optimizer import ParamsT
 
 from optim_core import RuleOptimizer, decoupled, hyper, state
-from optim_core.rules import Value, lerp, minimum, root, second_moment, sqrt, square
+from optim_core.rules import Value, lerp, minimum, root, sqrt, square
 
 
 class AdamG(RuleOptimizer):
@@ -89,4 +89,4 @@ class AdamG(RuleOptimizer):
         m = lerp(r * g, m, beta1)
         c2 = 1 - beta2**step
         a = minimum(lr, 1 / sqrt(step)) / (1 - beta1**step)
-        return p - a * m / root(second_moment(v, c2), eps, c2), m, v, r
+        return p - a * m / root(v, eps, c2), m, v, r

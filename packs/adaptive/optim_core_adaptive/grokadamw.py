@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from optim_core import RuleOptimizer, decoupled, hyper, state
-from optim_core.rules import Value, exp, lerp, maximum, minimum, norm, root, second_moment, sqrt, square, where
+from optim_core.rules import Value, exp, gain, lerp, maximum, minimum, norm, root, second_moment, sqrt, square, where
 
 
 class GrokAdamW(RuleOptimizer):
@@ -97,7 +97,7 @@ class GrokAdamW(RuleOptimizer):
             s = where(larger > 0, maximum(0.0, eval_loss - train_loss) / larger, 0.0)
         a = alpha_init if s is None else alpha_init * exp(-grokking_signal_decay_rate * s)
         grok_ema = lerp(g, grok_ema, a)
-        h = g + lamb * grok_ema
+        h = gain(g + lamb * grok_ema, 1 + lamb)
         exp_avg = lerp(h, exp_avg, beta1 * (1 - gamma) ** position)
         exp_avg_sq = lerp(square(h), exp_avg_sq, beta2)
         c2 = 1 - beta2**step

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from optim_core import RuleOptimizer, hyper, state
-from optim_core.rules import Value, lerp, maximum, norm, root, second_moment, sign, square, stacked
+from optim_core.rules import Value, gain, lerp, maximum, norm, root, second_moment, sign, square, stacked
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 
@@ -121,7 +121,8 @@ class MARS(RuleOptimizer):
             lr = lr if ratio_1d is None else lr * ratio_1d
         else:
             c = g + gamma * betas[0] / (1 - betas[0]) * (g - last_grad)
-            c = c / maximum(1.0, norm(c))
+            shorter = maximum(1.0, norm(c))
+            c = gain(c / shorter, 1 / shorter)
         beta1, beta2 = betas
         exp_avg = lerp(c, exp_avg, beta1)
         if exp_avg_sq is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from optim_core import RuleOptimizer, decoupled, hyper, state
-from optim_core.rules import Value, amax, cos, lerp, maximum, minimum, norm, root, second_moment, sqrt, square, where
+from optim_core.rules import Value, amax, cos, lerp, maximum, minimum, norm, root, sqrt, square, where
 
 
 class StableSPAM(RuleOptimizer):
@@ -108,6 +108,6 @@ class StableSPAM(RuleOptimizer):
         if amsgrad:
             max_exp_avg_sq = maximum(max_exp_avg_sq, exp_avg_sq)
         c2 = 1 - beta2**s
-        v = second_moment(max_exp_avg_sq if amsgrad else exp_avg_sq, c2)
+        v = max_exp_avg_sq if amsgrad else exp_avg_sq
         p = p - lr / (1 - beta1**s) * exp_avg / root(v, eps, c2)
         return p, exp_avg, exp_avg_sq, max_exp_avg_sq, m_norm_t, v_norm_t, m_max_t

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from optim_core import hyper, state
-from optim_core.rules import Value, dot, lerp, maximum, norm, stacked, where
-from optim_core_adaptive.folded import FoldedMoments, average_of_squares, floored_root, folded, last_step
+from optim_core.rules import Value, dot, lerp, maximum, norm, square, stacked, where
+from optim_core_adaptive.folded import FoldedMoments, floored_root, folded, last_step
 
 
 class SUDSAdamW(FoldedMoments):
@@ -68,7 +68,7 @@ class SUDSAdamW(FoldedMoments):
         f, begun = fisher_approx, count > 0
         s = maximum(count, 1.0)
         y = _reflected(g, f)
-        v = average_of_squares(y, exp_avg_sq, folded(beta2, s))
+        v = lerp(square(y), exp_avg_sq, folded(beta2, s))  # of reflected gradients: no second moment of the step
         m = lerp(y, exp_avg, folded(beta1, s))
         u = _reflected(m / floored_root(v, eps), f)
         gf, g_norm = dot(g, f), norm(g)

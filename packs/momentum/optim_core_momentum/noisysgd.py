@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from optim_core import RuleOptimizer, extra, hyper
-from optim_core.rules import Value, gain
+from optim_core.rules import Value
 
 
 class NoisySGD(RuleOptimizer):
@@ -50,4 +50,4 @@ class NoisySGD(RuleOptimizer):
     def rule(p: Value, g: Value, noise: Value | None, *, lr: Value, eta: Value, gamma: Value, step: Value) -> Value:
         """The update above."""
         u = g if noise is None else g + (eta / step**gamma) ** 0.5 * noise
-        return p - lr * gain(u, 1.0)
+        return p - lr * u

@@ -63,6 +63,6 @@ class SGDSaI(RuleOptimizer):
             std = spread / sqrt(where(n > 1, n - 1, 1.0))
             gsnr = where(length > 0, where(spread > 0, length / (std + eps), length), sqrt(n))
         if not momentum:
-            return p - lr * gain(gsnr * g, 1.0), momentum_buffer, gsnr
+            return p - lr * gain(gsnr * g, gsnr), momentum_buffer, gsnr
         momentum_buffer = g if first else lerp(g, momentum_buffer, momentum)
-        return p - lr * gain(gsnr * momentum_buffer, 1.0), momentum_buffer, gsnr
+        return p - lr * gain(gsnr * momentum_buffer, gsnr), momentum_buffer, gsnr

@@ -33,7 +33,7 @@ class UpdateFloor(RuleWrapper):
 
     of_base: ClassVar[tuple[str, ...]] = ("lr",)
 
-    floor: float = hyper(0.3825, "least ratio of the norms of update and weights", ge=0)
+    floor: float = hyper(0.3825, "least ratio of the norms of update and weights", ge=0, examples=[10.0])
     per: str = hyper("tensor", "what norms are over", choices=("tensor", "row"))
     min_dims: int = hyper(2, "tensors of fewer dimensions take the base's plain step", ge=0)
     eps: float = hyper(1e-8, "lower bound of norms", gt=0)

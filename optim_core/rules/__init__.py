@@ -20,7 +20,7 @@ docs/compiler.md follows one rule through them.
 """
 
 from optim_core.rules.enclosing import Inner, Moved
-from optim_core.rules.offers import Denominator, Offers, amplified, denominator, gain, root, second_moment
+from optim_core.rules.offers import Denominator, Offers, denominator, gain, root, second_moment
 from optim_core.rules.options import GIVEN
 from optim_core.rules.projection import tangential
 from optim_core.rules.stacked import stacked
@@ -69,7 +69,6 @@ __all__ = [
     "Transform",
     "Value",
     "amax",
-    "amplified",
     "atan2",
     "bfloat16",
     "centred",

@@ -137,14 +137,6 @@ def gain(x: Value, factor: Operand) -> Value:
     return x
 
 
-def amplified(new_p: Value, factor: Operand) -> Value:
-    """new_p of a rule that got gradients ``factor`` times as large: a gain, if the rule names how fast it goes."""
-    offers = _offers(new_p)
-    if offers is not None and (offers.second_moment is not None or offers.gain is not None):
-        gain(new_p, factor)
-    return new_p
-
-
 def _offers(x: object) -> Offers | None:
     """The offers of the trace of x; None if a rule is tried by hand, on numbers."""
     return x.trace.offers if isinstance(x, Value) else None

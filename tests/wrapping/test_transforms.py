@@ -199,10 +199,8 @@ def test_composed_equals_around(torch_s: Any, ours: Any, l2: bool, name: str, op
 
 @each_wrapper
 def test_each_changes_the_steps_of_some_method(name: str) -> None:
-    def end(ours: Any, *, wraps: bool) -> list[Tensor]:
-        params = parameters()
-        wrapped = around(ours(params), name, **options)
-        decays = [group["weight_decay"] for group in wrapped.param_groups]
+    def end(ours: Any, options: Mapping[str, Any], *, wraps: bool) -> list[Tensor]:
+        decays = [group["weight_decay"] for group in around(ours(parameters()), name, **options).param_groups]
         params = parameters()
         base = ours(params)
         for group, weight_decay in zip(base.param_groups, decays, strict=True):
@@ -210,9 +208,11 @@ def test_each_changes_the_steps_of_some_method(name: str) -> None:
         return run(around(base, name, **options) if wraps else base, params)
 
     cls = optim_core.get_wrapper(name)
-    options = required_options(cls) | {option: h.examples[0] for option, h in cls.hypers.items() if h.examples}
+    telling = {option: h.examples[0] for option, h in cls.hypers.items() if h.examples}
+    ways = [required_options(cls) | telling, *(case.values[1] for case in CASES if case.values[0] == name)]
     makers = [ours for _, ours, _ in PAIRS.values()]
-    assert any(not equal(end(ours, wraps=True), end(ours, wraps=False)) for ours in makers)
+    found = itertools.product(makers, ways)
+    assert any(not equal(end(*each, wraps=True), end(*each, wraps=False)) for each in found)
 
 
 @pytest.mark.parametrize("names", list(itertools.permutations(NAMES, 2)), ids="+".join)

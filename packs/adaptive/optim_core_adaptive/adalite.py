@@ -96,7 +96,8 @@ class Adalite(RuleOptimizer):
         v = lerp(square(g - m), v, beta2)
         if matrix:
             m = lerp(g, m, _weights(v))
-        u = lerp(g, m, beta1) / denominator(sqrt(v / (1 - beta2**step) + eps), bare=sqrt(v))
+        c2 = 1 - beta2**step
+        u = lerp(g, m, beta1) / denominator(sqrt(v / c2 + eps), bare=sqrt(v), correction=c2)
         if matrix:
             m, v = _vectors(m, v, tau=tau, eps2=eps2)
         return p - lr * (u + weight_decay * p), m, v

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from optim_core import RuleOptimizer, hyper, state
 from optim_core.errors import InvalidOption
-from optim_core.rules import Level, Value, lerp, root, second_moment, sqrt, square, stacked
+from optim_core.rules import Level, Value, lerp, root, sqrt, square, stacked
 from optim_core_adaptive.subsets import subset_length
 
 
@@ -91,7 +91,7 @@ class AdamWSN(RuleOptimizer):
             v = exp_avg_sq = lerp(square(g), exp_avg_sq, beta2)
         c2 = 1 - beta2**step if correct_bias else None
         a = lr if c2 is None else lr * sqrt(c2) / (1 - beta1**step)
-        p = p - a * (g if m is None else m) / root(second_moment(v, c2), eps, c2, outside=True)
+        p = p - a * (g if m is None else m) / root(v, eps, c2, outside=True)
         return p * (1 - lr * weight_decay) if weight_decay else p, exp_avg, exp_avg_sq
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from optim_core import hyper, state
 from optim_core.errors import InvalidOption
 from optim_core.methods import around
-from optim_core.rules import Inner, Value
+from optim_core.rules import Inner, Value, gain
 from optim_core.wrapping import RuleWrapper
 from optim_core_adaptive.adamw import AdamW
 
@@ -16,6 +16,7 @@ class Pull(RuleWrapper):
     """Decay, or a pull to where the weights began, in proportion to lr by its first value."""
 
     of_base: ClassVar[tuple[str, ...]] = ("lr",)
+    asks_base: ClassVar[tuple[str, ...]] = ("grokfast", "grokfast_lamb")
 
     weight_decay: float = hyper(0.0, "decay, times lr/lr0, or times lr unless fixed_decay", ge=0)
     fixed_decay: bool = hyper(True, "decay by lr/lr0 weight_decay instead of lr weight_decay")
@@ -36,13 +37,16 @@ class Pull(RuleWrapper):
         fixed_decay: bool,
         regen_reg_rate: Value,
         lr0: Value,
+        grokfast: bool,
+        grokfast_lamb: Value,
     ) -> tuple[Value, ...]:
         """What the base makes of the weights that have been pulled."""
         if weight_decay:
             p = p * (1 - (lr / lr0 if fixed_decay else lr) * weight_decay)
         if regen_reg_rate:
             p = p + lr / lr0 * regen_reg_rate * (param_init - p)
-        return inner(p, g).p, param_init
+        new_p = inner(p, g).p
+        return gain(new_p, 1 + grokfast_lamb) if grokfast else new_p, param_init
 
 
 class GrokFastAdamW(AdamW):

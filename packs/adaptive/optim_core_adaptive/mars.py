@@ -118,7 +118,7 @@ class MARS(RuleOptimizer):
         c = g
         if last_grad is None:
             betas, weight_decay = betas_1d, weight_decay_1d
-            lr = lr if ratio_1d is None else lr * ratio_1d
+            lr = lr if ratio_1d is None else gain(lr * ratio_1d, ratio_1d)
         else:
             c = g + gamma * betas[0] / (1 - betas[0]) * (g - last_grad)
             shorter = maximum(1.0, norm(c))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from optim_core.methods import hyper, state
-from optim_core.rules import Inner, Value, amplified, lerp, minimum, where
+from optim_core.rules import Inner, Value, lerp, minimum, where
 from optim_core.wrapping import RuleWrapper
 
 
@@ -79,12 +79,10 @@ class GrokFast(RuleWrapper):
         if filter == "ema":
             begun = steps > after_step
             mu = lerp(g, where(steps > after_step + 1, grok_exp_avg, g), alpha)
-            return amplified(inner(p, where(begun, g + lamb * mu, g)).p, 1 + lamb), mu, queue, steps
+            return inner(p, where(begun, g + lamb * mu, g)).p, mu, queue, steps
         queue = [*queue[1:], g]
         slow = sum(queue[1:], queue[0])
         if filter_type == "mean":
             slow = slow / minimum(steps, float(window_size))
         filtered = g + lamb * slow
-        moved = inner(p, where(steps >= window_size, filtered, g) if warmup else filtered)
-        many = window_size if filter_type == "sum" else 1
-        return amplified(moved.p, 1 + lamb * many), grok_exp_avg, queue, steps
+        return inner(p, where(steps >= window_size, filtered, g) if warmup else filtered).p, grok_exp_avg, queue, steps

@@ -33,7 +33,8 @@ class WeakKeeper:
 
     def begins_with(self, p: Tensor) -> bool:
         """Return True, once, if what is kept of a parameter was created without a step."""
-        return p in (begun := getattr(self._keeper(), "begun", ())) and begun.pop(p)
+        begun: Any = getattr(self._keeper(), "begun", {})
+        return p in begun and begun.pop(p)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"keeper": self._keeper(), "kept": self.kept, "numbers": self._numbers}

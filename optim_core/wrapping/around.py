@@ -101,10 +101,10 @@ class Around:
                 if p.numel():
                     host, fixed = splits[step]
                     mine = replace(settings, transforms=self.composition.acting_on(p))
-                    place = {"inside": inside, "followed": followed}
-                    passes = self._passes_for((mine, fixed), host, numbers[step], shape_of(p), rule, place)
-                    key = id(group), id(passes), step, p.dtype, p.grad.dtype, p.device
-                    part = parts.setdefault(key, Part(passes, host, state, [], []))
+                    key = (mine, fixed, inside, followed)
+                    passes = self._passes_for(key, host, numbers[step], shape_of(p), rule)
+                    alike = id(group), id(passes), step, p.dtype, p.grad.dtype, p.device
+                    part = parts.setdefault(alike, Part(passes, host, state, [], []))
                     part.params.append(p)
                     part.gradients.append(p.grad)
         return list(parts.values())
@@ -115,18 +115,18 @@ class Around:
 
     def _passes_for(
         self,
-        key: tuple[CompositionSettings, Hashable],
+        key: tuple[CompositionSettings, Hashable, bool, bool],
         host: Mapping[str, float],
         options: Mapping[str, Any],
         shape: Sequence[int],
         rule: PlainRule | None,
-        place: Mapping[str, bool],
     ) -> Passes:
         def make() -> Passes:
-            how = (key[0], host, options, shape)
-            return Passes(before(*how), after(*how, rule=rule, **place))
+            settings, _, inside, followed = key
+            how = (settings, host, options, shape)
+            return Passes(before(*how), after(*how, rule=rule, inside=inside, followed=followed))
 
-        return self._passes.get((*key, *place.values()), host, shape, make)
+        return self._passes.get(key, host, shape, make)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_passes": GraphCache(Passes.fit)}

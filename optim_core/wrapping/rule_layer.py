@@ -45,7 +45,7 @@ class RuleLayer:
         self._excluded = excluded
         self._owner = owner
         self._keeper = WeakKeeper(keeper)
-        self._passes = GraphCache(RulePasses.fit)
+        self._passes: GraphCache[RulePasses] = GraphCache(RulePasses.fit)
 
     def step(self, base: BaseState, settings_of: SettingsOf, inner: Callable[[], Any], trail: Trail) -> None:
         """Step by calling ``inner``, which steps with the gradients that are there, and leaves what it knows.

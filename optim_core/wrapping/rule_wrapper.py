@@ -125,7 +125,7 @@ class RuleWrapper(TransformWrapper):
         #: Parameters whose states here are those of no step: what begins with their values does so at the first one.
         self.begun = WeakTensorKeyDictionary({p: True for p in parameters(self) if p.grad is not None})
 
-    def load_state_dict(
+    def load_state_dict(  # type: ignore[override]  # torch's returns nothing
         self,
         state_dict: dict[str, Any],
         strict: bool = True,

@@ -128,6 +128,14 @@ def combinations(session: nox.Session) -> None:
 
 
 @nox.session
+def kit(session: nox.Session) -> None:
+    """The whole conformance kit over every method; over those after `--`, or all (a quarter of an hour)."""
+    install(session, *TEST_TOOLS)
+    chosen = ("-k", " or ".join(session.posargs)) if session.posargs else ()
+    session.run(*PYTEST, "tests/testing/test_first_party.py", *chosen, env={**THREADS, "OPTIM_CORE_KIT": "all"})
+
+
+@nox.session
 def golden(session: nox.Session) -> None:
     """Every recorded trajectory in every way of driving, engine and type; those after `--`, or all (minutes)."""
     install(session, *TEST_TOOLS)

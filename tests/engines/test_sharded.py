@@ -45,8 +45,7 @@ def test_every_method(tmp_path: Path, kind: str) -> None:
     assert {name: said for name, said in found.items() if said != "same" and name not in {*refused, *graphless}} == {}
     assert all("works on whole matrices" in said and "do not shard" in said for said in refused.values())
     specs = optim_core.find(kind="optimizer")
-    open_ended = [spec for spec in specs if "total_steps" not in spec.needs]
-    assert set(refused) == {spec.name for spec in open_ended if works_on_matrices(load_class(spec))}
+    assert set(refused) == {spec.name for spec in specs if works_on_matrices(load_class(spec))}
     # FSDP reduces gradients without a graph of their own
     assert graphless == {spec.name for spec in specs if kind == "model" and "create_graph" in spec.needs}
 

@@ -56,7 +56,8 @@ class Magma(RuleWrapper):
 
     def apply(self) -> None:
         """Draw, then step."""
-        present = {p for p in parameters(self) if p.numel() and p.grad is not None}
+        later = any(wrapper.accumulates for wrapper in self.inside)  # gradients come when this one steps
+        present = {p for p in parameters(self) if p.numel() and (later or p.grad is not None)}
         self.start_memory([p for p in parameters(self) if p in present])
         generator = torch.Generator().manual_seed(self.options["seed"] * 1_000_003 + self.counters["steps"])
         for p, draw in zip(parameters(self), self._draws(generator), strict=True):

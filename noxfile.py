@@ -129,7 +129,7 @@ def combinations(session: nox.Session) -> None:
 
 @nox.session
 def kit(session: nox.Session) -> None:
-    """The whole conformance kit over every method; over those after `--`, or all (a quarter of an hour)."""
+    """The whole conformance kit over every method; over those after `--`, or all (many minutes)."""
     install(session, *TEST_TOOLS)
     chosen = ("-k", " or ".join(session.posargs)) if session.posargs else ()
     session.run(*PYTEST, "tests/testing/test_first_party.py", *chosen, env={**THREADS, "OPTIM_CORE_KIT": "all"})

@@ -70,10 +70,14 @@ class RuleLayer:
     def begin(self, base: BaseState) -> None:
         """Create the states of parameters that have a gradient, from what these are before any layer acts."""
         for group in base.optimizer.param_groups:
-            for p in group["params"]:
-                if p.grad is not None and p not in self._excluded and p.numel():
-                    check_dense(p, self._owner)
-                    self.part.begin(base.state_of(p), self._keeper.kept, p, afresh=self._keeper.begins_with(p))
+            for p, _ in self._present(group):
+                check_dense(p, self._owner)
+                self.part.begin(base.state_of(p), self._keeper.kept, p, afresh=self._keeper.begins_with(p))
+
+    def _present(self, group: Mapping[str, Any]) -> list[tuple[Tensor, Tensor]]:
+        """The parameters that the rule acts on, with their gradients."""
+        pairs = [(p, p.grad) for p in group["params"] if p not in self._excluded and p.numel()]
+        return [(p, g) for p, g in pairs if g is not None]
 
     def _members(self, base: BaseState, settings_of: SettingsOf, *, inside: bool) -> Sequence[_Members]:
         members: dict[Hashable, _Members] = {}
@@ -81,15 +85,13 @@ class RuleLayer:
             settings, options = settings_of(group, ())
             options = {**options, **self._keeper.numbers()}
             host, fixed = split(options)
-            for p in group["params"]:
-                if p.grad is None or p in self._excluded or not p.numel():
-                    continue
+            for p, g in self._present(group):
                 shape = shape_of(p)
                 make = functools.partial(passes, self.part, settings, host, options, shape, self._owner, inside=inside)
                 found = self._passes.get((settings, fixed, inside), host, shape, make)
-                key = id(group), id(found), p.dtype, p.grad.dtype, p.device
+                key = id(group), id(found), p.dtype, g.dtype, p.device
                 member = members.setdefault(key, _Members(found, host, self._keeper.kept))
-                member.add(p, p.grad, base.state_of(p))
+                member.add(p, g, base.state_of(p))
         return list(members.values())
 
     def __getstate__(self) -> dict[str, Any]:

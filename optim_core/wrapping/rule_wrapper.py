@@ -11,9 +11,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from optim_core.errors import NotOffered
 from optim_core.methods.part import Part, part_of
-from optim_core.optimizers.checkpoint import LoadResult, Options
 from optim_core.optimizers.gradients import parameters
-from optim_core.optimizers.matching import Rename
 from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.rules import GIVEN
 from optim_core.rules.transform import Keeper
@@ -125,18 +123,10 @@ class RuleWrapper(TransformWrapper):
         #: Parameters whose states here are those of no step: what begins with their values does so at the first one.
         self.begun = WeakTensorKeyDictionary({p: True for p in parameters(self) if p.grad is not None})
 
-    def load_state_dict(  # type: ignore[override]  # torch's returns nothing
-        self,
-        state_dict: dict[str, Any],
-        strict: bool = True,
-        *,
-        rename: Rename | None = None,
-        options: Options | None = None,
-    ) -> LoadResult:
-        """Take over a state."""
-        result = super().load_state_dict(state_dict, strict, rename=rename, options=options)
+    def on_loaded(self) -> None:
+        """What has been loaded is not to begin anew."""
+        super().on_loaded()
         self.begun = WeakTensorKeyDictionary()
-        return result
 
     def start_memory(self, params: Sequence[Tensor]) -> None:
         """The states of the rule."""

@@ -62,6 +62,9 @@ class Saved(Shared):
             saved = change(self, saved) or saved
         return saved
 
+    def on_loaded(self) -> None:
+        """Called when a state has been taken over."""
+
     def load_state_dict(  # type: ignore[override]  # torch's returns nothing
         self,
         state_dict: dict[str, Any],
@@ -101,6 +104,7 @@ class Saved(Shared):
             )
         result = self.base_steps.load_state_dict(state_dict, strict, rename=rename, options=options)
         checkpoint.after_loading(self)
+        self.on_loaded()
         return LoadResult([*missing, *result.missing_keys], result.unexpected_keys)
 
     def _missing(self, state_dict: Mapping[str, Any]) -> Iterator[str]:

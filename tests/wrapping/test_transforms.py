@@ -225,6 +225,8 @@ def test_two_of_them_in_either_order(names: Sequence[str]) -> None:
             for name in names:
                 base = around(base, name)
         except WrapperConflict as conflict:
+            if "cannot be reached past the rules around it" not in str(conflict):
+                raise
             pytest.skip(str(conflict))
         ends.append(run(base, params))
     assert_same(ends[1], ends[0])

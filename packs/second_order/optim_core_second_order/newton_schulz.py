@@ -19,7 +19,7 @@ _RUN = 3
 _GROWTH = 150.0
 
 #: Most by which steps between two fresh Gram matrices may magnify the rounding of half precision in large eigenvalues:
-#: measured on matrices of almost one singular value, where four times as much lets them run away.
+#: measured on matrices of almost one singular value, where twice as much lets them run away.
 _MAGNIFIED = 250.0
 
 #: Bytes of X that are worked on at a time on a CPU, so that what comes between two products is found in its caches.
@@ -71,11 +71,8 @@ def _runs(
 ) -> Iterator[tuple[int, int]]:
     """The first step and the end of each run of steps on one Gram matrix."""
     if restarts is None:
-        starts = (
-            list(_starts(triples, _MAGNIFIED if half else math.inf))
-            if sides[1] > 1.5 * sides[0]
-            else range(len(triples))
-        )
+        oblong, most = sides[1] > 1.5 * sides[0], _MAGNIFIED if half else math.inf
+        starts = list(_starts(triples, most)) if oblong else range(len(triples))
     else:
         inner = sorted({at for at in restarts if 0 < at < len(triples)})
         starts = [0, *inner] if sides[1] > sides[0] else range(len(triples))

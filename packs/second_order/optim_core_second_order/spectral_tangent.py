@@ -41,6 +41,8 @@ def root_of_rising(f: Callable[[Tensor], Tensor], start: Tensor, tol: float, bis
     left = right = best = start
     least, step = torch.full_like(start, torch.inf), torch.where(at_a < 0, 1.0, -1.0).to(start) * _FIRST
     for _ in range(_DOUBLINGS):
+        if _none(searching):
+            break
         b, at_b = a + step, f(a + step)
         here = searching & ((at_a <= 0) != (at_b <= 0))
         left = torch.where(here, torch.where(at_a <= 0, a, b), left)
@@ -50,6 +52,8 @@ def root_of_rising(f: Callable[[Tensor], Tensor], start: Tensor, tol: float, bis
         searching, found = searching & ~here, found | here
         a, at_a, step = b, at_b, 2 * step
     for _ in range(bisections):
+        if _none(found):
+            break
         middle = (left + right) / 2
         at_middle = f(middle)
         hit, better = found & (at_middle.abs() <= tol), found & (at_middle.abs() < least)
@@ -57,6 +61,11 @@ def root_of_rising(f: Callable[[Tensor], Tensor], start: Tensor, tol: float, bis
         left, right = torch.where(at_middle < 0, middle, left), torch.where(at_middle < 0, right, middle)
         found = found & ~hit
     return best
+
+
+def _none(going_on: Tensor) -> bool:
+    """Whether nothing goes on; a compiled graph, which cannot ask, goes through all of it."""
+    return not (torch.compiler.is_compiling() or bool(going_on.any()))
 
 
 def _unit(x: Tensor, eps: float) -> Tensor:

@@ -37,8 +37,9 @@ class KLSOAP(RuleOptimizer):
         >>> import torch
         >>> w = torch.nn.Parameter(torch.eye(2))
         >>> optimizer = KLSOAP([w], lr=0.1, weight_decay=0.0)
+        >>> # a small matrix is merged to one axis, along which the step is lr long
         >>> [round(float(optimizer.minimize(lambda: w.square().sum())), 3) for _ in range(3)]
-        [2.0, 2.0, 1.62]
+        [2.0, 2.0, 1.727]
 
     Source: Lin et al., Understanding and Improving Shampoo and SOAP via Kullback-Leibler Minimization, 2025,
     https://arxiv.org/abs/2509.03378; order of the steps, lift and first step as in heavyball.

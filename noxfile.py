@@ -30,7 +30,8 @@ NEW_PACKS = {
     **{kind: ("--kind", kind) for kind in ("optimizer", "wrapper", "scheduler", "plain")},
     "existing": ("--from-class", "torch.optim:Adagrad"),
 }
-TEST_TOOLS = ("pytest", "pytest-xdist", "hypothesis")
+# pytest-timeout ends a test that hangs, and says where: without it, so would the whole run.
+TEST_TOOLS = ("pytest", "pytest-xdist", "pytest-timeout", "hypothesis")
 #: What stands between a training loop and an optimizer: docs/hosts.md.
 HOSTS = ("lightning", "accelerate", "transformers")
 #: What the kit is run over, beside torch: docs/conformance.md. pytorch_optimizer's Kron wants opt_einsum.

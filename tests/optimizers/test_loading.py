@@ -36,6 +36,17 @@ def saved_by(spec: OptimizerSpec) -> tuple[Any, dict[str, Any]]:
     return optimizer, reloaded(optimizer.state_dict())
 
 
+def tried(saved: dict[str, Any]) -> list[tuple[int, str]]:
+    """Parameters and states of theirs, of a numbered series the first and the last; L-BFGS has two hundred of each."""
+    found = []
+    for k, entry in saved["state"].items():
+        series: dict[str, list[str]] = {}
+        for name in entry:
+            series.setdefault(name.rstrip("0123456789"), []).append(name)
+        found += [(k, name) for names in series.values() for name in dict.fromkeys((names[0], names[-1]))]
+    return found
+
+
 def snapshot(optimizer: Any) -> str:
     """All that loading could change."""
     return str((optimizer.param_groups, list(optimizer.state.values())))
@@ -54,8 +65,9 @@ each = pytest.mark.parametrize("spec", optimizers(), ids=lambda spec: spec.name)
 @each
 def test_a_parameter_without_one_of_its_states_is_refused(spec: OptimizerSpec) -> None:
     optimizer, saved = saved_by(spec)
-    names = [(k, name) for k, entry in saved["state"].items() for name in entry if name not in ("step", "salt")]
-    for k, name in names:
+    for k, name in tried(saved):
+        if name in ("step", "salt"):
+            continue  # of the core, not of the rule
         broken = copy.deepcopy(saved)
         del broken["state"][k][name]
         refuses(optimizer, broken, f"the checkpoint lacks {name} of {'ab'[k]}.* strict=False")
@@ -68,12 +80,13 @@ def test_a_parameter_without_one_of_its_states_is_refused(spec: OptimizerSpec) -
 @each
 def test_every_shape_is_checked(spec: OptimizerSpec) -> None:
     optimizer, saved = saved_by(spec)
-    for k, entry in saved["state"].items():
-        for name, x in entry.items():
-            if isinstance(x, torch.Tensor):
-                broken = copy.deepcopy(saved)
-                broken["state"][k][name] = torch.zeros(7, 5, dtype=x.dtype)
-                refuses(optimizer, broken, rf"{name} of {'ab'[k]} in the checkpoint has shape \(7, 5\)")
+    for k, name in tried(saved):
+        x = saved["state"][k][name]
+        if not isinstance(x, torch.Tensor):
+            continue
+        broken = copy.deepcopy(saved)
+        broken["state"][k][name] = torch.zeros(7, 5, dtype=x.dtype)
+        refuses(optimizer, broken, rf"{name} of {'ab'[k]} in the checkpoint has shape \(7, 5\)")
 
 
 @each

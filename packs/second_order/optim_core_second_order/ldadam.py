@@ -11,8 +11,8 @@ from torch import Tensor
 from optim_core import decoupled, hyper, state
 from optim_core.rules import Value, stacked
 from optim_core_second_order.hidden_matrices import HiddenMatrices
-from optim_core_second_order.roots import svd
 from optim_core_second_order.shapes import Shape, low_rank_side, matrix_of
+from optim_core_second_order.singular import svd
 
 
 def _average_shape(shape: Shape, group: Mapping[str, Any]) -> Shape | None:

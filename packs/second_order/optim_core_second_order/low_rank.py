@@ -9,8 +9,8 @@ from torch import Tensor
 
 from optim_core import RuleOptimizer, hyper, state
 from optim_core.rules import Value, lerp, sqrt, square, stacked
-from optim_core_second_order.roots import svd
 from optim_core_second_order.shapes import Shape, projected, projected_axes
+from optim_core_second_order.singular import svd
 
 
 def projected_shape(shape: Shape, group: Mapping[str, Any]) -> Shape:
@@ -59,7 +59,7 @@ def adam(h: Any, m: Any, v: Any, *, betas: tuple[Any, Any], eps: Any) -> tuple[A
 @stacked("own")
 def subspace(g: Tensor, *, rank: int, proj_type: str) -> list[Tensor]:
     """The leading singular vectors of g on each axis that is projected."""
-    U, Vh = svd(g)
+    U, _, Vh = svd(g)
     low = projected(g.shape[1:], rank, proj_type)
     axes = projected_axes(g.shape[1:], rank, proj_type)
     return [(U if axis == 1 else Vh.mT)[:, :, : low[axis - 1]] for axis in axes]

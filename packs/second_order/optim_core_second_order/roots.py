@@ -48,18 +48,6 @@ def eigh(H: Tensor) -> tuple[Tensor, Tensor]:
     return values.to(H.dtype), vectors.to(H.dtype)
 
 
-def svd(G: Tensor) -> tuple[Tensor, Tensor]:
-    """U and V^T of the thin singular value decomposition of a stack; NaN where something is not finite."""
-    try:
-        U, _, Vh = torch.linalg.svd(G, full_matrices=False)
-    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # exported, but not to type checkers
-        if not bool(G.isfinite().all()):
-            k = min(G.shape[1:])
-            return G.new_full((len(G), G.shape[1], k), torch.nan), G.new_full((len(G), k, G.shape[2]), torch.nan)
-        U, _, Vh = torch.linalg.svd(G.double(), full_matrices=False)
-    return U.to(G.dtype), Vh.to(G.dtype)
-
-
 def _inverse_root(H: Tensor, root: float, ridge: float, *, relative: bool) -> Tensor:
     if H.ndim == 2:
         return _ridged(H, ridge, relative=relative).pow(-1 / root)

@@ -79,6 +79,17 @@ def test_sets_of_coefficients(name: str, dtype: torch.dtype, tolerance: float) -
         torch.testing.assert_close(got.double(), wanted, rtol=0, atol=tolerance)
 
 
+def test_a_compiled_graph_serves_any_set_of_coefficients() -> None:
+    """From the second set on coefficients are symbols in it, of which nothing may be asked."""
+    torch.manual_seed(0)
+    X = torch.randn(2, 6, 40, dtype=torch.float64)
+    X = X / torch.linalg.matrix_norm(X, keepdim=True)
+    compiled = torch.compile(orthogonalised, backend="aot_eager", fullgraph=True)
+    for name in SETS:
+        triples = SETS[name].triples[:5]
+        torch.testing.assert_close(compiled(X, triples), orthogonalised(X, triples), rtol=0, atol=1e-10)
+
+
 def test_a_set_brings_what_it_is_made_for() -> None:
     w = Parameter(torch.ones(3, 4))
     assert [Muon([w], ns_coefficients="turbo").defaults[o] for o in ("ns_steps", "ns_norm")] == [4, "aol"]

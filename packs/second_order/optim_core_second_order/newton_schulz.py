@@ -39,8 +39,7 @@ def orthogonalised(X: Tensor, triples: Sequence[Triple], restarts: Sequence[int]
     Args:
         X: of shape (B, rows, columns), each of Frobenius norm at most 1.
         triples: a, b and c of each step.
-        restarts: the steps, counted from 0, before which the Gram matrix of an oblong X is formed anew; None to choose,
-            which a compiled graph does not: it forms one for each step.
+        restarts: the steps, counted from 0, before which the Gram matrix of an oblong X is formed anew; None to choose.
     """
     if X.shape[1] > X.shape[2]:
         return orthogonalised(X.mT, triples, restarts).mT
@@ -72,9 +71,8 @@ def _runs(
 ) -> Iterator[tuple[int, int]]:
     """The first step and the end of each run of steps on one Gram matrix."""
     if restarts is None:
-        # A compiled graph may have symbols for the coefficients: what follows from their values would be a guard each.
-        oblong = sides[1] > 1.5 * sides[0] and not torch.compiler.is_compiling()
-        starts = list(_starts(triples, _MAGNIFIED if half else math.inf)) if oblong else range(len(triples))
+        oblong, most = sides[1] > 1.5 * sides[0], _MAGNIFIED if half else math.inf
+        starts = list(_starts(triples, most)) if oblong else range(len(triples))
     else:
         inner = sorted({at for at in restarts if 0 < at < len(triples)})
         starts = [0, *inner] if sides[1] > sides[0] else range(len(triples))
@@ -82,6 +80,10 @@ def _runs(
 
 
 def _starts(triples: Sequence[Triple], most: float) -> Iterator[int]:
+    for triple in triples:
+        for x in triple:
+            # torch.compile may have a symbol for it, and would keep each comparison below as a formula to be solved.
+            hash(x)  # makes it a constant: one guard, on its value
     grown, taken, magnified, x = _GROWTH, _RUN, 1.0, 1.0
     for at, (a, b, c) in enumerate(triples):
         here = abs(a) + abs(b) * x + abs(c) * x * x

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from optim_core_second_order.lather import LATHER
     from optim_core_second_order.lbfgs import LBFGS
     from optim_core_second_order.ldadam import LDAdamW
+    from optim_core_second_order.mop import MOP
+    from optim_core_second_order.moso import MOSO
     from optim_core_second_order.muon import Muon
     from optim_core_second_order.muon2 import Muon2
     from optim_core_second_order.muonclip import MuonClip
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from optim_core_second_order.sophiag import SophiaG
     from optim_core_second_order.sophiah import SophiaH
     from optim_core_second_order.spectralsphere import SpectralSphere
+    from optim_core_second_order.spel import SPEL
     from optim_core_second_order.splus import SPlus
 
 __all__ = [
@@ -59,12 +62,15 @@ __all__ = [
     "KLSOAP",
     "LATHER",
     "LBFGS",
+    "MOP",
+    "MOSO",
     "NAMO",
     "PSGDPRO",
     "QSGD",
     "RACS",
     "RMNP",
     "SOAP",
+    "SPEL",
     "AdaGO",
     "AdaHessian",
     "AdaMuon",

@@ -38,7 +38,7 @@ HOSTS = ("lightning", "accelerate", "transformers")
 PEERS = ["pytorch_optimizer", "opt_einsum", "timm", "heavyball", "schedulefree", "prodigyopt", "lion-pytorch"]
 PEERS += ["bitsandbytes"]
 #: The oldest Python and torch that the packages ask for, and the newest ones.
-VERSIONS = [("3.11", "2.6.0"), ("3.13", "2.15.0")]
+VERSIONS = [("3.11", "2.9.0"), ("3.13", "2.15.0")]
 # Two processes of one thread each: the tests' tensors are too small to share among threads.
 PYTEST = ("pytest", "-n", "2")
 THREADS = {"OMP_NUM_THREADS": "1"}

@@ -38,6 +38,8 @@ from optim_core.testing import Subject, all_checks
 from optim_core.testing.run import cases, outcome, outcomes
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+models_of_timm = importlib.import_module("theirs").models_of_timm
 RESULTS, PAGE = HERE / "conformance.json", HERE / "conformance.md"
 BEGIN, END = "<!-- peers -->", "<!-- /peers -->"
 #: Seconds for one check, unless `--limit` gives others; all checks of a class have four times as much.
@@ -53,20 +55,6 @@ Row = dict[str, Any]
 
 
 # preparing -------------------------------------------------------------------------------------------------------
-def models_of_timm() -> None:
-    """Have timm.optim importable where torchvision is not, which timm's models need and its optimizers do not."""
-    try:
-        importlib.import_module("timm")
-    except Exception:  # noqa: BLE001 - torchvision's wheels on PyPI raise a RuntimeError beside a torch without CUDA
-        for name in [name for name in sys.modules if name.partition(".")[0] in ("timm", "torchvision")]:
-            del sys.modules[name]
-        found = importlib.util.find_spec("timm")
-        for name in ("timm", "timm.models"):
-            sys.modules[name] = types.ModuleType(name)
-        sys.modules["timm"].__path__ = list(found.submodule_search_locations if found else ())
-        sys.modules["timm.models"].group_parameters = None  # type: ignore[attr-defined]
-
-
 def uncompiled_heavyball() -> None:
     """Switch off that heavyball compiles with max-autotune, which takes minutes a class on a CPU."""
     importlib.import_module("heavyball.utils").compile_mode = None  # type: ignore[attr-defined]

@@ -15,9 +15,9 @@ import importlib.metadata
 import importlib.util
 import inspect
 import io
+import math
 import sys
 import tomllib
-import types
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,6 +35,8 @@ HERE = Path(__file__).resolve().parent
 PAGE = HERE / "differences.md"
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
 sys.path.insert(0, str(HERE.parent / "tests"))
+sys.path.insert(0, str(HERE))
+of_theirs = importlib.import_module("theirs")
 problems = importlib.import_module("optim_core.testing.problems").PROBLEMS
 
 #: Where a distribution has its optimizers.
@@ -89,7 +91,7 @@ class Row:
     def build(self, params: Any, **more: Any) -> Any:
         """Their optimizer."""
         cls = getattr(importlib.import_module(PROGRAMS[self.program]), self.cls)
-        return cls(params, **self.theirs, **more)
+        return cls(of_theirs.given(cls, params), **self.theirs, **more)
 
     def build_ours(self, params: Sequence[Tensor]) -> Any:
         """Our optimizer."""
@@ -119,23 +121,23 @@ def plain(value: Any) -> Any:
 
 
 # running ---------------------------------------------------------------------------------------------------------
-def parts_of_timm() -> None:
-    """Have timm's optimizers importable one by one: timm as a whole needs torchvision."""
-    found = importlib.util.find_spec("timm")
-    if found is None or not found.submodule_search_locations:
-        return
-    root = Path(found.submodule_search_locations[0])
-    for name, folder in {"timm": root, "timm.optim": root / "optim"}.items():
-        sys.modules[name] = types.ModuleType(name)
-        sys.modules[name].__path__ = [str(folder)]
-    for name in {row.cls for row in rows() if row.program == "timm" and row.cls}:
-        module = importlib.import_module(f"timm.optim.{name.lower()}")
-        setattr(sys.modules["timm.optim"], name, getattr(module, name))
-
-
 def closure(problem: str, params: Sequence[Tensor], t: int) -> Callable[[], Any]:
     """Returns the loss of step t."""
     return lambda: problems[problem].loss(params, t)
+
+
+def reevaluated(problem: str, params: Sequence[Tensor], t: int) -> Callable[[], Any]:
+    """A closure as torch's optimizers take them."""
+
+    def evaluate() -> Any:
+        for p in params:
+            p.grad = None
+        with torch.enable_grad():
+            loss = problems[problem].loss(params, t)
+            loss.backward()
+        return loss.detach()
+
+    return evaluate
 
 
 def path(build: Build, problem: str = "net") -> Iterator[list[Parameter]]:
@@ -148,6 +150,14 @@ def path(build: Build, problem: str = "net") -> Iterator[list[Parameter]]:
         loss = problems[problem].loss(params, t)
         for p in params:
             p.grad = None
+        if type(optimizer).__name__ in ("BSAM", "LBFGS"):  # which have no step without a closure
+            optimizer.step(reevaluated(problem, params, t))
+            yield params
+            continue
+        if hasattr(optimizer, "fused_backward"):  # which has no step()
+            optimizer.fused_backward(loss, optimizer.lr)
+            yield params
+            continue
         loss.backward(
             create_graph="hessian" in type(optimizer).__name__.lower() or "Sophia" in type(optimizer).__name__
         )
@@ -276,6 +286,8 @@ def number(x: float) -> str:
         >>> number(0.0), number(1.234e-8), number(0.1234), number(12.3)
         ('0', '1e-8', '0.12', '12')
     """
+    if not math.isfinite(x):
+        return "not finite"
     if x == 0 or 0.01 <= x < 100:
         return f"{x:.2g}"
     digits, _, exponent = f"{x:.0e}".partition("e")
@@ -379,7 +391,8 @@ def main(*, write: bool) -> None:
     """Print the tables, or write them into the page."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    parts_of_timm()
+    with contextlib.suppress(ImportError):
+        of_theirs.models_of_timm()
     with contextlib.redirect_stdout(io.StringIO()):  # some classes greet
         text = "\n".join([versions(), *tables()])
     if not write:

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
 import inspect
 import io
 import json
 import sys
-import types
 import warnings
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -31,7 +29,10 @@ from optim_core.errors import NoCounterpart, OptimCoreError
 from optim_core.peers.tables import REQUIRED, Peer, libraries, name_of, peers
 from optim_core.testing.problems import PROBLEMS
 
-FILE = Path(__file__).resolve().parents[1] / "optim_core" / "peers" / "signatures.json"
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+of_theirs = importlib.import_module("theirs")
+FILE = HERE.parent / "optim_core" / "peers" / "signatures.json"
 STEPS = 30
 #: Two ways of summing differ by this much after so many steps.
 SAME = 1e-9
@@ -68,22 +69,9 @@ def of_pytorch_optimizer() -> dict[str, Any]:
     return found
 
 
-def timm_optim() -> Any:
-    """timm.optim, without the rest of timm, which needs torchvision."""
-    found = importlib.util.find_spec("timm")
-    if found is None or not found.submodule_search_locations:
-        raise ImportError("timm is not installed")
-    if "timm.optim" not in sys.modules:
-        whole, models = types.ModuleType("timm"), types.ModuleType("timm.models")
-        whole.__path__, whole.__spec__ = list(found.submodule_search_locations), found
-        models.group_parameters = None  # type: ignore[attr-defined]  # what timm.optim imports of it
-        sys.modules |= {"timm": whole, "timm.models": models}
-    return importlib.import_module("timm.optim")
-
-
 def of_timm() -> dict[str, Any]:
     """Every optimizer that it makes by name, with the defaults that go with the name."""
-    optim = timm_optim()
+    optim = of_theirs.models_of_timm()
     found = {}
     for name in optim.list_optimizers():
         info = optim.get_optimizer_info(name)
@@ -109,7 +97,7 @@ def signatures() -> str:
 def their_class(theirs: Peer) -> Any:
     """Their class."""
     if theirs.library == "timm":
-        return timm_optim().get_optimizer_info(theirs.name).opt_class
+        return of_theirs.models_of_timm().get_optimizer_info(theirs.name).opt_class
     from pytorch_optimizer.optimizer import OPTIMIZERS
 
     return OPTIMIZERS[theirs.name]
@@ -130,7 +118,10 @@ def path(optimizer: Any, params: list[Any], problem: Any) -> Iterator[list[Tenso
                 loss.backward(create_graph=twice)
             return loss
 
-        optimizer.step(closure)
+        if hasattr(optimizer, "fused_backward") and not hasattr(optimizer, "minimize"):  # theirs has no step()
+            optimizer.fused_backward(problem.loss(params, t), optimizer.lr)
+        else:
+            optimizer.step(closure)
         if hasattr(optimizer, "eval"):
             optimizer.eval()
         yield [p.detach().clone() for p in params]
@@ -157,9 +148,7 @@ def compare(theirs: Peer, **options: Any) -> str:
             cls = their_class(theirs)
             named = {k: x for k, x in theirs.options.items() if k in options_of(cls) and x != options_of(cls)[k]}
             their_params = problem.parameters()
-            takes_model = "model" in inspect.signature(cls).parameters
-            given = torch.nn.ParameterList(their_params) if takes_model else their_params
-            their_path = path(cls(given, **{**named, **options}), their_params, problem)
+            their_path = path(cls(of_theirs.given(cls, their_params), **{**named, **options}), their_params, problem)
             theirs_at = [next(their_path) for _ in range(STEPS)]
     except Exception as failed:  # noqa: BLE001 - theirs may raise anything
         return f"theirs fails: {type(failed).__name__}: {failed}"

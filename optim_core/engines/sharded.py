@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+#: The first torch whose operations on lists of tensors all know what to do with shards: in 2.12 six do not.
+SINCE = "2.13"
+
 
 def is_sharded(x: Tensor) -> bool:
     """True for a DTensor."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
+from optim_core.engines.sharded import SINCE, is_sharded
 from optim_core.errors import GraphMissing, SparseGradient, UnsupportedParameter
 from optim_core.rules.transform import IDENTITY, Transform
 
@@ -15,6 +16,19 @@ from optim_core.rules.transform import IDENTITY, Transform
 def parameters(optimizer: Optimizer) -> list[Tensor]:
     """All parameters of all groups."""
     return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def check_shards(params: Sequence[Tensor], owner: str) -> None:
+    """Refuse sharded parameters where torch is too old for them.
+
+    Raises:
+        UnsupportedParameter: with the version that is needed.
+    """
+    if torch.__version__ < SINCE and any(map(is_sharded, params)):
+        raise UnsupportedParameter(
+            f"{owner}: steps of sharded parameters (DTensors, as FSDP makes them) need torch "
+            f"{SINCE} or newer, and this is {torch.__version__}: update torch, or do not shard"
+        )
 
 
 def check_parameter(p: Tensor, owner: str, *, in_stacks: bool) -> None:

@@ -26,7 +26,7 @@ from optim_core.optimizers import hosts
 from optim_core.optimizers.closures import drop_graph, evaluate, that_evaluates
 from optim_core.optimizers.composed import Composed
 from optim_core.optimizers.explanation import Explanation, decay_text, explanation_of
-from optim_core.optimizers.gradients import check_gradient, check_graph, check_parameter
+from optim_core.optimizers.gradients import check_gradient, check_graph, check_parameter, check_shards
 from optim_core.optimizers.pieces import left_alone
 from optim_core.optimizers.threads import in_one_thread
 from optim_core.rules.transform import Transform
@@ -182,6 +182,7 @@ class RuleOptimizer(_Declared):
                 self.param_groups[0]["layers"] if self.param_groups[1:] else [(self.method.name, self.version)]
             )
             self._join_whole(group)
+            check_shards(group["params"], self.method.name)
             for p in group["params"]:
                 blocks_in(group, shape_of(p))
                 in_stacks = (is_sharded(p) or p.is_complex()) and self._update.stacks(p, group, self.param_groups)

@@ -100,10 +100,11 @@ class _Translating:
 
     def counterpart(self) -> Counterpart:
         """The result."""
-        found = {**self.words.ours, **dict(self._packed()), **dict(self._spread()), **dict(self._decay())}
+        own = {option: None if x == "none" else x for option, x in self.words.ours.items()}  # TOML has no None
+        found = {**own, **dict(self._packed()), **dict(self._spread()), **dict(self._decay())}
         for option, value in self.values.items():
             if not self._is_settled(option):
-                found |= self._one(option, value)
+                found |= {k: x for k, x in self._one(option, value).items() if x is not None or k not in found}
         checked = {option: self.hypers[option].check(x, self.name) for option, x in found.items()}
         return Counterpart(
             peer=self.theirs.label,
@@ -157,7 +158,8 @@ class _Translating:
 
     def _spread(self) -> Iterator[tuple[str, Any]]:
         for option, names in self.words.spread.items():
-            values = list(zip(names, self.values.get(option) or (), strict=False))
+            given = self.values.get(option) or ()
+            values = list(zip(names, given if isinstance(given, (list, tuple)) else [given] * len(names), strict=False))
             for name in dict.fromkeys(names):
                 mine = tuple(x for to, x in values if to == name)
                 if name in self.hypers and mine:

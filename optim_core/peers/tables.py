@@ -31,7 +31,8 @@ class Translation:
         ignored: options that change no number.
         renamed: their option to ours.
         packed: our option to those of theirs that make up its tuple.
-        spread: their tuple to the options of ours that its numbers are, one named several times being a tuple.
+        spread: their tuple to the options of ours that its numbers are, one named several times being a tuple; or their
+            number to all the options of ours that it is.
         values: their option to what its values are here, as texts.
         wrappers: their switch to the wrapper of ours.
         only_with: their option to another of theirs without which it says nothing.

@@ -22,7 +22,7 @@ from optim_core.methods.reuse import Column, same_objects
 from optim_core.optimizers import hosts
 from optim_core.optimizers.closures import that_evaluates
 from optim_core.optimizers.explanation import Explanation, explain
-from optim_core.optimizers.gradients import parameters
+from optim_core.optimizers.gradients import check_shards, parameters
 from optim_core.optimizers.pieces import host_of_pieces, refuse_pieces
 from optim_core.optimizers.threads import in_one_thread
 from optim_core.rules import Level, Transform
@@ -133,12 +133,13 @@ class Wrapper(_Declared):
         return max(Level.ELEMENT if self.elementwise else Level.WHOLE, self.base_steps.reach(group, *transforms))
 
     def on_group(self, group: dict[str, Any]) -> None:
-        """Refuse pieces of a model, unless this goes no farther than a piece.
+        """Refuse pieces of a model, unless this goes no farther than a piece, and shards where torch is too old.
 
         Raises:
-            UnsupportedParameter: naming the host that made them.
+            UnsupportedParameter: naming the host that made them, or the version that is needed.
         """
         super().on_group(group)
+        check_shards(group["params"], self.method.name)
         self._check_pieces(group)
 
     def _check_pieces(self, group: Mapping[str, Any]) -> None:

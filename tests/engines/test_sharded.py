@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,8 +17,12 @@ from support.wrappers import base_only_specs
 
 import optim_core
 from optim_core.catalog.registry import load_class
+from optim_core.engines.sharded import SINCE
+from optim_core.errors import UnsupportedParameter
+from optim_core.optimizers import gradients
 
-pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed")
+distributed = pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed")
+recent = pytest.mark.skipif(torch.__version__ < SINCE, reason="torch is too old for sharded parameters")
 PROCESSES = 2
 
 
@@ -36,6 +41,27 @@ def outcomes(kind: str, folder: Path) -> dict[str, str]:
     return found
 
 
+class Shard(torch.nn.Parameter):
+    """What looks like a DTensor."""
+
+    def full_tensor(self) -> torch.Tensor:
+        return self.data
+
+
+@pytest.mark.parametrize(
+    "build",
+    [optim_core.get("adamw"), lambda params: optim_core.get_wrapper("cautious")(torch.optim.SGD(params, lr=0.1))],
+    ids=["a rule", "a wrapper around torch's"],
+)
+def test_an_older_torch_is_told(monkeypatch: pytest.MonkeyPatch, build: Any) -> None:
+    monkeypatch.setattr(gradients, "SINCE", "99.1")
+    build([torch.nn.Parameter(torch.zeros(2))])
+    with pytest.raises(UnsupportedParameter, match=r"need torch 99\.1 or newer, and this is .*: update torch"):
+        build([Shard(torch.zeros(2))])
+
+
+@distributed
+@recent
 @pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 @pytest.mark.parametrize("kind", ["optimizer", "model"])
 def test_every_method(tmp_path: Path, kind: str) -> None:
@@ -50,6 +76,8 @@ def test_every_method(tmp_path: Path, kind: str) -> None:
     assert graphless == {spec.name for spec in specs if kind == "model" and "create_graph" in spec.needs}
 
 
+@distributed
+@recent
 def test_every_wrapper(tmp_path: Path) -> None:
     found = outcomes("wrapper", tmp_path)
     releasing = {spec.name for spec in base_only_specs() if getattr(load_class(spec), "releases", False)}

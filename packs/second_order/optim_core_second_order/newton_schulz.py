@@ -80,10 +80,9 @@ def _runs(
 
 
 def _starts(triples: Sequence[Triple], most: float) -> Iterator[int]:
-    for triple in triples:
-        for x in triple:
-            # torch.compile may have a symbol for it, and would keep each comparison below as a formula to be solved.
-            hash(x)  # makes it a constant: one guard, on its value
+    # torch.compile may have symbols for the coefficients, and would keep each comparison below as a formula to be
+    # solved. A key of a dictionary has to be a constant: one guard, on its value.
+    {x: None for triple in triples for x in triple}
     grown, taken, magnified, x = _GROWTH, _RUN, 1.0, 1.0
     for at, (a, b, c) in enumerate(triples):
         here = abs(a) + abs(b) * x + abs(c) * x * x

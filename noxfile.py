@@ -82,7 +82,7 @@ def lint(session: nox.Session) -> None:
     session.run("python", "docs/generate.py", "--check")
     session.run("python", "docs/schedules.py", "--check")
     session.run("python", "docs/conformance.py", "--check")
-    rendered = Path(session.create_tmp()) / "new"
+    rendered = Path(session.create_tmp()).resolve() / "new"
     shutil.rmtree(rendered, ignore_errors=True)
     rendered.mkdir()
     for kind, options in NEW_PACKS.items():
@@ -202,7 +202,7 @@ class Clean:
 
     def __init__(self, session: nox.Session, house: Path) -> None:
         self.session, self.house = session, house
-        folder = Path(session.create_tmp()) / "clean"
+        folder = Path(session.create_tmp()).resolve() / "clean"
         session.run("python", "-m", "virtualenv", "--clear", "--quiet", str(folder))
         self.bin = folder / ("Scripts" if sys.platform == "win32" else "bin")
 
@@ -265,7 +265,7 @@ def wheelhouse(session: nox.Session) -> None:
 @nox.session
 def new_pack(session: nox.Session) -> None:
     """Follow docs/writing-a-pack.md in an empty environment, then render, build and test a new pack of each kind."""
-    work = Path(session.create_tmp())
+    work = Path(session.create_tmp()).resolve()
     for old in work.iterdir():
         shutil.rmtree(old) if old.is_dir() else old.unlink()
     house = work / "house"

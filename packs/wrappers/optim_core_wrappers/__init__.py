@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from optim_core_wrappers.orthograd import OrthoGrad
     from optim_core_wrappers.radial_brake import RadialBrake
     from optim_core_wrappers.schedulefree import ScheduleFree
+    from optim_core_wrappers.skip_nonfinite import SkipNonFinite
     from optim_core_wrappers.snoo import Snoo
     from optim_core_wrappers.soda import Soda
     from optim_core_wrappers.softplus import SoftplusDenominator
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from optim_core_wrappers.tail_ema import TailEMA
     from optim_core_wrappers.trac import TRAC
     from optim_core_wrappers.update_floor import UpdateFloor
+    from optim_core_wrappers.zclip import ZClip
 
 __all__ = [
     "AGC",
@@ -68,6 +70,7 @@ __all__ = [
     "OrthoGrad",
     "RadialBrake",
     "ScheduleFree",
+    "SkipNonFinite",
     "Snoo",
     "Soda",
     "SoftplusDenominator",
@@ -75,6 +78,7 @@ __all__ = [
     "TailEMA",
     "UpdateFloor",
     "WeightDecay",
+    "ZClip",
 ]
 
 __getattr__, __dir__ = exports(__name__)

@@ -95,7 +95,7 @@ class SkipNonFinite(Wrapper):
         if self.in_a_row > self.patience:
             raise NotFinite(
                 f"{self.method.name} has left out {self.in_a_row} steps in a row, since the loss or gradients were not "
-                f"finite (patience={self.options['patience']}): go back to a checkpoint with a smaller lr, or look for "
+                f"finite (patience={self.patience}): go back to a checkpoint with a smaller lr, or look for "
                 "where it comes from with torch.autograd.set_detect_anomaly(True)"
             )
         return False

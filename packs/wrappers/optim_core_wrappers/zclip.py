@@ -50,7 +50,7 @@ class ZClip(Wrapper):
     )
     clip_to: str = hyper("reciprocal", "what a norm is clipped to", choices=("reciprocal", "mean", "threshold"))
     max_norm: float | None = hyper(None, "largest norm of all gradients together, None for any", gt=0)
-    warmup_steps: int = hyper(25, "norms that make the first mean and variance", ge=1, examples=[2])
+    warmup_steps: int = hyper(25, "norms that make the first mean and variance", ge=1, examples=[9])
     eps: float = hyper(1e-6, "added to the deviation", gt=0)
 
     def on_wrap(self) -> None:

@@ -24,5 +24,7 @@ AGAINST_SPIKES = (
         target="optim_core_wrappers.skip_nonfinite:SkipNonFinite",
         summary="Leaves a step out where the loss or a gradient is not finite.",
         license="Apache-2.0",
+        code="https://github.com/google-deepmind/optax",
+        code_license="Apache-2.0",
     ),
 )

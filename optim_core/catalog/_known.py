@@ -364,6 +364,7 @@ KNOWN: dict[str, tuple[str, KindName, str]] = {
     "stochasticweightaveraging": ("swa", "wrapper", "wrappers"),
     "suds": ("suds", "optimizer", "adaptive"),
     "sudsadamw": ("suds", "optimizer", "adaptive"),
+    "svrg": ("svrg", "wrapper", "wrappers"),
     "swa": ("swa", "wrapper", "wrappers"),
     "swats": ("swats", "optimizer", "adaptive"),
     "tailema": ("tail_ema", "wrapper", "wrappers"),

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from optim_core_wrappers.soda import Soda
     from optim_core_wrappers.softplus import SoftplusDenominator
     from optim_core_wrappers.stablewd import StableWeightDecay
+    from optim_core_wrappers.svrg import SVRG
     from optim_core_wrappers.swa import SWA
     from optim_core_wrappers.tail_ema import TailEMA
     from optim_core_wrappers.trac import TRAC
@@ -47,6 +48,7 @@ __all__ = [
     "AGC",
     "EMA",
     "LAWA",
+    "SVRG",
     "SWA",
     "TRAC",
     "Accumulate",

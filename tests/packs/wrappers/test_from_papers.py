@@ -109,3 +109,40 @@ def test_a_loss_alone_is_enough() -> None:
     optimizer: Any = optim_core.get_wrapper("skip_nonfinite")(torch.optim.SGD(params, lr=0.1))
     optimizer.minimize(lambda: poisoned(params, 1.0) + math.inf)
     assert (optimizer.stepped, optimizer.left_out) == (False, 1)
+
+
+def squares(params: list[Parameter], xs: list[float]) -> Tensor:
+    """The mean over xs of a loss that is not quadratic."""
+    losses = [(p - x).square().sum() + (x * p).cos().sum() for p in params for x in xs]
+    return torch.stack(losses).sum() / len(xs)
+
+
+@pytest.mark.parametrize("base", ["sgd", "torch:sgd"])
+@pytest.mark.parametrize("saved", [False, True])
+def test_svrg_does_what_the_paper_says(base: str, saved: bool) -> None:
+    data = [0.3, -1.0, 2.0, 0.7]
+
+    def build() -> tuple[Any, list[Parameter]]:
+        params = parameters()
+        inner = optim_core.get(base)(params, lr=0.05)
+        return optim_core.get_wrapper("svrg")(inner, full_loss=lambda: squares(params, data), period=3), params
+
+    optimizer, params = build()
+    others = parameters()
+    for t in range(8):
+        if saved and t == 4:
+            held, values = optimizer.state_dict(), copies(params)
+            optimizer, params = build()
+            with torch.no_grad():
+                for p, x in zip(params, values, strict=True):
+                    p.copy_(x)
+            optimizer.load_state_dict(held)
+        if t % 3 == 0:
+            snapshot = [Parameter(p.detach().clone()) for p in others]
+            full = torch.autograd.grad(squares(snapshot, data), snapshot)
+        here, there = (torch.autograd.grad(squares(w, [data[t % 4]]), w) for w in (others, snapshot))
+        with torch.no_grad():
+            for p, g, h, mu in zip(others, here, there, full, strict=True):
+                p.sub_(0.05 * (g - h + mu))
+        optimizer.minimize(lambda t=t, params=params: squares(params, [data[t % 4]]))
+    assert_close(params, others)

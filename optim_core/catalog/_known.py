@@ -171,6 +171,8 @@ KNOWN: dict[str, tuple[str, KindName, str]] = {
     "gradientrelease": ("gradient_release", "wrapper", "wrappers"),
     "gradientsigns": ("gradient_signs", "wrapper", "wrappers"),
     "gradnorm": ("gradnorm", "wrapper", "wrappers"),
+    "graft": ("graft", "wrapper", "wrappers"),
+    "grafting": ("graft", "wrapper", "wrappers"),
     "grams": ("grams", "optimizer", "adaptive"),
     "gravity": ("gravity", "optimizer", "momentum"),
     "grokadamw": ("grokadamw", "optimizer", "adaptive"),

@@ -65,8 +65,8 @@ class LBFGS(Searching):
     def search(self, loss: Loss, start: tuple[float, Vector]) -> Found | None:
         """The iterations above."""
         last = (self.held("prev_grad", loss.params), self.held("prev_step", loss.params))
-        how = {"history": self._history(loss.params), "last": last, "iterations": int(self.whole["iterations"])}
-        return searched(loss, start, self.param_groups[0], **how)
+        history, iterations = self._history(loss.params), int(self.whole["iterations"])
+        return searched(loss, start, self.param_groups[0], history=history, last=last, iterations=iterations)
 
     def _history(self, params: Sequence[Tensor]) -> Iterator[tuple[Vector, Vector]]:
         """The pairs that are kept, the oldest first; a parameter that has joined since has zeros in them."""

@@ -64,8 +64,8 @@ class NonlinearCG(Searching):
     def search(self, loss: Loss, start: tuple[float, Vector]) -> Found | None:
         """The iterations above."""
         last = (self.held("prev_grad", loss.params), self.held("direction", loss.params))
-        counts = {"promise": float(self.whole["promise"]), "iterations": int(self.whole["iterations"])}
-        return descended(loss, start, self.param_groups[0], last=last, **counts)
+        promise, iterations = float(self.whole["promise"]), int(self.whole["iterations"])
+        return descended(loss, start, self.param_groups[0], last=last, promise=promise, iterations=iterations)
 
     def take_in(self, movers: Sequence[Tensor], found: Found) -> None:
         """What the next direction is made of."""

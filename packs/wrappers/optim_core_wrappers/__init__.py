@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from optim_core_wrappers.gradient_release import GradientRelease
     from optim_core_wrappers.gradient_signs import GradientSigns
     from optim_core_wrappers.gradnorm import GradientNormalization
+    from optim_core_wrappers.graft import Graft
     from optim_core_wrappers.grokfast import GrokFast
     from optim_core_wrappers.hyperball import Hyperball
     from optim_core_wrappers.lawa import LAWA
@@ -63,6 +64,7 @@ __all__ = [
     "GradientNormalization",
     "GradientRelease",
     "GradientSigns",
+    "Graft",
     "GrokFast",
     "Hyperball",
     "Lookahead",

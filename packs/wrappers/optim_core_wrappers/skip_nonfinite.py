@@ -51,7 +51,8 @@ class SkipNonFinite(Wrapper):
         Raises:
             InvalidOption: ``patience`` is not a number of calls.
         """
-        if not isinstance(self.patience, int) or self.patience < 0:
+        given: Any = self.patience
+        if not isinstance(given, int) or given < 0:
             raise InvalidOption(
                 f"{self.method.name}: patience={self.patience!r} should be a number of calls, such as 25"
             )
@@ -116,8 +117,8 @@ def _numbers(loss: Any) -> Iterator[Tensor]:
 
 def _local(x: Any) -> Tensor:
     """The numbers that this process holds of a tensor."""
-    x = x.to_local() if hasattr(x, "to_local") else x
-    return x._values() if x.layout is torch.sparse_coo else x
+    held: Tensor = x.to_local() if hasattr(x, "to_local") else x
+    return held._values() if held.layout is torch.sparse_coo else held
 
 
 def _all_finite(tensors: Iterable[Tensor]) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from optim_core.catalog import Need
 from optim_core.errors import InvalidOption
-from optim_core.methods import hyper, memory_dtype
+from optim_core.methods import argument, hyper, memory_dtype
 from optim_core.optimizers import Evaluations, GlobalStreams, count_passes, parameters, put, taken
 from optim_core.wrapping import Wrapper
 
@@ -54,7 +54,8 @@ class SVRG(Wrapper):
 
     period: int = hyper(1000, "steps from one snapshot to the next", ge=1)
 
-    full_loss: Callable[[], Any]
+    if TYPE_CHECKING:  # an argument without a default: no attribute of the class
+        full_loss: Callable[[], Any] = argument(kw_only=True)
     arguments: ClassVar[tuple[str, ...]] = ("full_loss",)
     needs: ClassVar[frozenset[Need]] = frozenset({"closure"})
     refuses: ClassVar[Mapping[Need, str]] = {
@@ -123,7 +124,7 @@ class SVRG(Wrapper):
     def _mixed(self, p: Tensor, here: Tensor | None, there: Tensor | None) -> Tensor | None:
         if "full_gradient" not in self.memory[p] or (here is None and there is None):
             return here
-        g = self.memory[p]["full_gradient"].clone()
+        g: Tensor = self.memory[p]["full_gradient"].clone()
         for x, sign in ((here, 1), (there, -1)):
             if x is not None:
                 g.add_(x, alpha=sign)

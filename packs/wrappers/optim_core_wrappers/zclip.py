@@ -17,7 +17,7 @@ class ZClip(Wrapper):
 
     With N that norm, and mean and var those of the norms so far::
 
-        s = sqrt(var);  z = (N - mean) / (s + eps)
+        s = sqrt(var);  z = (N - mean) / s
         M = mean + z_thresh^2 s / z   where z > z_thresh, else N
         g = g M / N
         mean = alpha mean + (1 - alpha) M;   var = alpha var + (1 - alpha) (M - mean)^2
@@ -50,7 +50,6 @@ class ZClip(Wrapper):
     )
     max_norm: float | None = hyper(None, "largest norm of all gradients together, None for any", gt=0)
     warmup_steps: int = hyper(25, "norms that make the first mean and variance", ge=1, examples=[9])
-    eps: float = hyper(1e-6, "added to the deviation", gt=0)
 
     def on_wrap(self) -> None:
         """Count norms from here.
@@ -93,8 +92,8 @@ class ZClip(Wrapper):
         return limit
 
     def _limit(self, norm: float, mean: float, deviation: float) -> float:
-        z, most = (norm - mean) / (deviation + self.options["eps"]), self.options["z_thresh"]
-        return mean + most**2 / z * deviation if z > most else norm
+        most = self.options["z_thresh"] * deviation
+        return mean + most**2 / (norm - mean) if norm - mean > most else norm  # most^2 / (z s), without a division by 0
 
 
 def _scaled(g: Tensor | None, factor: float) -> Tensor | None:

@@ -82,7 +82,7 @@ def descended(
     """
     f, g = start
     x = first = loss.here()
-    max_eval = options["max_eval"] or options["max_iter"] * 5 // 4
+    max_eval = options["max_eval"] or options["max_iter"] * 3
     if not loss.lr or not loss.params or largest(g) <= options["tolerance_grad"]:
         return None
     for _ in range(options["max_iter"]):

@@ -41,7 +41,7 @@ class NonlinearCG(Searching):
         >>> import torch
         >>> w = torch.nn.Parameter(torch.tensor([-1.0, 1.5], dtype=torch.float64))
         >>> optimizer = NonlinearCG([w])
-        >>> for _ in range(5):
+        >>> for _ in range(8):
         ...     loss = optimizer.minimize(lambda: 100 * (w[1] - w[0] ** 2) ** 2 + (1 - w[0]) ** 2)
         >>> [round(x, 4) for x in w.tolist()]
         [1.0, 1.0]
@@ -51,6 +51,8 @@ class NonlinearCG(Searching):
     https://doi.org/10.1137/030601880; first trials from Nocedal and Wright, Numerical Optimization, equation 3.60.
     """
 
+    max_iter: int = hyper(4, "iterations in a step", ge=1, common=True)
+    max_eval: int | None = hyper(None, "evaluations in a step; None for 3 an iteration", ge=1, common=True)
     formula: str = hyper(
         "polak_ribiere", "how b is found", choices=("polak_ribiere", "hager_zhang", "dai_yuan"), common=True
     )

@@ -18,6 +18,7 @@ __all__ = [
     "LossMissing",
     "NoCounterpart",
     "NonCommercialWarning",
+    "NotFinite",
     "NotOffered",
     "NotTraining",
     "OptimCoreError",
@@ -126,6 +127,10 @@ class GraphMissing(OptimCoreError, RuntimeError):
 
 class LossMissing(OptimCoreError, RuntimeError):
     """A method that needs the value of the loss took a step without it."""
+
+
+class NotFinite(OptimCoreError, ArithmeticError):
+    """Losses or gradients were inf or nan in too many steps, one after the other."""
 
 
 class NotTraining(OptimCoreError, RuntimeError):

@@ -11,6 +11,9 @@ _ALIKE = str.maketrans("wmi1l0zkq", "vnjjjoscc")
 
 __all__ = ["did_you_mean", "nearest", "normalise"]
 
+#: In the name of a tensor that a wrapper keeps: it has a shape of its own, and not its parameter's.
+OWN_SHAPE = "@"
+
 
 def normalise(name: str) -> str:
     """The form in which names are compared: lower case, without ``-``, ``_``, ``.`` and spaces.

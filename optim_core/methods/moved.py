@@ -17,6 +17,7 @@ from optim_core.engines.tensors import real, shape_of
 from optim_core.errors import UnsupportedParameter
 from optim_core.methods.declarations import State
 from optim_core.methods.states import dtype, keys_of, layout_of, may_have, memory_dtype
+from optim_core.names import OWN_SHAPE
 
 
 def follow(
@@ -58,7 +59,7 @@ def follow(
 
 
 def follow_memory(memory: Mapping[Tensor, MutableMapping[str, Any]], owner: str) -> None:
-    """Have what a wrapper keeps follow the parameters: tensors of their shape, and single numbers.
+    """Have what a wrapper keeps follow the parameters: tensors of their shape or of their own, and single numbers.
 
     Raises:
         UnsupportedParameter: a parameter has another shape than it had; nothing is changed then.
@@ -68,7 +69,7 @@ def follow_memory(memory: Mapping[Tensor, MutableMapping[str, Any]], owner: str)
         for name, x in mine.items():
             if not isinstance(x, Tensor):
                 continue
-            if x.ndim and x.shape not in (p.shape, real(p).shape):
+            if x.ndim and OWN_SHAPE not in name and x.shape not in (p.shape, real(p).shape):
                 _refuse(owner, name, x, p)
             of_type = memory_dtype(p) if x.ndim and x.dtype != p.dtype else x.dtype
             if x.device != p.device or x.dtype != of_type:

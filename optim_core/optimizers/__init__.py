@@ -10,6 +10,7 @@ from optim_core.optimizers.loss_value import LossValue
 from optim_core.optimizers.modes import Modes
 from optim_core.optimizers.needs import has_modes, needs_of
 from optim_core.optimizers.optimizer import RuleOptimizer
+from optim_core.optimizers.ranks import any_rank
 from optim_core.optimizers.ranks import count as count_ranks
 from optim_core.optimizers.ranks import mean as mean_over_ranks
 from optim_core.optimizers.release import FusedBackward, StepsInBackward, alone, hooked, refuse_ranks
@@ -28,6 +29,7 @@ __all__ = [
     "ScheduleFree",
     "StepsInBackward",
     "alone",
+    "any_rank",
     "backward",
     "call_closure",
     "check_dense",

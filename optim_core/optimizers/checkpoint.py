@@ -11,6 +11,7 @@ from torch.optim.optimizer import Optimizer
 
 from optim_core.errors import CheckpointMismatch
 from optim_core.methods.method import KEPT_OF_OPTIONS, SET_UP
+from optim_core.names import OWN_SHAPE
 from optim_core.optimizers import matching
 from optim_core.optimizers.matching import Rename, Slot, some
 
@@ -198,7 +199,7 @@ class Loading:
             CheckpointMismatch: naming both.
         """
         found = tuple(member.saved[key].shape)
-        if found not in map(tuple, shapes):
+        if OWN_SHAPE not in key and found not in map(tuple, shapes):
             raise CheckpointMismatch(
                 f"{self.owner}: {key} of {member.name} in the checkpoint has shape {found} instead of "
                 f"{tuple(shapes[0])}: the checkpoint belongs to another model, to another order of it, or to other "

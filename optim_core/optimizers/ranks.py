@@ -63,6 +63,11 @@ def agreed(seed: int, optimizer: Optimizer) -> int:
     return seed if x is None else int(x)
 
 
+def any_rank(fact: bool, optimizer: Optimizer) -> bool:
+    """Whether something is so on any rank; all of them must call this."""
+    return bool(agreed(int(fact), optimizer))
+
+
 def _reduced(x: Any, group: Any, operation: str) -> Tensor:
     dist: Any = sys.modules["torch.distributed"]
     there = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend(group) == "nccl" else x.device

@@ -1,7 +1,7 @@
 """What a wrapper keeps between steps, where the innermost optimizer keeps its own: so every tool carries it.
 
 Tensors stand in the state of their parameter, numbers in every group, under names that begin with the wrapper's:
-``optimizer.state[p]["EMA_ema"]``, ``group["EMA_steps"]``.
+``optimizer.state[p]["EMA_ema"]``, ``group["EMA_steps"]``. A tensor with a shape of its own has an "@" in its name.
 """
 
 from __future__ import annotations

@@ -44,4 +44,5 @@ def test_replicas_stay_the_same(tmp_path: Path) -> None:
     apart = found.pop("alig, by itself")
     assert apart[0] != apart[1]  # so the others tell something
     assert {"alig", "gravity"} <= set(found)
+    assert [numbers[-1] for numbers in found["left out"]] == [1, 1]  # though one rank alone had to
     assert [name for name, (first, second) in found.items() if first != second] == []

@@ -24,7 +24,7 @@ from optim_core.optimizers.optimizer import RuleOptimizer
 from optim_core.testing.problems import wave
 from optim_core.torch_names import _classes
 from support import methods
-from support.wrappers import option_variants
+from support.wrappers import option_variants, takes_more_than_a_model
 
 #: Longer than any phase in which a method may stand still, and than the periods of the wrappers' defaults.
 STEPS = 12
@@ -80,7 +80,8 @@ def optimizers() -> tuple[str, ...]:
 @functools.cache
 def wrappers() -> tuple[str, ...]:
     """Names of all wrappers."""
-    return tuple(spec.name for spec in methods.wrappers())
+    names = [spec.name for spec in methods.wrappers()]
+    return tuple(name for name in names if not takes_more_than_a_model(optim_core.get_wrapper(name)))
 
 
 @functools.cache

@@ -28,7 +28,22 @@ def trained(name: str, rank: int, **attributes: Any) -> list[list[float]]:
     x = torch.randn(4, 3, dtype=torch.float64) + rank
     for _ in range(3):
         optimizer.minimize(lambda: model(x).square().mean())
-    mine = model.module.weight.detach().flatten()
+    return by_rank(model.module.weight.detach().flatten())
+
+
+def left_out(rank: int) -> list[list[float]]:
+    """The weights of each rank, and the steps that it has left out, where the loss of the second is not finite once."""
+    model = nn.parallel.DistributedDataParallel(nn.Linear(3, 2, dtype=torch.float64))
+    optimizer: Any = optim_core.get_wrapper("skip_nonfinite")(torch.optim.SGD(model.parameters(), lr=0.1))
+    x = torch.ones(4, 3, dtype=torch.float64)
+    for t in range(3):
+        strange = float("nan") if rank == 1 and t == 1 else 0.0
+        optimizer.minimize(lambda strange=strange: model(x).square().mean() + strange)
+    return by_rank(torch.cat([model.module.weight.detach().flatten(), torch.tensor([float(optimizer.left_out)])]))
+
+
+def by_rank(mine: torch.Tensor) -> list[list[float]]:
+    """What each rank has."""
     everybody_s = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
     dist.all_gather(everybody_s, mine)
     return [each.tolist() for each in everybody_s]
@@ -40,7 +55,8 @@ def main() -> None:
 
     def found() -> dict[str, Any]:
         alone = {"alig, by itself": trained("alig", int(rank), process_group=None)}
-        return {name: trained(name, int(rank)) for name in names} | alone
+        together = {"left out": left_out(int(rank))}
+        return {name: trained(name, int(rank)) for name in names} | alone | together
 
     take_part(rank, processes, file, found)
 

@@ -15,6 +15,7 @@ import torch
 import optim_core
 from optim_core.catalog.specs import Spec
 from optim_core.errors import NotOffered, WrapperConflict
+from optim_core.wrapping import Wrapper
 from support import methods
 
 
@@ -45,6 +46,8 @@ def around(base: Any, name: str, *, within: Any = None, **options: Any) -> Any:
     the wrapper acts on; which bases that are is tested in test_offers.
     """
     cls: Any = optim_core.get_wrapper(name)
+    if takes_more_than_a_model(cls):
+        pytest.skip(f"{name} takes {', '.join(cls.arguments)}, which no model tells: it has tests of its own")
     options = (options or required_options(cls)) | ({} if within is None else cls.arguments_of(within))
     try:
         return cls(base, **options)
@@ -71,6 +74,12 @@ def torch_base(name: str) -> type[torch.optim.Optimizer]:
             optim_core.get_wrapper(name)(base, **required_options(optim_core.get_wrapper(name)))
             return cls
     pytest.skip(f"{name} takes neither SGD nor Adam of torch")
+
+
+def takes_more_than_a_model(cls: Any) -> bool:
+    """Whether a wrapper asks for something that neither has a default nor follows from a model."""
+    asked = set(getattr(cls, "arguments", ())) - set(getattr(cls, "argument_defaults", ())) - {"model"}
+    return bool(asked) and cls.arguments_of.__func__ is Wrapper.arguments_of.__func__  # type: ignore[attr-defined]
 
 
 def needs_only_a_base(wrapper: Any) -> bool:

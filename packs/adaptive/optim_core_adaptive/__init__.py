@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.adafactorbv import AdafactorBV
     from optim_core_adaptive.adagc import AdaGC
     from optim_core_adaptive.adagrad import Adagrad
+    from optim_core_adaptive.adagradnorm import AdaGradNorm
     from optim_core_adaptive.adai import Adai
     from optim_core_adaptive.adaiv2 import AdaiV2
     from optim_core_adaptive.adalite import Adalite
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.adatam import AdaTAM
     from optim_core_adaptive.ademamix import AdEMAMix
     from optim_core_adaptive.adopt import ADOPT
+    from optim_core_adaptive.aegd import AEGD
     from optim_core_adaptive.aida import Aida
     from optim_core_adaptive.amos import Amos
     from optim_core_adaptive.amsgrad import AMSGrad
@@ -105,6 +107,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADOPT",
+    "AEGD",
     "BCOS",
     "CAME",
     "COCOB",
@@ -127,6 +130,7 @@ __all__ = [
     "AdaDelta",
     "AdaFactor",
     "AdaGC",
+    "AdaGradNorm",
     "AdaLOMO",
     "AdaMod",
     "AdaNorm",

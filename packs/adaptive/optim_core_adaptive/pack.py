@@ -7,6 +7,7 @@ from optim_core_adaptive.manifest.accumulated_squares import ACCUMULATED_SQUARES
 from optim_core_adaptive.manifest.adam_variants import ADAM_VARIANTS
 from optim_core_adaptive.manifest.against_spikes import AGAINST_SPIKES
 from optim_core_adaptive.manifest.compositions import COMPOSITIONS
+from optim_core_adaptive.manifest.energies_and_norms import ENERGIES_AND_NORMS
 from optim_core_adaptive.manifest.factored import FACTORED
 from optim_core_adaptive.manifest.geometry import GEOMETRY
 from optim_core_adaptive.manifest.in_backward import IN_BACKWARD
@@ -676,6 +677,7 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
             state={"exp_avg": "element", "exp_avg_sq": "element"},
         ),
         *ACCUMULATED_SQUARES,
+        *ENERGIES_AND_NORMS,
         *AGAINST_SPIKES,
         *FACTORED,
         *GEOMETRY,

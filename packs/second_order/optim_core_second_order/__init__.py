@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from optim_core_second_order.muown import Muown
     from optim_core_second_order.namo import NAMO
     from optim_core_second_order.newtonmuon import NewtonMuon
+    from optim_core_second_order.nonlinearcg import NonlinearCG
     from optim_core_second_order.normuon import NorMuon
     from optim_core_second_order.polargrad import PolarGrad
     from optim_core_second_order.psgdpro import PSGDPRO
@@ -95,6 +96,7 @@ __all__ = [
     "MuonPlus",
     "Muown",
     "NewtonMuon",
+    "NonlinearCG",
     "NorMuon",
     "PolarGrad",
     "SOAPMuon",

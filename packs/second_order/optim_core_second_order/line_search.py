@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-#: Sufficient decrease, and the share of the slope that may be left.
-_C1, _C2 = 1e-4, 0.9
+#: Sufficient decrease.
+_C1 = 1e-4
 
 
 class Trial(NamedTuple):
@@ -26,7 +26,9 @@ class Trial(NamedTuple):
     gradient: Any
 
 
-def strong_wolfe(evaluate: Callable[[float], Trial], start: Trial, t: float, *, most: int, tolerance: float) -> Trial:
+def strong_wolfe(
+    evaluate: Callable[[float], Trial], start: Trial, t: float, *, most: int, tolerance: float, c2: float = 0.9
+) -> Trial:
     """A point that fulfils the conditions, or the best one that has been found.
 
     Args:
@@ -35,12 +37,13 @@ def strong_wolfe(evaluate: Callable[[float], Trial], start: Trial, t: float, *, 
         t: the first trial.
         most: trials after the first.
         tolerance: the width of a bracket that is not worth another trial.
+        c2: the share of the slope that may be left.
     """
     previous, new, trials = start, evaluate(t), 0
     while trials < most:
         if new.f > start.f + _C1 * new.t * start.slope or (trials > 1 and new.f >= previous.f):
             break
-        if abs(new.slope) <= -_C2 * start.slope:
+        if abs(new.slope) <= -c2 * start.slope:
             return new
         if new.slope >= 0:
             break
@@ -48,11 +51,11 @@ def strong_wolfe(evaluate: Callable[[float], Trial], start: Trial, t: float, *, 
         previous, new, trials = new, evaluate(_cubic(previous, new, bounds)), trials + 1
     if trials == most:
         return min(start, new, key=lambda trial: trial.f)
-    return _zoomed(evaluate, start, [previous, new], most=most - trials, tolerance=tolerance)
+    return _zoomed(evaluate, start, [previous, new], most=most - trials, tolerance=tolerance, c2=c2)
 
 
 def _zoomed(
-    evaluate: Callable[[float], Trial], start: Trial, bracket: list[Trial], *, most: int, tolerance: float
+    evaluate: Callable[[float], Trial], start: Trial, bracket: list[Trial], *, most: int, tolerance: float, c2: float
 ) -> Trial:
     """The search within a bracket whose ends hold a point that fulfils the conditions between them."""
     near_an_end = False
@@ -68,7 +71,7 @@ def _zoomed(
             bracket[1 - low] = new
             low = 0 if bracket[0].f <= bracket[1].f else 1
             continue
-        done = abs(new.slope) <= -_C2 * start.slope
+        done = abs(new.slope) <= -c2 * start.slope
         if not done and new.slope * (bracket[1 - low].t - bracket[low].t) >= 0:
             bracket[1 - low] = bracket[low]
         bracket[low] = new

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from optim_core_wrappers.gradient_release import GradientRelease
     from optim_core_wrappers.gradient_signs import GradientSigns
     from optim_core_wrappers.gradnorm import GradientNormalization
+    from optim_core_wrappers.graft import Graft
     from optim_core_wrappers.grokfast import GrokFast
     from optim_core_wrappers.hyperball import Hyperball
     from optim_core_wrappers.lawa import LAWA
@@ -32,19 +33,23 @@ if TYPE_CHECKING:
     from optim_core_wrappers.orthograd import OrthoGrad
     from optim_core_wrappers.radial_brake import RadialBrake
     from optim_core_wrappers.schedulefree import ScheduleFree
+    from optim_core_wrappers.skip_nonfinite import SkipNonFinite
     from optim_core_wrappers.snoo import Snoo
     from optim_core_wrappers.soda import Soda
     from optim_core_wrappers.softplus import SoftplusDenominator
     from optim_core_wrappers.stablewd import StableWeightDecay
+    from optim_core_wrappers.svrg import SVRG
     from optim_core_wrappers.swa import SWA
     from optim_core_wrappers.tail_ema import TailEMA
     from optim_core_wrappers.trac import TRAC
     from optim_core_wrappers.update_floor import UpdateFloor
+    from optim_core_wrappers.zclip import ZClip
 
 __all__ = [
     "AGC",
     "EMA",
     "LAWA",
+    "SVRG",
     "SWA",
     "TRAC",
     "Accumulate",
@@ -59,6 +64,7 @@ __all__ = [
     "GradientNormalization",
     "GradientRelease",
     "GradientSigns",
+    "Graft",
     "GrokFast",
     "Hyperball",
     "Lookahead",
@@ -68,6 +74,7 @@ __all__ = [
     "OrthoGrad",
     "RadialBrake",
     "ScheduleFree",
+    "SkipNonFinite",
     "Snoo",
     "Soda",
     "SoftplusDenominator",
@@ -75,6 +82,7 @@ __all__ = [
     "TailEMA",
     "UpdateFloor",
     "WeightDecay",
+    "ZClip",
 ]
 
 __getattr__, __dir__ = exports(__name__)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from optim_core.catalog import Paper, WrapperSpec, hookimpl
+from optim_core_wrappers.manifest.against_spikes import AGAINST_SPIKES
 from optim_core_wrappers.manifest.averages import AVERAGES
 from optim_core_wrappers.manifest.memory import MEMORY
+from optim_core_wrappers.manifest.of_several import OF_SEVERAL
 from optim_core_wrappers.manifest.rules_around import RULES_AROUND
 from optim_core_wrappers.manifest.tuners import TUNERS
 
@@ -176,6 +178,8 @@ def optim_core_wrappers() -> list[WrapperSpec]:
         ),
         *RULES_AROUND,
         *AVERAGES,
+        *AGAINST_SPIKES,
+        *OF_SEVERAL,
         *TUNERS,
         *MEMORY,
     ]

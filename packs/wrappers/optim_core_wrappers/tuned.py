@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optim_core.errors import WrapperConflict
 from optim_core.methods import full_tensor, hyper, memory_dtype, real
 from optim_core.optimizers import check_gradient, parameters
 from optim_core.wrapping import Wrapper
+from optim_core_wrappers.present_gradients import refuse_accumulation
 
 _BETAS = (0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
 
@@ -53,12 +53,7 @@ class Tuned(Wrapper):
             WrapperConflict: what is inside steps once for several calls.
         """
         super().on_wrap()
-        for wrapper in self.inside:
-            if wrapper.accumulates:
-                raise WrapperConflict(
-                    f"{self.method.name} goes by the gradients that its base steps with, but {wrapper.method.name} "
-                    f"inside steps once for several calls: put {wrapper.method.name} around {self.method.name}"
-                )
+        refuse_accumulation(self)
         self.counters["steps"] = 0
         for name, values in self.begin_tuners().items():
             self.tuners[name] = values

@@ -42,4 +42,18 @@ CURVATURE = (
         needs=("closure",),
         state={"momentum": "element", "hess": "element"},
     ),
+    OptimizerSpec(
+        name="nonlinearcg",
+        aliases=("conjugate_gradients", "ncg"),
+        target="optim_core_second_order.nonlinearcg:NonlinearCG",
+        summary="Conjugate directions with a strong Wolfe line search, by one of three formulas.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="A survey of nonlinear conjugate gradient methods",
+            url="http://www.ybook.co.jp/online2/oppjo/vol2/p35.html",
+            year=2006,
+        ),
+        needs=("closure",),
+        state={"prev_grad": "element", "direction": "element", "promise": "whole", "iterations": "whole"},
+    ),
 )

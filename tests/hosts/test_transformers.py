@@ -113,7 +113,7 @@ def test_trainer(kind: Kind, parts: int, column: str, tmp_path: Path) -> None:
     by_hand(kind, plain, seen, parts)
     off = max(float((a - b).detach().abs().max()) for a, b in zip(net.parameters(), plain.parameters(), strict=True))
     assert off < 1e-9, off
-    assert not loops.equal(net, network())
+    assert len(seen) == 8 * parts
     assert_cell(column, kind, "same")
 
 

@@ -18,6 +18,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "hosts.md"
 
 #: The reasons for refusals by the letters that the table has for them: what the message says.
 REASONS = {
+    "a": r"a second backward\(\) before step\(\), and the first one has moved the weights",
     "b": r"a step in the middle of backward would take each process's own",
     "c": r"evaluates the loss (more than once|twice) a step|evaluates the loss itself",
     "g": r"differentiates the gradients .*carry no graph",

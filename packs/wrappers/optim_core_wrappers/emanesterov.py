@@ -11,7 +11,7 @@ from torch import Tensor
 from optim_core.catalog import Need
 from optim_core.errors import ClosureError, WrapperConflict
 from optim_core.methods import hyper, memory_dtype
-from optim_core.optimizers import parameters
+from optim_core.optimizers import Evaluations, parameters
 from optim_core.wrapping import Wrapper
 
 
@@ -73,7 +73,7 @@ class EMANesterov(Wrapper):
         self._reset()
 
     def _reset(self) -> None:
-        #: the weights before a move by hand; None if there was none since the last step
+        #: the weights before a move; None if there was none since the last step
         self._before: list[tuple[Tensor, Tensor]] | None = None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -106,10 +106,20 @@ class EMANesterov(Wrapper):
                 self.memory[p]["previous"], self.memory[p]["displacement"] = now, torch.zeros_like(now)
 
     def collect(self, run: Callable[[], Any]) -> Any:
-        """Move ahead, then take gradients."""
-        if self._before is None:
-            self._move()
-        return super().collect(run)
+        """Move ahead, then take gradients.
+
+        Raises:
+            ClosureError: the closure adds to gradients that were there before, of weights that had not moved.
+        """
+        if self._before is not None:
+            return super().collect(run)
+        inner = super().collect
+        self.move_ahead()
+        try:
+            return Evaluations(self, lambda: inner(run), self.method.name).anew()
+        except BaseException:
+            self._go_back()
+            raise
 
     @torch.no_grad()
     def _move(self) -> None:
@@ -123,13 +133,18 @@ class EMANesterov(Wrapper):
                     p.add_(self.memory[p]["displacement"], alpha=h)
 
     def prepare(self, overflow: bool | None) -> bool:
-        """Go back from a move by hand if there is no step."""
+        """Go back from the move if there is no step."""
         ready = super().prepare(overflow)
         if not ready:
-            for p, before in self._before or ():
-                p.copy_(before)
+            self._go_back()
         self._before = None
         return ready
+
+    @torch.no_grad()
+    def _go_back(self) -> None:
+        for p, before in self._before or ():
+            p.copy_(before)
+        self._before = None
 
     def apply(self) -> None:
         """A step of the base, and the average of what it and the move have done."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 import optim_core
 from optim_core.errors import WrapperConflict
-from optim_core.methods import argument, hyper
+from optim_core.methods import hyper
 from optim_core.optimizers import RuleOptimizer, check_gradient, needs_of, parameters
 from optim_core.wrapping import Wrapper
 from optim_core_wrappers.present_gradients import norm_of, refuse_accumulation
@@ -33,8 +32,9 @@ class Graft(Wrapper):
     while it has no decay, and stays as it is. Each keeps its states: memory is that of both, with one more copy of the
     weights during a step. All of it is in the state dict.
 
-    ``direction`` is a name as for ``optim_core.get``, or a class. It may use gradients only, and keep what it keeps by
-    parameter: what takes closures, draws, or counts for the model as a whole can be the base, and not the direction.
+    ``direction`` is a name as for ``optim_core.get``, "adamw" by default, or a class. It may use gradients only, and
+    keep what it keeps by parameter: what takes closures, draws, or counts for the model as a whole can be the base, and
+    not the direction.
 
     Raises:
         WrapperConflict: the direction is such a method; or what is inside steps once for several calls.
@@ -54,9 +54,8 @@ class Graft(Wrapper):
 
     scope: str = hyper("tensor", "what norms are of", choices=("tensor", "model"))
 
-    if TYPE_CHECKING:  # an argument without a default: no attribute of the class
-        direction: str | Callable[..., Optimizer] = argument(kw_only=True)
-    direction_options: Mapping[str, Any] = MappingProxyType({})
+    direction: str | Callable[..., Optimizer] = "adamw"
+    direction_options: Mapping[str, Any] | None = None
     arguments: ClassVar[tuple[str, ...]] = ("direction", "direction_options")
 
     def on_wrap(self) -> None:
@@ -69,7 +68,7 @@ class Graft(Wrapper):
         """Let the other method have the group, too."""
         if self._other is None:
             make = optim_core.get(self.direction) if isinstance(self.direction, str) else self.direction
-            self._other = make([*group["params"]], **self.direction_options)
+            self._other = make([*group["params"]], **(self.direction_options or {}))
             self._check(self._other)
         else:
             self._other.add_param_group({"params": [*group["params"]]})
@@ -97,6 +96,8 @@ class Graft(Wrapper):
         assert self._other is not None  # noqa: S101 - an optimizer has a group
         for mine, theirs in zip(self._other.param_groups, self.param_groups, strict=True):
             mine["params"] = [*theirs["params"]]  # parameters may have been exchanged
+        for p in self._other.state.keys() - set(parameters(self)):
+            del self._other.state[p]
         return self._other
 
     def apply(self) -> None:
@@ -124,6 +125,23 @@ class Graft(Wrapper):
             return [norm_of(moves)] * len(moves)
         return [norm_of([x]) for x in moves]
 
+    def start_memory(self, params: Sequence[Tensor]) -> None:
+        """Create the states of the other method."""
+        super().start_memory(params)
+        if not params:
+            return
+        other = self.other
+        if isinstance(other, RuleOptimizer):
+            other.begin()
+        elif not any(other.state.values()):
+            rates = [group["lr"] for group in other.param_groups]
+            for group in other.param_groups:
+                group["lr"] = 0.0
+            other.step()
+            for group, lr in zip(other.param_groups, rates, strict=True):
+                group["lr"] = lr
+        self._keep(params)
+
     # saving -------------------------------------------------------------------------------------------------
     def _keep(self, params: Sequence[Tensor]) -> None:
         """The other method's states stand among those of the base, the very same tensors."""
@@ -150,8 +168,3 @@ class Graft(Wrapper):
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"_other": self._other}
-
-
-def _is_whole(other: RuleOptimizer) -> bool:
-    """Whether a method keeps more than states of single parameters."""
-    return other.random or bool(other.whole) or "whole_step" in other.param_groups[0]

@@ -24,7 +24,7 @@ from support.wrappers import around
 from torch import Tensor
 
 import optim_core
-from optim_core.errors import InvalidOption, OptimCoreError, WrapperConflict
+from optim_core.errors import InvalidOption, OptimCoreError, UnknownOption, WrapperConflict
 from optim_core.schedules import option_of
 from optim_core.wrapping.wrapper import Wrapper
 
@@ -87,7 +87,7 @@ def refusal(combination: Combination) -> str:
         return " and ".join(sorted(named))
     try:
         combination.scheduler_of(optimizer)
-    except InvalidOption:
+    except (InvalidOption, UnknownOption):  # there may be no such option to set
         return str(combination.scheduler)
     except ValueError:  # torch's own schedulers have no other
         if not schedulers()[str(combination.scheduler)].target.startswith("torch."):
@@ -122,9 +122,11 @@ def begins(run: Run) -> None:
     first, *_ = run.train(range(SAVED))
     handle.remove()
     assert len(steps) == SAVED
+    name = run.combination.optimizer
     if run.combination.several_losses:
         same([abs(x) for x in first], losses)
-    else:
+    elif not (getattr(optim_core.get(name), "random", False) and "closure" in optim_core.info(name, "optimizer").needs):
+        # which is evaluated at points that it draws
         same([abs(first)], [torch.stack(losses).sum()])
 
 

@@ -29,3 +29,4 @@ class CSGDW(SGDW):
     """
 
     around = (around("cautious", eps_mode="base"),)
+    sparse = False  # the mask's mean is one of the whole tensor

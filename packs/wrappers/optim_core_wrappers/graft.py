@@ -63,6 +63,7 @@ class Graft(Wrapper):
         self._other: Optimizer | None = None
         super().on_wrap()
         refuse_accumulation(self)
+        self.start_memory([p for p in parameters(self) if self.state.get(p)])
 
     def on_group(self, group: dict[str, Any]) -> None:
         """Let the other method have the group, too."""
@@ -128,8 +129,8 @@ class Graft(Wrapper):
     def start_memory(self, params: Sequence[Tensor]) -> None:
         """Create the states of the other method."""
         super().start_memory(params)
-        if not params:
-            return
+        if not params or self._other is None or len(self._other.param_groups) < len(self.param_groups):
+            return  # the other groups are to come
         other = self.other
         if isinstance(other, RuleOptimizer):
             other.begin()

@@ -265,7 +265,10 @@ def trained(name: str, steps: int = 3, **options: Any) -> list[Tensor]:
 
 def test_functions_of_stacks_go_under_torch_compile(matrix_optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each traces in one piece, as it stands, and gives the same numbers."""
-    options = {"total_steps": 3} if "total_steps" in optim_core.get(matrix_optimizer).hypers else {}
+    hypers = optim_core.get(matrix_optimizer).hypers
+    options: dict[str, Any] = {"total_steps": 3} if "total_steps" in hypers else {}
+    if torch.__version__ < "2.13" and "ns_dtype" in hypers:  # compiled products round to bfloat16 once more there
+        options["ns_dtype"] = "float64"
     wanted = trained(matrix_optimizer, **options)
     compiled: list[str] = []
     real_call = Trace.call

@@ -29,7 +29,7 @@ class ZClip(Wrapper):
     The norm is over all parameters of all groups, after GradScaler's unscaling, before the base's weight decay and
     before other changes of gradients, on whichever side of this wrapper they stand. ``p.grad`` stays as it is, unless
     the base differentiates it. The host waits for one number a step. The authors' code has max_norm = 1 unless told
-    otherwise, and other rules for M besides, which the paper finds to be worse.
+    otherwise, and other rules for M besides.
 
     Example:
         >>> import torch

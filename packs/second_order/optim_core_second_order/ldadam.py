@@ -11,7 +11,7 @@ from torch import Tensor
 from optim_core import decoupled, hyper, state
 from optim_core.rules import Value, stacked
 from optim_core_second_order.hidden_matrices import HiddenMatrices
-from optim_core_second_order.shapes import Shape, low_rank_side, matrix_of
+from optim_core_second_order.shapes import Shape, low_rank_side, matrix_view
 from optim_core_second_order.singular import svd
 
 
@@ -19,14 +19,14 @@ def _average_shape(shape: Shape, group: Mapping[str, Any]) -> Shape | None:
     """Rank x the side that is not projected; flat, so that it is never the parameter's shape."""
     if len(shape) < 2:
         return None
-    matrix = matrix_of(shape)
+    matrix = matrix_view(shape)
     return (min(group["rank"], *matrix) * matrix[1 - low_rank_side(matrix, group["proj_type"])],)
 
 
 def _basis_shape(shape: Shape, group: Mapping[str, Any]) -> list[Shape] | None:
     if len(shape) < 2:
         return None
-    matrix = matrix_of(shape)
+    matrix = matrix_view(shape)
     return [(matrix[low_rank_side(matrix, group["proj_type"])], min(group["rank"], *matrix))]
 
 

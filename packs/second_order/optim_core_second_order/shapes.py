@@ -55,17 +55,17 @@ def rotated(
     if len(shape) < 2 and not precondition_1d:
         return shape, []
     if as_matrix:
-        shape = matrix_of(shape)
+        shape = matrix_view(shape)
     if merge_dims and len(shape) > 1:
         shape = merged(_channels_first(shape) if data_format == "channels_last" else shape, max_precond_dim)
     return shape, [axis for axis, d in enumerate(shape, start=1) if shortest <= d <= max_precond_dim]
 
 
-def matrix_of(shape: Shape) -> Shape:
-    """Rows and columns of a weight: dimension 0, and all others.
+def matrix_view(shape: Shape) -> Shape:
+    """Rows and columns of a weight of two dimensions and more: dimension 0, and all others.
 
     Example:
-        >>> matrix_of((4, 2, 3, 3))
+        >>> matrix_view((4, 2, 3, 3))
         (4, 18)
     """
     return (shape[0], math.prod(shape[1:]))
@@ -101,11 +101,6 @@ def squares(shape: Shape, longest: int) -> list[Shape]:
     return [
         (math.prod(run.count for run in kind), run.length, run.length) for kind in kinds(shape, longest) for run in kind
     ]
-
-
-def matrix_view(shape: Shape) -> Shape:
-    """The matrix that a weight of two dimensions and more is: dimension 0 by all others."""
-    return shape[0], math.prod(shape[1:])
 
 
 def scalable_view(shape: Shape, block_size: int, *, merge: bool) -> Shape:
@@ -301,12 +296,12 @@ def grams(shape: Shape) -> int:
 
 def all_grams(shape: Shape) -> int:
     """A d x d matrix for each side of a weight as a matrix; nothing for vectors."""
-    return sum(d * d for d in matrix_of(shape)) if len(shape) > 1 else 0
+    return sum(d * d for d in matrix_view(shape)) if len(shape) > 1 else 0
 
 
 def longer_side(shape: Shape) -> int:
     """A number for each row or column of a weight as a matrix, on the longer side; nothing for squares and vectors."""
-    return 0 if len(shape) < 2 or len(set(matrix_of(shape))) == 1 else max(matrix_of(shape))
+    return 0 if len(shape) < 2 or len(set(matrix_view(shape))) == 1 else max(matrix_view(shape))
 
 
 def low_rank_side(shape: Shape, proj_type: str) -> int:
@@ -322,12 +317,12 @@ def low_rank_side(shape: Shape, proj_type: str) -> int:
 
 def within_16(shape: Shape) -> int:
     """Of a weight as a matrix, at most 16 times the longer side; nothing for vectors."""
-    return min(16, *matrix_of(shape)) * max(matrix_of(shape)) if len(shape) > 1 else 0
+    return min(16, *matrix_view(shape)) * max(matrix_view(shape)) if len(shape) > 1 else 0
 
 
 def basis_of_16(shape: Shape) -> int:
     """Of a weight as a matrix, at most 16 times the shorter side; nothing for vectors."""
-    return min(16, *matrix_of(shape)) * min(matrix_of(shape)) if len(shape) > 1 else 0
+    return min(16, *matrix_view(shape)) * min(matrix_view(shape)) if len(shape) > 1 else 0
 
 
 def larger_side(shape: Shape) -> int:

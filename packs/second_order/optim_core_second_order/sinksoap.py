@@ -14,18 +14,18 @@ from optim_core_second_order.matrices import frobenius
 from optim_core_second_order.orthogonal import averaged
 from optim_core_second_order.rotation import averaged as gram_averages
 from optim_core_second_order.rotation import eigenvectors
-from optim_core_second_order.shapes import Shape, matrix_of
+from optim_core_second_order.shapes import Shape, matrix_view
 
 
 def _sides(shape: Shape, group: Mapping[str, Any]) -> list[Shape] | None:
     del group
-    return [(d, d) for d in matrix_of(shape)] if len(shape) > 1 else None
+    return [(d, d) for d in matrix_view(shape)] if len(shape) > 1 else None
 
 
 def _longer_side(shape: Shape, group: Mapping[str, Any]) -> Shape | None:
-    if len(shape) < 2 or not group["normuon"] or len(set(matrix_of(shape))) == 1:
+    if len(shape) < 2 or not group["normuon"] or len(set(matrix_view(shape))) == 1:
         return None
-    return (max(matrix_of(shape)),)
+    return (max(matrix_view(shape)),)
 
 
 class SinkSOAP(HiddenMatrices):

@@ -47,11 +47,13 @@ if TYPE_CHECKING:
     from optim_core_second_order.rmnp import RMNP
     from optim_core_second_order.scalableshampoo import ScalableShampoo
     from optim_core_second_order.scion import Scion
+    from optim_core_second_order.scionlight import ScionLight
     from optim_core_second_order.shampoo import Shampoo
     from optim_core_second_order.sinksoap import SinkSOAP
     from optim_core_second_order.soap import SOAP
     from optim_core_second_order.soapmuon import SOAPMuon
     from optim_core_second_order.softmuon import SoftMuon
+    from optim_core_second_order.solp import SOLP
     from optim_core_second_order.sophiag import SophiaG
     from optim_core_second_order.sophiah import SophiaH
     from optim_core_second_order.spectralsphere import SpectralSphere
@@ -71,6 +73,7 @@ __all__ = [
     "RACS",
     "RMNP",
     "SOAP",
+    "SOLP",
     "SPEL",
     "AdaGO",
     "AdaHessian",
@@ -103,6 +106,7 @@ __all__ = [
     "SPlus",
     "ScalableShampoo",
     "Scion",
+    "ScionLight",
     "Shampoo",
     "SinkSOAP",
     "SoftMuon",

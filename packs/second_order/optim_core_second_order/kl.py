@@ -59,3 +59,10 @@ def followed(GG: list[Tensor], Q: list[Tensor], *, eps: float) -> list[Tensor]:
         signs = torch.where(R.diagonal(dim1=1, dim2=2) < 0, -1.0, 1.0).to(basis.dtype)
         new.append(permuted(basis * signs.unsqueeze(1), 2, order.argsort()))
     return new
+
+
+@stacked("element")
+def moved(m: Tensor, Q: list[Tensor], new: list[Tensor], **how: Any) -> Tensor:
+    """From one basis into another."""
+    view = View(m.shape[1:], how)
+    return view.back(view.along_axes(view.of(m), [B.mT @ A for A, B in zip(Q, new, strict=True)]))

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from torch import Tensor
-
 from optim_core import hyper, state
 from optim_core.optimizers import RuleOptimizer
-from optim_core.rules import Value, denominator, lerp, maximum, sqrt, square, stacked
-from optim_core_second_order.kl import decay_of, factor_shapes, factors, followed, how_of
-from optim_core_second_order.rotation import View, averaged, eigenvectors, rot, unrot
+from optim_core.rules import Value, denominator, lerp, maximum, sqrt, square
+from optim_core_second_order.kl import decay_of, factor_shapes, factors, followed, how_of, moved
+from optim_core_second_order.rotation import averaged, eigenvectors, rot, unrot
 
 
 class KLSOAP(RuleOptimizer):
@@ -95,12 +91,5 @@ class KLSOAP(RuleOptimizer):
             GG = factors(GG, Q, g, decay=decay_of(shampoo_beta, step), eps=eps, **how)
             if step % precondition_frequency == 0:
                 new = followed(GG, Q, eps=eps)
-                m, Q = _moved(m, Q, new, **how), new
+                m, Q = moved(m, Q, new, **how), new
         return p * (1 - lr * weight_decay) - lr * u, m, v, GG, Q
-
-
-@stacked("element")
-def _moved(m: Tensor, Q: list[Tensor], new: list[Tensor], **how: Any) -> Tensor:
-    """From one basis into another."""
-    view = View(m.shape[1:], how)
-    return view.back(view.along_axes(view.of(m), [B.mT @ A for A, B in zip(Q, new, strict=True)]))

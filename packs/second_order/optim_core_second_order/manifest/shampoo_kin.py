@@ -50,6 +50,25 @@ SHAMPOO_KIN = (
         },
     ),
     OptimizerSpec(
+        name="solp",
+        target="optim_core_second_order.solp:SOLP",
+        summary="SOAP with LaProp in the basis: gradients are divided before they are averaged.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="SOAP: Improving and Stabilizing Shampoo using Adam",
+            url="https://arxiv.org/abs/2409.11321",
+            year=2024,
+        ),
+        code="https://github.com/HomebrewML/HeavyBall",
+        code_license="BSD-2-Clause",
+        state={
+            "exp_avg": "element",
+            "exp_avg_sq": "element",
+            "GG": "optim_core_second_order.shapes:kl_size",
+            "Q": "optim_core_second_order.shapes:kl_size",
+        },
+    ),
+    OptimizerSpec(
         name="klshampoo",
         target="optim_core_second_order.klshampoo:KLShampoo",
         summary="Shampoo whose two matrices are fitted together, to the gradient's covariance.",

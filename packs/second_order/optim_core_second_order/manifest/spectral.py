@@ -19,6 +19,20 @@ SPECTRAL = (
         code_license="MIT",
     ),
     OptimizerSpec(
+        name="scionlight",
+        target="optim_core_second_order.scionlight:ScionLight",
+        summary="Scion on a decayed sum of gradients in the place of their average.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="Training Deep Learning Models with Norm-Constrained LMOs",
+            url="https://arxiv.org/abs/2502.07529",
+            year=2025,
+        ),
+        code="https://github.com/LIONS-EPFL/scion",
+        code_license="MIT",
+        shortfall="balls of radius 1 are too small for the digits; with scale=10 and momentum=0.1 it learns them",
+    ),
+    OptimizerSpec(
         name="conda",
         target="optim_core_second_order.conda:Conda",
         summary="Adam with its second moment in a basis of the average gradient's singular vectors.",

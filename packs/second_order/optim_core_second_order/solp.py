@@ -27,8 +27,8 @@ class SOLP(KLSOAP):
     :class:`~optim_core_second_order.klsoap.KLSOAP`.
 
     heavyball counts the steps between bases by adding 1 / precondition_frequency, which rounding delays for some
-    frequencies (3: steps 3, 7, ...); here they are steps 3, 6, .... Its caution, warm-up and clipping are wrappers and
-    schedulers here.
+    frequencies (3: steps 3, 7, ...); here they are steps 3, 6, .... It merges all dimensions but the first, where
+    ``merge_dims`` here is KLSOAP's. Its caution, warm-up and clipping are wrappers and schedulers here.
 
     Example:
         >>> import torch

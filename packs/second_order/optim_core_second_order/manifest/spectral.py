@@ -17,6 +17,7 @@ SPECTRAL = (
         ),
         code="https://github.com/LIONS-EPFL/scion",
         code_license="MIT",
+        shortfall="balls of radius 1 are too small for the digits; with scale=10 and momentum=0.1 it learns them",
     ),
     OptimizerSpec(
         name="scionlight",

@@ -49,7 +49,7 @@ def test_every_wing_that_packs_may_use_has_its_list():
         *(f"optim_core.{name}" for name in ("errors", "names")),
         *(
             f"optim_core.{wing}"
-            for wing in ("catalog", "rules", "methods", "optimizers", "wrapping", "testing", "schedules")
+            for wing in ("catalog", "rules", "methods", "optimizers", "wrapping", "testing", "schedules", "peers")
         ),
     }
 

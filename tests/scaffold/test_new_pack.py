@@ -91,7 +91,7 @@ def test_the_manifest_has_every_field_of_its_spec(into, kind):
 
 def test_the_metadata_fit_the_core(into):
     ours = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    pack = tomllib.loads((ROOT / "packs" / "sign" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pack = tomllib.loads((ROOT / "packs" / "schedulers" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     new = tomllib.loads((new_pack("acme", into=into) / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert new["requires-python"] == ours["requires-python"]
     assert new["dependencies"] == pack["dependencies"]

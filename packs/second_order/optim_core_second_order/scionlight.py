@@ -59,5 +59,5 @@ class ScionLight(Scion):
         G = g if momentum_buffer is None else (1 - momentum) * momentum_buffer + g
         ball: dict[str, Any] = {"norm": norm, "scale": scale, "unconstrained": unconstrained}
         how: dict[str, Any] = {"normalized": normalized, "transpose": transpose, "max_scale": max_scale}
-        p, _ = Scion.rule(p, G, None, lr=lr, momentum=momentum, ns_steps=ns_steps, ns_dtype=ns_dtype, **ball, **how)
-        return p, None if momentum_buffer is None else G
+        moved, _ = Scion.rule(p, G, None, lr=lr, momentum=momentum, ns_steps=ns_steps, ns_dtype=ns_dtype, **ball, **how)
+        return moved, None if momentum_buffer is None else G

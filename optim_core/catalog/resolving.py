@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -17,6 +18,10 @@ from optim_core.catalog.packs import Pack
 from optim_core.catalog.specs import Spec
 from optim_core.catalog.strangers import described, output_aside
 from optim_core.errors import OptimCoreError
+
+
+#: What may give a module names that its statements do not show.
+_DYNAMIC = re.compile(rb"\b(globals|vars|setattr|exec|__getattr__)\(|import \*|^\s+global ", re.MULTILINE)
 
 
 class Named(Protocol):
@@ -104,20 +109,21 @@ def _find(module: str) -> ModuleSpec | None:
 def _names_in(origin: str) -> frozenset[str] | None:
     """The names that a module's source defines or imports; None if that cannot be told from outside."""
     try:
-        tree = ast.parse(Path(origin).read_bytes())
+        text = Path(origin).read_bytes()
+        tree = ast.parse(text)
     except (OSError, SyntaxError, ValueError):  # an extension module, or a broken one: importing it tells more
         return None
+    if _DYNAMIC.search(text):
+        return None
     names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            names.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
-    return None if {"*", "__getattr__"} & names or _is_dynamic(tree) else frozenset(names)
-
-
-def _is_dynamic(tree: ast.Module) -> bool:
-    calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
-    return any(isinstance(f, ast.Name) and f.id in ("globals", "vars", "setattr", "exec") for f in calls)
+    for statement in tree.body:
+        # what stands inside a function or a class is not the module's; inside an `if` or a `try` it may be
+        closed = isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in (statement,) if closed else ast.walk(statement):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                names.add(node.name)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                names.update((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+    return frozenset(names)

@@ -19,7 +19,6 @@ from optim_core.catalog.specs import Spec
 from optim_core.catalog.strangers import described, output_aside
 from optim_core.errors import OptimCoreError
 
-
 #: What may give a module names that its statements do not show.
 _DYNAMIC = re.compile(rb"\b(globals|vars|setattr|exec|__getattr__)\(|import \*|^\s+global ", re.MULTILINE)
 

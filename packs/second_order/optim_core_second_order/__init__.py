@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from optim_core_second_order.aurora import Aurora
     from optim_core_second_order.conda import Conda
     from optim_core_second_order.contramuon import ContraMuon
+    from optim_core_second_order.dash import DASH
     from optim_core_second_order.dion import Dion
     from optim_core_second_order.dion2 import Dion2
     from optim_core_second_order.dion3 import Dion3
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from optim_core_second_order.psgdpro import PSGDPRO
     from optim_core_second_order.qsgd import QSGD
     from optim_core_second_order.racs import RACS
+    from optim_core_second_order.rekls import REKLS
     from optim_core_second_order.rmnp import RMNP
     from optim_core_second_order.scalableshampoo import ScalableShampoo
     from optim_core_second_order.scion import Scion
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from optim_core_second_order.splus import SPlus
 
 __all__ = [
+    "DASH",
     "IVON",
     "KLSOAP",
     "LATHER",
@@ -71,6 +74,7 @@ __all__ = [
     "PSGDPRO",
     "QSGD",
     "RACS",
+    "REKLS",
     "RMNP",
     "SOAP",
     "SOLP",

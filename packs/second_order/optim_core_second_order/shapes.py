@@ -119,6 +119,11 @@ def scalable_size(shape: Shape) -> int:
     return sum(map(math.prod, squares(scalable_view(shape, 128, merge=True), 128)))
 
 
+def dash_size(shape: Shape) -> int:
+    """A d x d matrix for each axis of each block of at most 1024 (2 dimensions and more)."""
+    return sum(map(math.prod, squares(matrix_view(shape), 1024))) if len(shape) > 1 else 0
+
+
 def distributed_size(shape: Shape) -> int:
     """A d x d matrix for each axis of each block of at most 1024, after merging."""
     return sum(map(math.prod, squares(distributed_view(shape, 1024), 1024)))
@@ -153,6 +158,11 @@ def left_vectors(shape: Shape) -> int:
 def right_vectors(shape: Shape) -> int:
     """As many numbers as the shorter side is long for each column (2 dimensions and more)."""
     return matrix_view(shape)[1] * min(matrix_view(shape)) if len(shape) > 1 else 0
+
+
+def both_sides(shape: Shape) -> int:
+    """A number for each row and each column (2 dimensions and more)."""
+    return sum(matrix_view(shape)) if len(shape) > 1 else 0
 
 
 def singular_values(shape: Shape) -> int:

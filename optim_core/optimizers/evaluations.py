@@ -132,13 +132,13 @@ class Evaluations:
                     marks.setdefault(_PASSES, marks.pop(_AT_START))
         return loss
 
-    def anew(self) -> Any:
+    def anew(self, *, may_rest: bool = False) -> Any:
         """As :meth:`first`, where the gradients must be those of one evaluation: it is not at the weights themselves.
 
         Raises:
             ClosureError: as :meth:`first`; or gradients were there before.
         """
-        loss = self.first()
+        loss = self.first(may_rest=may_rest)
         if self.passes != 1:
             raise ClosureError(self._adds())
         return loss

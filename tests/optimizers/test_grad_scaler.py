@@ -150,6 +150,10 @@ def test_wrappers_leave_out_what_overflows_and_do_all_else_as_without_a_scaler(n
         with pytest.raises(ClosureError, match="GradScaler scales gradients that have been stepped with"):
             scaled_by_hand(second, scaled, 0, scaler, overflow=False)
         return
+    if any(layer.estimates for layer in layers(second)):
+        with pytest.raises(ClosureError, match="evaluates the loss more than once a step"):
+            scaled_by_hand(second, scaled, 0, scaler, overflow=False)
+        return
     rates = [torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9) for optimizer in (first, second)]
     for n in range(6):
         first.minimize(lambda n=n: values(first, plain, n))

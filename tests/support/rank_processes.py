@@ -42,6 +42,16 @@ def left_out(rank: int) -> list[list[float]]:
     return by_rank(torch.cat([model.module.weight.detach().flatten(), torch.tensor([float(optimizer.left_out)])]))
 
 
+def estimated() -> list[list[float]]:
+    """The weights of each rank, whose gradients are estimated of the losses on all."""
+    model = nn.parallel.DistributedDataParallel(nn.Linear(3, 2, dtype=torch.float64))
+    optimizer: Any = optim_core.get_wrapper("spsa")(torch.optim.SGD(model.parameters(), lr=0.1))
+    x = torch.ones(4, 3, dtype=torch.float64) + dist.get_rank()
+    for _ in range(3):
+        optimizer.minimize(lambda: model(x).square().mean())
+    return by_rank(model.module.weight.detach().flatten())
+
+
 def by_rank(mine: torch.Tensor) -> list[list[float]]:
     """What each rank has."""
     everybody_s = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
@@ -55,7 +65,7 @@ def main() -> None:
 
     def found() -> dict[str, Any]:
         alone = {"alig, by itself": trained("alig", int(rank), process_group=None)}
-        together = {"left out": left_out(int(rank))}
+        together = {"left out": left_out(int(rank)), "estimated": estimated()}
         return {name: trained(name, int(rank)) for name in names} | alone | together
 
     take_part(rank, processes, file, found)

@@ -24,6 +24,11 @@ def is_optimizer(subject: Any) -> bool:
     return isinstance(subject, Subject) and subject.is_buildable
 
 
+def goes_by_gradients(subject: Any) -> bool:
+    """One of these that goes by gradients as they are, not by estimates of its own."""
+    return is_optimizer(subject) and not getattr(subject.target, "estimates", False)
+
+
 def is_declared(subject: Any) -> bool:
     """One of these with declared options."""
     return is_optimizer(subject) and subject.is_declared

@@ -13,7 +13,7 @@ from optim_core.errors import OptimCoreError
 from optim_core.optimizers import closures
 from optim_core.stepping import minimize
 from optim_core.testing.check import NotApplicable, check, fail, require
-from optim_core.testing.checks.construction import is_optimizer
+from optim_core.testing.checks.construction import goes_by_gradients, is_optimizer
 from optim_core.testing.checks.graphs import shares_nothing
 from optim_core.testing.small import STEPS, close, copies, equal, finite, loss, set_gradients
 from optim_core.testing.subject import Subject
@@ -21,7 +21,7 @@ from optim_core.testing.subject import Subject
 
 def takes_one_loss(subject: Any) -> bool:
     """An optimizer whose gradients are those of one loss."""
-    return is_optimizer(subject) and "multi_loss" not in subject.needs
+    return goes_by_gradients(subject) and "multi_loss" not in subject.needs
 
 
 def takes_gradients(subject: Any) -> bool:
@@ -115,7 +115,7 @@ def check_goes_on_after_zero_gradients(subject: Subject) -> None:
     require(not equal(before, params), "after a step with gradients of zero, the parameters never move again")
 
 
-@check(is_optimizer)
+@check(goes_by_gradients)
 def check_parameters_may_get_gradients_late(subject: Subject) -> None:
     """A parameter without a gradient is left alone, and takes part from the step at which it has one.
 

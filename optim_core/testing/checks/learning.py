@@ -9,7 +9,7 @@ import torch
 from optim_core.errors import InvalidOption
 from optim_core.stepping import minimize
 from optim_core.testing.check import NotApplicable, check, require
-from optim_core.testing.checks.construction import is_optimizer
+from optim_core.testing.checks.construction import goes_by_gradients
 from optim_core.testing.checks.rates import takes_lr
 from optim_core.testing.subject import Subject
 
@@ -17,7 +17,7 @@ from optim_core.testing.subject import Subject
 _LONG = 100
 
 
-@check(is_optimizer)
+@check(goes_by_gradients)
 def check_learns_a_linear_model(subject: Subject) -> None:
     """With its defaults, a hundred steps make a convex loss smaller, unless the spec names a shortfall.
 

@@ -6,12 +6,12 @@ import torch
 from torch.nn import Parameter
 
 from optim_core.testing.check import check, require
-from optim_core.testing.checks.construction import is_optimizer
+from optim_core.testing.checks.construction import goes_by_gradients, is_optimizer
 from optim_core.testing.small import SHAPES, close, copies, finite, positive, tensors
 from optim_core.testing.subject import Subject
 
 
-@check(is_optimizer)
+@check(goes_by_gradients)
 def check_takes_every_shape(subject: Subject) -> None:
     """Parameters of 0 to 5 dimensions, of one element and of none are worked with, or refused by the constructor.
 

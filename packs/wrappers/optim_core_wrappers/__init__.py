@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from optim_core_wrappers.snoo import Snoo
     from optim_core_wrappers.soda import Soda
     from optim_core_wrappers.softplus import SoftplusDenominator
+    from optim_core_wrappers.spsa import SPSA
     from optim_core_wrappers.stablewd import StableWeightDecay
     from optim_core_wrappers.svrg import SVRG
     from optim_core_wrappers.swa import SWA
@@ -49,6 +50,7 @@ __all__ = [
     "AGC",
     "EMA",
     "LAWA",
+    "SPSA",
     "SVRG",
     "SWA",
     "TRAC",

@@ -29,4 +29,19 @@ OF_SEVERAL = (
             year=2020,
         ),
     ),
+    WrapperSpec(
+        name="spsa",
+        aliases=("mezo",),
+        target="optim_core_wrappers.spsa:SPSA",
+        summary="Estimates gradients from losses alone, at two points on a random line: no backward pass.",
+        license="Apache-2.0",
+        needs=("closure",),
+        paper=Paper(
+            title="Fine-Tuning Language Models with Just Forward Passes",
+            url="https://arxiv.org/abs/2305.17333",
+            year=2023,
+        ),
+        code="https://github.com/princeton-nlp/MeZO",
+        code_license="MIT",
+    ),
 )

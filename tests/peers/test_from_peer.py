@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from support.peers import runner
 from support.small import closure, parameters
 
 import optim_core
 from optim_core.errors import InvalidOption, NoCounterpart, UnknownName, UnknownOption
-from optim_core.peers.tables import REQUIRED, Peer, libraries, peers
+from optim_core.peers.tables import Peer, libraries, peers
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
 
@@ -18,16 +19,10 @@ KNOWN = [pytest.param(theirs, id=f"{library}-{theirs.name}") for library in libr
 each = pytest.mark.parametrize("theirs", KNOWN)
 
 
-def needed(theirs: Peer) -> dict[str, Any]:
-    """What an optimizer cannot do without."""
-    options = {k: 0.01 if k == "lr" else 100 for k, x in theirs.options.items() if x == REQUIRED}
-    return options | ({"momentum": 0.9} if theirs.options.get("nesterov") and "momentum" in theirs.options else {})
-
-
 @each
 def test_each_is_built_or_refused_by_what_is_missing(theirs: Peer) -> None:
     try:
-        build = optim_core.from_peer(theirs.library, theirs.name, **needed(theirs))
+        build = optim_core.from_peer(theirs.library, theirs.name, **runner().needed(theirs))
     except NoCounterpart as none:
         why = theirs.translation.none
         named = any(f" with {option}=" in str(none) for option in theirs.options)
@@ -45,7 +40,7 @@ def test_each_is_built_or_refused_by_what_is_missing(theirs: Peer) -> None:
 @each
 def test_the_line_that_it_prints_builds_the_same(theirs: Peer) -> None:
     try:
-        build = optim_core.from_peer(theirs.library, theirs.name, **needed(theirs))
+        build = optim_core.from_peer(theirs.library, theirs.name, **runner().needed(theirs))
     except NoCounterpart:
         pytest.skip("it has no counterpart")
     params = [(f"layers.{i}.weight", p) for i, p in enumerate(parameters(dtype=torch.float32))]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from support import ROOT
+from support.peers import runner
 
 from optim_core.peers.tables import Peer, libraries, peers
 
@@ -25,21 +26,20 @@ pytestmark = [
 
 
 @functools.cache
-def runner() -> Any:
-    """docs/peers.py."""
-    found = importlib.util.spec_from_file_location("run_peers", ROOT / "docs" / "peers.py")
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
-
-
-@functools.cache
-def explained() -> set[tuple[str, str]]:
-    """(program, class) of the rows that tell of a difference."""
+def differences() -> list[dict[str, Any]]:
+    """The rows that tell of a difference from a class that is run."""
     rows = tomllib.loads((ROOT / "docs" / "differences.toml").read_text(encoding="utf-8"))["row"]
-    return {(row["program"], row["class"]) for row in rows if "class" in row and "text" in row}
+    return [row for row in rows if "class" in row and "text" in row]
+
+
+def is_explained(theirs: Peer, options: dict[str, Any]) -> bool:
+    """Whether a row is about this class with these of its switches and choices; numbers make no other algorithm."""
+    in_force = {**theirs.options, **options}
+    return any(
+        (row["program"], row["class"]) == (theirs.library, theirs.cls)
+        and all(in_force.get(k, x) == x for k, x in row.get("theirs", {}).items() if isinstance(x, bool | str))
+        for row in differences()
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,12 +50,13 @@ def test_same_steps_or_a_row_says_why_not(theirs: Peer) -> None:
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        outcome = runner().compare(theirs, **runner().needed(theirs))
+        options = runner().needed(theirs)
+        outcome = runner().compare(theirs, **options)
     finally:
         torch.set_default_dtype(before)
     if outcome == "same" or outcome.startswith("none: "):
         return
-    assert (theirs.library, theirs.cls) in explained(), outcome
+    assert is_explained(theirs, options), outcome
 
 
 def test_the_signatures_are_those_of_the_installed_versions() -> None:

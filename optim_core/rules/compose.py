@@ -165,7 +165,7 @@ class _Call:
             moved = self._enclose(around, p, g, scalars, position + split, after_l2=not l2)
         offers = self.trace.offers or Offers()
         start, new_p = transform_update(moved.start, moved.p, moved.gradient, outside, scalars, offers)
-        return Moved(new_p, start, moved.gradient)
+        return moved._replace(p=new_p, start=start)
 
     def _innermost(self, p: Value, g: Value, scalars: Mapping[str, Any], *, l2: bool) -> Moved:
         rule_g = g + scalars["weight_decay"] * p if l2 else g
@@ -173,7 +173,7 @@ class _Call:
         options = {name: scalars[name] for name in self.keywords}
         new_p, states = call_rule(self.rule, start, rule_g, self.buffers, options, self.trace)
         self.states |= states
-        return Moved(new_p, start, g)
+        return Moved(new_p, start, g, states)
 
     def _enclose(
         self, around: Enclosing, p: Value, g: Value, scalars: Mapping[str, Any], position: int, *, after_l2: bool
@@ -199,7 +199,7 @@ class _Call:
             self.places |= {name: around.place_at(position, place) for name, place in places}
         # one that changes the update alone leaves the decay what it is, for transforms further outside
         kept = new_p.op == "sub" and new_p.args[0] is calls[0].start
-        return Moved(new_p, calls[0].start if kept else p, calls[0].gradient)
+        return calls[0]._replace(p=new_p, start=calls[0].start if kept else p)
 
 
 def to_descend(g: Value, settings: CompositionSettings, scalars: Mapping[str, Any]) -> Value:

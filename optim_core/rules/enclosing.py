@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from optim_core.rules.graph import Place
@@ -18,11 +19,13 @@ class Moved(NamedTuple):
         p: the new parameter.
         start: the parameter from which the update was subtracted: after decay that acts on the parameter itself.
         gradient: the gradient of the loss as the innermost rule has seen it, without an L2 term.
+        states: the new states of the innermost rule by their names; none of an optimizer that has no rule.
     """
 
     p: Value
     start: Value
     gradient: Value
+    states: Mapping[str, Value] = MappingProxyType({})
 
     @property
     def update(self) -> Value:

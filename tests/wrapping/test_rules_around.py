@@ -117,3 +117,18 @@ def test_decay_through_the_gradient_is_neither_cautious_nor_corrected():
     base = optim_core.get("adam")([Parameter(torch.zeros(1))], weight_decay=0.1)
     with pytest.raises(WrapperConflict, match="changes decay that acts on the parameter itself"):
         optim_core.get_wrapper("cautious_weight_decay")(base)
+
+
+@pytest.mark.parametrize("engine", ["eager", "native"])
+def test_points_count_by_the_step_size_that_the_base_finds(engine):
+    w = torch.nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+    optimizer = optim_core.get_wrapper("schedulefree")(optim_core.get("prodigy")([w]))
+    optimizer.base.engine = engine
+    weights = []
+    for _ in range(20):
+        optimizer.minimize(lambda: w.square().sum())
+        weights.append(float(optimizer.param_groups[0]["d"]) ** 2)
+    state = optimizer.state[w]
+    assert weights[-1] > 1e4 * weights[0]
+    assert float(state["ScheduleFree_weight_sum"]) == pytest.approx(sum(weights), rel=1e-12)
+    assert float(state["ScheduleFree_lr_max"]) == pytest.approx(weights[-1] ** 0.5, rel=1e-12)

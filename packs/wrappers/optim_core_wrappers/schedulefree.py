@@ -29,7 +29,8 @@ class ScheduleFree(RuleWrapper):
     and ``step(closure)`` return to y by themselves, a bare ``step()`` raises until then. x is not stored: it follows
     from y and z. The base's own momentum should be 0, and its lr 1 to 10 times the usual, 10 to 50 times for SGD; no
     scheduler is needed. Decay in the base acts at z. ``schedulefreesgd`` and ``schedulefreeadamw`` are
-    the authors' own methods.
+    the authors' own methods. Of a base that finds its step size, such as prodigy, lr in the weights is d lr: the first
+    steps, which hardly move, hardly count.
 
     Raises:
         NotTraining: by ``step()`` while the parameters hold the average.
@@ -81,7 +82,7 @@ class ScheduleFree(RuleWrapper):
         if weight_decay_at_y:
             z, p = z - lr * weight_decay_at_y * p, p * (1 - lr * weight_decay_at_y * (1 - b))
         step = inner(z, g)
-        k, lr_max = k + 1, maximum(lr_max, lr)
+        k, lr_max = k + 1, maximum(lr_max, lr * step.states["d"] if "d" in step.states else lr)
         weight = k**r * lr_max**weight_lr_power
         weight_sum = weight_sum + weight
         c = where(weight_sum > 0, weight / where(weight_sum > 0, weight_sum, 1.0), 0.0)

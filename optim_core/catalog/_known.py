@@ -61,6 +61,7 @@ KNOWN: dict[str, tuple[str, KindName, str]] = {
     "agc": ("agc", "wrapper", "wrappers"),
     "aggmo": ("aggmo", "optimizer", "momentum"),
     "aida": ("aida", "optimizer", "adaptive"),
+    "alice": ("alice", "optimizer", "second_order"),
     "alig": ("alig", "optimizer", "momentum"),
     "amos": ("amos", "optimizer", "adaptive"),
     "amsgrad": ("amsgrad", "optimizer", "adaptive"),

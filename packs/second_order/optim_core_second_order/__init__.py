@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from optim_core_second_order.adago import AdaGO
     from optim_core_second_order.adahessian import AdaHessian
     from optim_core_second_order.adamuon import AdaMuon
+    from optim_core_second_order.alice import Alice
     from optim_core_second_order.apollo import Apollo
     from optim_core_second_order.aurora import Aurora
     from optim_core_second_order.conda import Conda
@@ -78,6 +79,7 @@ __all__ = [
     "AdaGO",
     "AdaHessian",
     "AdaMuon",
+    "Alice",
     "Apollo",
     "Aurora",
     "Conda",

@@ -226,6 +226,7 @@ KNOWN: dict[str, tuple[str, KindName, str]] = {
     "lomo": ("lomo", "optimizer", "momentum"),
     "lookahead": ("lookahead", "wrapper", "wrappers"),
     "looksam": ("looksam", "wrapper", "sharpness"),
+    "lorarite": ("lorarite", "optimizer", "second_order"),
     "madgrad": ("madgrad", "optimizer", "adaptive"),
     "magma": ("magma", "wrapper", "wrappers"),
     "mars": ("mars", "optimizer", "adaptive"),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from optim_core_second_order.lather import LATHER
     from optim_core_second_order.lbfgs import LBFGS
     from optim_core_second_order.ldadam import LDAdamW
+    from optim_core_second_order.lorarite import LoRARite
     from optim_core_second_order.mop import MOP
     from optim_core_second_order.moso import MOSO
     from optim_core_second_order.muon import Muon
@@ -95,6 +96,7 @@ __all__ = [
     "KLShampoo",
     "Kron",
     "LDAdamW",
+    "LoRARite",
     "Muon",
     "Muon2",
     "MuonClip",

@@ -99,4 +99,18 @@ LOW_RANK = (
             "exp_avg_sq": "element_below_2d",
         },
     ),
+    OptimizerSpec(
+        name="lorarite",
+        target="optim_core_second_order.lorarite:LoRARite",
+        summary="For LoRA's factors: their product moves alike however it is divided between them; AdamW for the rest.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="LoRA Done RITE: Robust Invariant Transformation Equilibration for LoRA Optimization",
+            url="https://arxiv.org/abs/2410.20625",
+            year=2024,
+        ),
+        code="https://github.com/gkevinyen5418/LoRA-RITE",
+        code_license="none found",
+        state={"exp_avg": "element", "exp_avg_sq": "element"},
+    ),
 )

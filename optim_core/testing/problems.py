@@ -22,18 +22,24 @@ class Problem:
     shapes: tuple[tuple[int, ...], ...]
     loss: Callable[[Sequence[Tensor], int], Losses]
     gain: bool = False  # the last parameter starts near 1
+    squared: float = 0.0  # the frequency of a wave in the square of the flat index, so that matrices have full rank
+    zero: tuple[int, ...] = ()  # parameters that start at 0
+    names: tuple[str, ...] = ()  # of the parameters, for methods that go by them
 
     def parameters(self, dtype: torch.dtype = torch.float64) -> list[Parameter]:
         """Fresh parameters at their first values."""
-        values = [0.5 * wave(shape, 1.7, i + 0.3) for i, shape in enumerate(self.shapes)]
+        frequency, power = (self.squared, 2) if self.squared else (1.7, 1)
+        values = [0.5 * wave(shape, frequency, i + 0.3, power) for i, shape in enumerate(self.shapes)]
         if self.gain:
             values[-1] = values[-1] + 1
+        for i in self.zero:
+            values[i] = 0 * values[i]
         return [Parameter(v.to(dtype)) for v in values]
 
 
-def wave(shape: Sequence[int], frequency: float, phase: float) -> Tensor:
-    """sin(frequency*k + phase), k the flat index."""
-    k = torch.arange(math.prod(shape), dtype=torch.float64)
+def wave(shape: Sequence[int], frequency: float, phase: float, power: int = 1) -> Tensor:
+    """sin(frequency*k^power + phase), k the flat index."""
+    k = torch.arange(math.prod(shape), dtype=torch.float64) ** power
     return torch.sin(frequency * k + phase).reshape(tuple(shape))
 
 
@@ -89,7 +95,18 @@ def _diag_3tasks_disjoint(params: Sequence[Tensor], t: int) -> list[Tensor]:
     return [distance(0, 0.3 * math.cos(t)), 0.8 * distance(0, -0.4), distance(1, 0.2)]
 
 
+# lora: products of two factors, those of adapters -----------------------------------------------------------------
+def _lora(params: Sequence[Tensor], t: int) -> Tensor:
+    parts = []
+    for j, (A, B) in enumerate(zip(params[::2], params[1::2], strict=True)):
+        target = wave((B.shape[0], A.shape[1]), 0.53, math.pi / 2 - 0.4 * t + j, 2).to(A.dtype)  # a cosine
+        parts.append((B @ A - target).square().mean())
+    return torch.stack(parts).sum()
+
+
 _DIAG = ((6, 4), (5,))
+_LORA = ((2, 6), (5, 2), (3, 4), (7, 3))
+_FACTORS = ("0.lora_A", "0.lora_B", "1.lora_A", "1.lora_B")
 
 PROBLEMS: Mapping[str, Problem] = {
     "net": Problem(_NET, _net, gain=True),
@@ -100,6 +117,8 @@ PROBLEMS: Mapping[str, Problem] = {
     "diag-3tasks-disjoint": Problem(_DIAG, _diag_3tasks_disjoint),
     "diag4b": Problem(((12, 1, 3, 3), (6, 4), (5,)), _diag),
     "diags": Problem(((4, 2, 3, 3), (4, 4), (9, 3), (5,)), _diag),
+    "lora": Problem(_LORA, _lora, squared=0.9, names=_FACTORS),
+    "lora0": Problem(_LORA, _lora, squared=0.9, zero=(1, 3), names=_FACTORS),
     "diagm": Problem(((12, 1, 3, 3), (6, 4), (4, 6), (5,)), _diag),
 }
 

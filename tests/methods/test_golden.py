@@ -161,7 +161,8 @@ def given(params: Sequence[Tensor], case: Mapping[str, Any]) -> list[Any]:
         return [*cut, {"params": [p for p in params if p.ndim < 2]}]
     text = r"(?:names given to the optimizer, in order:|parameters are (?:named|given the names)) ([\w.]+(?:, [\w.]+)*)"
     found = re.search(text, case.get("how", ""))
-    return list(zip(found[1].split(", "), params, strict=True)) if found else list(params)
+    names = found[1].split(", ") if found else problem_of(case).names
+    return list(zip(names, params, strict=True)) if names else list(params)
 
 
 def attention(case: Mapping[str, Any]) -> list[int]:

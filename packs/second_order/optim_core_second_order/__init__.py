@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from optim_core_second_order.adago import AdaGO
     from optim_core_second_order.adahessian import AdaHessian
     from optim_core_second_order.adamuon import AdaMuon
+    from optim_core_second_order.alice import Alice
     from optim_core_second_order.apollo import Apollo
     from optim_core_second_order.aurora import Aurora
     from optim_core_second_order.conda import Conda
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from optim_core_second_order.lather import LATHER
     from optim_core_second_order.lbfgs import LBFGS
     from optim_core_second_order.ldadam import LDAdamW
+    from optim_core_second_order.lorarite import LoRARite
     from optim_core_second_order.mop import MOP
     from optim_core_second_order.moso import MOSO
     from optim_core_second_order.muon import Muon
@@ -82,6 +84,7 @@ __all__ = [
     "AdaGO",
     "AdaHessian",
     "AdaMuon",
+    "Alice",
     "Apollo",
     "Aurora",
     "Conda",
@@ -97,6 +100,7 @@ __all__ = [
     "KLShampoo",
     "Kron",
     "LDAdamW",
+    "LoRARite",
     "Muon",
     "Muon2",
     "MuonClip",

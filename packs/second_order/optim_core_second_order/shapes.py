@@ -343,3 +343,30 @@ def larger_side(shape: Shape) -> int:
 def columns_squared(shape: Shape) -> int:
     """A square matrix of as many rows as the matrix has columns (2 dimensions and more)."""
     return math.prod(shape[1:]) ** 2 if len(shape) > 1 else 0
+
+
+def alice_view(shape: Shape) -> Shape:
+    """Rows and columns of any parameter: dimension 0, and all others.
+
+    Example:
+        >>> alice_view((4, 2, 3)), alice_view((4,)), alice_view(())
+        ((4, 6), (4, 1), (1, 1))
+    """
+    return (math.prod(shape[:1]), math.prod(shape[1:]))
+
+
+def rows_by_256(shape: Shape) -> int:
+    """At most 256 numbers for each row of the matrix, dimension 0 by all others."""
+    n, _ = alice_view(shape)
+    return n * min(256, n)
+
+
+def square_of_256(shape: Shape) -> int:
+    """A square matrix of as many rows as dimension 0 has, at most 256."""
+    return min(256, *shape[:1]) ** 2 if shape else 1
+
+
+def rows_within_256(shape: Shape) -> int:
+    """As the parameter, of whose rows (dimension 0) there are at most 256."""
+    n, columns = alice_view(shape)
+    return min(256, n) * columns

@@ -9,6 +9,7 @@ from optim_core.catalog import exports
 if TYPE_CHECKING:
     from optim_core_wrappers.accumulate import Accumulate
     from optim_core_wrappers.agc import AGC
+    from optim_core_wrappers.badam import BAdam
     from optim_core_wrappers.bias_correction import BiasCorrection
     from optim_core_wrappers.cautious import Cautious
     from optim_core_wrappers.cautious_weight_decay import CautiousWeightDecay
@@ -55,6 +56,7 @@ __all__ = [
     "SWA",
     "TRAC",
     "Accumulate",
+    "BAdam",
     "BiasCorrection",
     "Cautious",
     "CautiousWeightDecay",

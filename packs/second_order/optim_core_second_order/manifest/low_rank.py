@@ -61,6 +61,23 @@ LOW_RANK = (
         state={"s": "row", "q": "optim_core_second_order.shapes:columns", "theta": "tensor"},
     ),
     OptimizerSpec(
+        name="alice",
+        target="optim_core_second_order.alice:Alice",
+        summary="Adam in a subspace that follows the gradient's Gram matrix, and what it leaves out, scaled by column.",
+        license="Apache-2.0",
+        paper=_STRUCTURED,
+        code="https://github.com/kozistr/pytorch_optimizer",
+        code_license="Apache-2.0",
+        state={
+            "U": "optim_core_second_order.shapes:rows_by_256",
+            "Q": "optim_core_second_order.shapes:square_of_256",
+            "exp_avg": "optim_core_second_order.shapes:rows_within_256",
+            "exp_avg_sq": "optim_core_second_order.shapes:rows_within_256",
+            "left_out": "optim_core_second_order.shapes:columns",
+            "phi": "tensor",
+        },
+    ),
+    OptimizerSpec(
         name="ldadam",
         aliases=("ldadamw",),
         target="optim_core_second_order.ldadam:LDAdamW",
@@ -81,5 +98,19 @@ LOW_RANK = (
             "exp_avg": "element_below_2d",
             "exp_avg_sq": "element_below_2d",
         },
+    ),
+    OptimizerSpec(
+        name="lorarite",
+        target="optim_core_second_order.lorarite:LoRARite",
+        summary="For LoRA's factors: their product moves alike however it is divided between them; AdamW for the rest.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="LoRA Done RITE: Robust Invariant Transformation Equilibration for LoRA Optimization",
+            url="https://arxiv.org/abs/2410.20625",
+            year=2024,
+        ),
+        code="https://github.com/gkevinyen5418/LoRA-RITE",
+        code_license="none found",
+        state={"exp_avg": "element", "exp_avg_sq": "element"},
     ),
 )

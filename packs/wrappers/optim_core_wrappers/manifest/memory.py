@@ -19,4 +19,19 @@ MEMORY = (
         code="https://github.com/warner-benjamin/optimi",
         code_license="MIT",
     ),
+    WrapperSpec(
+        name="badam",
+        aliases=("block_coordinate", "blockoptimizer"),
+        target="optim_core_wrappers.badam:BAdam",
+        summary="Trains one block of the model at a time, so that there are gradients and states for that one only.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="BAdam: A Memory Efficient Full Parameter Optimization Method for Large Language Models",
+            url="https://arxiv.org/abs/2404.02827",
+            year=2024,
+        ),
+        code="https://github.com/Ledzy/BAdam",
+        code_license="Apache-2.0",
+        needs=("named_params",),
+    ),
 )

@@ -77,10 +77,12 @@ if TYPE_CHECKING:
     from optim_core_adaptive.mars import MARS
     from optim_core_adaptive.mirror_madgrad import MirrorMADGRAD
     from optim_core_adaptive.momo import Momo, MomoAdam
+    from optim_core_adaptive.msamlaprop import MSAMLaProp
     from optim_core_adaptive.nadam import NAdam
     from optim_core_adaptive.nadamw import NAdamW
     from optim_core_adaptive.novograd import NovoGrad
     from optim_core_adaptive.optimisticadam import OptimisticAdam
+    from optim_core_adaptive.ortholaprop import OrthoLaProp
     from optim_core_adaptive.padam import PAdam
     from optim_core_adaptive.prodigy import Prodigy
     from optim_core_adaptive.qhadam import QHAdam
@@ -180,6 +182,7 @@ __all__ = [
     "KourkoutasBeta",
     "LDoG",
     "LaProp",
+    "MSAMLaProp",
     "MirrorMADGRAD",
     "Momo",
     "MomoAdam",
@@ -187,6 +190,7 @@ __all__ = [
     "NAdamW",
     "NovoGrad",
     "OptimisticAdam",
+    "OrthoLaProp",
     "PAdam",
     "Prodigy",
     "QHAdam",

@@ -49,13 +49,27 @@ def last_step(
     step: Value,
 ) -> Value:
     """p after the decay and the update u, as the options have them."""
-    lr = lr * step / maximum(step, warmup_steps + 1)
+    lr = warmed(lr, step, warmup_steps)
     if caution:
-        kept = _same_sign(u, g)
-        share = mean(kept)
-        u = where(kept, u, 0.0) * where(share > 0, 1 / share, 0.0)
-    decay = where(_same_sign(p, u), weight_decay, 0.0) if cautious_weight_decay else weight_decay
-    return p * (1 - lr * decay) - lr * u
+        u = agreeing(u, g)
+    return decayed(p, u, lr * weight_decay, cautious=cautious_weight_decay) - lr * u
+
+
+def warmed(lr: Value, step: Value, warmup_steps: Value) -> Value:
+    """The step size of a step."""
+    return lr * step / maximum(step, warmup_steps + 1)
+
+
+def agreeing(u: Value, g: Value) -> Value:
+    """u without what goes against the gradient, and the rest longer by as much."""
+    kept = _same_sign(u, g)
+    share = mean(kept)
+    return where(kept, u, 0.0) * where(share > 0, 1 / share, 0.0)
+
+
+def decayed(p: Value, u: Value, decay: Value, *, cautious: bool) -> Value:
+    """p after its decay, of which the cautious one leaves out what u makes larger."""
+    return p * (1 - (where(_same_sign(p, u), decay, 0.0) if cautious else decay))
 
 
 def _same_sign(x: Value, y: Value) -> Value:

@@ -57,6 +57,24 @@ class SlowAEGD(Slow):
             p.sub_(2 * lr * self.known[p] * v)
 
 
+class SlowOrthoLaProp(Slow):
+    """OrthoGrad's projection, then LaProp; what HeavyBall makes of one element depends on rounding."""
+
+    def move(self, params: Any, f: float, options: Mapping[str, Any]) -> None:
+        lr, (beta1, beta2), eps = options["lr"], options["betas"], options["eps"]
+        self.known["t"] = t = self.known.get("t", 0) + 1
+        for p in params:
+            along = (p * p.grad).sum() / (p.square().sum() + eps)
+            q = p.grad - along * p if p.numel() > 1 else p.grad * eps / (p.square() + eps)
+            q = q * p.grad.norm() / max(float(q.norm()), 1e-6)
+            m, v = self.known.get(p, (torch.zeros_like(p), torch.zeros_like(p)))
+            v = beta2 * v + (1 - beta2) * q * q
+            # LaProp averages what has been divided, so that its own correction is a division after the average
+            m = beta1 * m + (1 - beta1) * q / (v / (1 - beta2**t)).sqrt().clamp(min=1e-8)
+            self.known[p] = (m, v)
+            p.sub_(lr * (m / (1 - beta1**t) + options["weight_decay"] * p))
+
+
 @pytest.mark.parametrize(
     ("name", "slow", "options"),
     [
@@ -64,6 +82,8 @@ class SlowAEGD(Slow):
         ("aegd", SlowAEGD, {"lr": 0.2, "c": 1.0}),
         ("aegd", SlowAEGD, {"lr": 0.2, "c": 1.5, "weight_decay": 0.1}),
         ("aegd", SlowAEGD, {"lr": 0.2, "c": 1.5, "weight_decay": 0.1, "decoupled_weight_decay": True}),
+        ("ortholaprop", SlowOrthoLaProp, {"lr": 0.02, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1}),
+        ("ortholaprop", SlowOrthoLaProp, {"lr": 0.02, "betas": (0.7, 0.9), "eps": 0.1, "weight_decay": 0.0}),
     ],
 )
 def test_does_what_the_paper_says(name: str, slow: Callable[..., Any], options: dict[str, Any]) -> None:

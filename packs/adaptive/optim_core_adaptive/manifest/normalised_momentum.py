@@ -33,4 +33,33 @@ NORMALISED_MOMENTUM = (
         code_license="BSD-2-Clause",
         state={"exp_avg": "element", "exp_avg_sq": "element"},
     ),
+    OptimizerSpec(
+        name="ortholaprop",
+        target="optim_core_adaptive.ortholaprop:OrthoLaProp",
+        summary="LaProp of the part of the gradient that is at right angles to the weights.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="Grokking at the Edge of Numerical Stability",
+            url="https://arxiv.org/abs/2501.04697",
+            year=2025,
+        ),
+        code="https://github.com/HomebrewML/HeavyBall",
+        code_license="BSD-2-Clause",
+        state={"exp_avg": "element", "exp_avg_sq": "element"},
+    ),
+    OptimizerSpec(
+        name="msamlaprop",
+        target="optim_core_adaptive.msamlaprop:MSAMLaProp",
+        summary="LaProp whose gradients are taken ahead of the weights, along the last step.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="Momentum-SAM: Sharpness Aware Minimization without Computational Overhead",
+            url="https://arxiv.org/abs/2401.12033",
+            year=2024,
+        ),
+        code="https://github.com/HomebrewML/HeavyBall",
+        code_license="BSD-2-Clause",
+        needs=("train_eval_mode",),
+        state={"exp_avg": "element", "exp_avg_sq": "element", "z": "element"},
+    ),
 )

@@ -161,6 +161,7 @@ KNOWN: dict[str, tuple[str, KindName, str]] = {
     "galore": ("galore", "optimizer", "second_order"),
     "galoreadamw": ("galore", "optimizer", "second_order"),
     "gc": ("gc", "wrapper", "wrappers"),
+    "gefen": ("gefen", "optimizer", "adaptive"),
     "gpa": ("gpaadamw", "optimizer", "adaptive"),
     "gpaadamw": ("gpaadamw", "optimizer", "adaptive"),
     "gradfilter": ("grokfast", "wrapper", "wrappers"),

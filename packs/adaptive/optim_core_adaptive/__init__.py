@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.exadam import EXAdam
     from optim_core_adaptive.fadam import FAdam
     from optim_core_adaptive.ftrl import FTRL
+    from optim_core_adaptive.gefen import Gefen
     from optim_core_adaptive.gpaadamw import GPAAdamW
     from optim_core_adaptive.grams import Grams
     from optim_core_adaptive.grokadamw import GrokAdamW
@@ -172,6 +173,7 @@ __all__ = [
     "EXAdam",
     "FAdam",
     "GPAAdamW",
+    "Gefen",
     "Grams",
     "GrokAdamW",
     "GrokFastAdamW",

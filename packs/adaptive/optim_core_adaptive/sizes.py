@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from optim_core_adaptive.subsets import subset_length
+from optim_core_adaptive.subsets import scaled_blocks, subset_length
 
 Shape = tuple[int, ...]
 
@@ -52,3 +52,14 @@ def element_unless_factored(shape: Shape) -> int:
 
 def _is_factored(shape: Shape) -> bool:
     return len(shape) > 1 and sorted(shape)[-2] >= 16
+
+
+def scales(shape: Shape) -> int:
+    """A number for each block of about 9 elements and more."""
+    return scaled_blocks(math.prod(shape))
+
+
+def codebook(shape: Shape) -> int:
+    """256 numbers."""
+    del shape
+    return 256

@@ -151,6 +151,7 @@ KNOWN: dict[str, tuple[str, KindName, str]] = {
     "fira": ("fira", "optimizer", "second_order"),
     "firaadamw": ("fira", "optimizer", "second_order"),
     "fixednorm": ("hyperball", "wrapper", "wrappers"),
+    "flashadamw": ("flashadamw", "optimizer", "adaptive"),
     "focus": ("focus", "optimizer", "sign"),
     "fractal": ("chebyshev", "scheduler", "schedulers"),
     "friendlysam": ("friendlysam", "wrapper", "sharpness"),

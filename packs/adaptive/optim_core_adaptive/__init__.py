@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.dualadam import DualAdam
     from optim_core_adaptive.exadam import EXAdam
     from optim_core_adaptive.fadam import FAdam
+    from optim_core_adaptive.flashadamw import FlashAdamW
     from optim_core_adaptive.ftrl import FTRL
     from optim_core_adaptive.gefen import Gefen
     from optim_core_adaptive.gpaadamw import GPAAdamW
@@ -172,6 +173,7 @@ __all__ = [
     "DualAdam",
     "EXAdam",
     "FAdam",
+    "FlashAdamW",
     "GPAAdamW",
     "Gefen",
     "Grams",

@@ -63,3 +63,8 @@ def codebook(shape: Shape) -> int:
     """256 numbers."""
     del shape
     return 256
+
+
+def in_32s(shape: Shape) -> int:
+    """A number for 32 elements."""
+    return -(-math.prod(shape) // 32)

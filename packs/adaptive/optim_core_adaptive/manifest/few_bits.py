@@ -6,6 +6,25 @@ from optim_core.catalog import OptimizerSpec, Paper
 
 FEW_BITS = (
     OptimizerSpec(
+        name="flashadamw",
+        target="optim_core_adaptive.flashadamw:FlashAdamW",
+        summary="AdamW with its moments in eight bits an element.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="FlashOptim: Optimizers for Memory-Efficient Training",
+            url="https://arxiv.org/abs/2602.23349",
+            year=2026,
+        ),
+        code="https://github.com/databricks/flashoptim",
+        code_license="Apache-2.0",
+        state={
+            "exp_avg_codes": "element",
+            "exp_avg_scales": "optim_core_adaptive.sizes:in_32s",
+            "exp_avg_sq_codes": "element",
+            "exp_avg_sq_scales": "optim_core_adaptive.sizes:in_32s",
+        },
+    ),
+    OptimizerSpec(
         name="gefen",
         target="optim_core_adaptive.gefen:Gefen",
         summary="AdamW with a second moment for each period of a tensor, and a first moment of one byte an element.",

@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.kourkoutas import KourkoutasBeta
     from optim_core_adaptive.lamb import LAMB
     from optim_core_adaptive.laprop import LaProp
+    from optim_core_adaptive.lowbitadamw import LowBitAdamW
     from optim_core_adaptive.madgrad import MADGRAD
     from optim_core_adaptive.mars import MARS
     from optim_core_adaptive.mirror_madgrad import MirrorMADGRAD
@@ -184,6 +185,7 @@ __all__ = [
     "KourkoutasBeta",
     "LDoG",
     "LaProp",
+    "LowBitAdamW",
     "MirrorMADGRAD",
     "Momo",
     "MomoAdam",

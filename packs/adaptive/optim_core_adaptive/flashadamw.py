@@ -45,11 +45,11 @@ class FlashAdamW(RuleOptimizer):
 
     Float16 bounds what scales can hold: gradients below 1e-6 lose precision, below 1e-8 they are lost (above 65504
     they are held there). A v much smaller than another of its 32 is stored as 0 and never falls in small steps, so that
-    a run may end elsewhere than AdamW's. Gradients in between are as safe as in AdamW. Whole tensors of real numbers
+    a run may end elsewhere than AdamW's. Whole tensors of real numbers
     only, not sharded ones, with ``quantize``.
 
     The authors keep 8 or 16 more bits of bfloat16 weights (master_weight_bits): here ``rounding="kahan"`` keeps 16 of
-    what is cut off. Their check_numerics, compress_state_dict and fused have no counterpart; checkpoints hold the codes.
+    what is cut off. Their check_numerics, compress_state_dict and fused have no counterpart: checkpoints hold codes.
 
     Example:
         >>> import torch

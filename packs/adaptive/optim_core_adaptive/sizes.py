@@ -68,3 +68,18 @@ def codebook(shape: Shape) -> int:
 def in_32s(shape: Shape) -> int:
     """A number for 32 elements."""
     return -(-math.prod(shape) // 32)
+
+
+def below_4096(shape: Shape) -> int:
+    """As the parameter (of fewer than 4096 elements)."""
+    return math.prod(shape) if math.prod(shape) < 4096 else 0
+
+
+def from_4096(shape: Shape) -> int:
+    """A byte for an element (of parameters of 4096 and more)."""
+    return math.prod(shape) - below_4096(shape)
+
+
+def in_256s(shape: Shape) -> int:
+    """A number for 256 elements (of parameters of 4096 and more)."""
+    return -(-from_4096(shape) // 256)

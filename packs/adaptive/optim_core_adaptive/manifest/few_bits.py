@@ -40,4 +40,24 @@ FEW_BITS = (
             "codebook": "optim_core_adaptive.sizes:codebook",
         },
     ),
+    OptimizerSpec(
+        name="lowbitadamw",
+        aliases=("adam8bit", "adamw8bit", "blockwise8bit"),
+        target="optim_core_adaptive.lowbitadamw:LowBitAdamW",
+        summary="AdamW with the moments of large parameters in eight or four bits an element.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="8-bit Optimizers via Block-wise Quantization", url="https://arxiv.org/abs/2110.02861", year=2021
+        ),
+        code="https://github.com/bitsandbytes-foundation/bitsandbytes",
+        code_license="MIT",
+        state={
+            "exp_avg": "optim_core_adaptive.sizes:below_4096",
+            "exp_avg_codes": "optim_core_adaptive.sizes:from_4096",
+            "exp_avg_scales": "optim_core_adaptive.sizes:in_256s",
+            "exp_avg_sq": "optim_core_adaptive.sizes:below_4096",
+            "exp_avg_sq_codes": "optim_core_adaptive.sizes:from_4096",
+            "exp_avg_sq_scales": "optim_core_adaptive.sizes:in_256s",
+        },
+    ),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -70,11 +71,48 @@ def _blocks(x: Tensor, size: int) -> Tensor:
     return pad(flat, (0, -flat.shape[1] % size)).view(len(x), -1, size)
 
 
-def _nearest(x: Tensor, entries: Tensor) -> Tensor:
-    """The number of the nearest entry; of two that are as near, the greater."""
-    low = (torch.searchsorted(entries, x, right=True) - 1).clamp(0, len(entries) - 2)
-    a, b = entries[low], entries[low + 1]
-    return low + ((x - a) >= (b - a) / 2)
+class _Search(NamedTuple):
+    """For the nearest entry of a codebook to a number in float32, without a search for each number.
+
+    Attributes:
+        borders: the middle between each entry and the next, and infinity after the last.
+        first: by the upper half of the bits of a number, and the next one, the entry nearest to the least such number.
+            So few numbers share those bits that no two borders are among them.
+    """
+
+    borders: Tensor
+    first: Tensor
+
+
+#: Bits that numbers may differ in to have one place in the table: 8 of those of float32 behind the point remain.
+_SHIFT = 15
+
+
+@functools.cache
+def _search(bits: str, signed: bool, device: torch.device) -> _Search:
+    entries = torch.tensor(book(bits, signed=signed))
+    borders = (entries[1:] + entries[:-1]) / 2
+    places = torch.arange(1 << (32 - _SHIFT), dtype=torch.int64) << _SHIFT
+    # of negative numbers the least are those with the greatest bits
+    places += torch.where(places >= 1 << 31, (1 << _SHIFT) - 1 - (1 << 32), 0)
+    first = torch.searchsorted(borders, places.to(torch.int32).view(torch.float32), right=True, out_int32=True)
+    return _Search(torch.cat([borders, torch.tensor([torch.inf])]).to(device), first.to(device))
+
+
+def nearest(y: Tensor, *, bits: str, signed: bool) -> Tensor:
+    """The codes of the entries nearest to numbers; of two that are as near, the greater.
+
+    Example:
+        >>> nearest(torch.tensor([-0.9, 0.0, 0.0625, 0.95]), bits="4", signed=True)
+        tensor([ 0,  7, 10, 15], dtype=torch.uint8)
+    """
+    search = _search(bits, signed, y.device)
+    if y.dtype is not torch.float32:
+        return torch.searchsorted(search.borders[:-1].to(y.dtype), y, right=True, out_int32=True).to(torch.uint8)
+    y = y.contiguous()
+    places = (y.view(torch.int32) >> _SHIFT) & ((1 << (32 - _SHIFT)) - 1)
+    low = search.first.index_select(0, places.flatten())
+    return (low + (y.flatten() >= search.borders.index_select(0, low))).to(torch.uint8).view(y.shape)
 
 
 @stacked("own", "own")
@@ -94,8 +132,7 @@ def coded(x: Tensor, *, bits: str, block_size: int, signed: bool) -> tuple[Tenso
         scale = scale / LARGEST
         codes = (blocks / scale).float().to(torch.float8_e4m3fn).view(torch.uint8)
     else:
-        y = blocks / scale
-        codes = _nearest(y, torch.tensor(book(bits, signed=signed), dtype=y.dtype, device=y.device)).to(torch.uint8)
+        codes = nearest(blocks / scale, bits=bits, signed=signed)
     flat = codes.reshape(len(x), -1)[:, : x[0].numel()]
     if bits == "4":
         pairs = _blocks(flat, 2)
@@ -113,6 +150,7 @@ def decoded(codes: Tensor, scales: Tensor, like: Tensor, *, bits: str, block_siz
     if bits == "fp8":
         x = flat.view(torch.float8_e4m3fn).to(like.dtype)
     else:
-        x = torch.tensor(book(bits, signed=signed), dtype=like.dtype, device=like.device)[flat.long()]
+        entries = torch.tensor(book(bits, signed=signed), dtype=like.dtype, device=like.device)
+        x = entries.index_select(0, flat.flatten().int()).view(flat.shape)
     x = _blocks(x, block_size) * scales.reshape(len(scales), -1, 1).to(like.dtype)
     return x.reshape(len(x), -1)[:, : like[0].numel()].reshape(like.shape)

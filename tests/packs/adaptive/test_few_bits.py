@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from optim_core_adaptive import FlashAdamW, LowBitAdamW
-from optim_core_adaptive.blockwise import book, coded, decoded
+from optim_core_adaptive.blockwise import book, coded, decoded, nearest
 from optim_core_adaptive.companding import momentum, momentum_codes, variance, variance_codes
 from support import golden
 from torch import Tensor
@@ -49,6 +49,20 @@ def test_codes_in_blocks(kind: str, signed: bool) -> None:
     assert codes.flatten().tolist() == wanted.get("packed", wanted["codes"])
     assert scales.flatten().tolist() == wanted["scale"]
     torch.testing.assert_close(decoded(codes, scales, x, **how)[0], torch.tensor(wanted["dequant"]), rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize("bits", ["8", "4"])
+@pytest.mark.parametrize("signed", [True, False], ids=["signed", "unsigned"])
+def test_the_nearest_entry_is_found(bits: str, signed: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    entries = torch.tensor(book(bits, signed=signed))
+    borders = (entries[1:] + entries[:-1]) / 2
+    spread = (2 * torch.rand(20_000, generator=generator) - 1) * 10 ** (-8 * torch.rand(20_000, generator=generator))
+    y = torch.cat([entries, borders, borders.nextafter(torch.tensor(-1.0)), spread, torch.tensor([0.0, -0.0, 1.0])])
+    y = (y if signed else y.abs()).clamp(-1, 1)
+    wanted = torch.searchsorted(borders, y, right=True)
+    for x in (y, y.double()):
+        assert torch.equal(nearest(x, bits=bits, signed=signed).long(), wanted)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -39,7 +39,7 @@ def scaled(x: Tensor) -> Tensor:
     return torch.where(largest > 0, x / largest, 0.0)
 
 
-def fitted(gradients: Sequence[Tensor], size: int) -> Tensor:
+def fitted(gradients: Iterable[Tensor], size: int) -> Tensor:
     """The entries that are nearest to numbers between -1 and 1 on average, of which -1 and 1 are two; in order.
 
     Example:

@@ -44,9 +44,9 @@ class FlashAdamW(RuleOptimizer):
     give the peak where a warm-up begins at 0.
 
     Float16 bounds what scales can hold: gradients below 1e-6 lose precision, below 1e-8 they are lost (above 65504
-    they are held there). A v much smaller than another of its 32 is stored as 0 and never falls in small steps, so that
-    a run may end elsewhere than AdamW's. Whole tensors of real numbers
-    only, not sharded ones, with ``quantize``.
+    they are held there). A v below 4e-6 of the largest of its 32 is stored as 0: the next one is that of the next
+    gradient alone, and where that is small, the step is many times lr. v falls more slowly than AdamW's where it falls
+    in small steps. Whole tensors of real numbers only, not sharded ones, with ``quantize``.
 
     The authors keep 8 or 16 more bits of bfloat16 weights (master_weight_bits): here ``rounding="kahan"`` keeps 16 of
     what is cut off. Their check_numerics, compress_state_dict and fused have no counterpart: checkpoints hold codes.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -64,32 +65,31 @@ class Gefen(RuleOptimizer):
     def extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
         """Before the first step of a parameter, its period, and before the first of all the codebook."""
         del params
-        new = self._gradients()
-        if not new:
-            return {}
-        periods = {p: period(g) for p, g in new.items()}
-        book = next((x["codebook"].flatten() for x in self.state.values() if x.get("step")), None)
-        if book is None:
-            size = self.param_groups[0]["codebook_size"]
-            book = fitted([scaled(g.view(-1, periods[p])) for p, g in new.items()], size)
         pairs = [(p, group) for group in self.param_groups for p in group["params"]]
-        for number, (p, group) in enumerate(pairs):
-            if p in new:
-                self.start_state(p, group, number)
-                P = torch.tensor(float(periods[p]))
-                self.set_state(p, automatic_period=P.view(_vector(1, p.shape)))
-                self.set_state(p, codebook=book.view(_vector(len(book), p.shape)))
-        return {}
-
-    def _gradients(self) -> dict[Tensor, Tensor]:
-        """The gradients of parameters without a step, flat, as the method minimises."""
-        scale = float(getattr(self, "grad_scale", None) or 1.0)  # GradScaler sets it for the time of the call
-        return {
-            p: p.grad.detach().flatten().double() / (-scale if group["maximize"] else scale)
-            for group in self.param_groups
-            for p in group["params"]
+        new = {
+            number: (p, group)
+            for number, (p, group) in enumerate(pairs)
             if p.grad is not None and p.numel() and not self.state[p].get("step")
         }
+        if not new:
+            return {}
+        periods = {number: period(self._gradient(*pair)) for number, pair in new.items()}
+        book = next((x["codebook"].flatten() for x in self.state.values() if x.get("step")), None)
+        if book is None:  # one gradient at a time, since each is made anew
+            blocks = (scaled(self._gradient(*pair).view(-1, periods[number])) for number, pair in new.items())
+            book = fitted(blocks, self.param_groups[0]["codebook_size"])
+        for number, (p, group) in new.items():
+            self.start_state(p, group, number)
+            P = torch.tensor(float(periods[number]))
+            self.set_state(p, automatic_period=P.view(_vector(1, p.shape)))
+            self.set_state(p, codebook=book.view(_vector(len(book), p.shape)))
+        return {}
+
+    def _gradient(self, p: Tensor, group: Mapping[str, Any]) -> Tensor:
+        """The gradient of a parameter, flat, as the method minimises."""
+        scale = float(getattr(self, "grad_scale", None) or 1.0)  # GradScaler sets it for the time of the call
+        g = cast("Tensor", p.grad).detach().flatten().double()
+        return g / (-scale if group["maximize"] else scale)
 
     @staticmethod
     def rule(

@@ -51,10 +51,13 @@ class LowBitAdamW(RuleOptimizer):
     the scale for m and 0.35 % for v with 8 bits, 11 % and 6 % with 4.
 
     Parameters of fewer than ``min_size`` elements keep their moments as they are; a group with a large min_size leaves
-    its parameters out, which is advised for embeddings. Take AdamW's options. A v that is stored as 0 beside large ones
-    is made of the gradient alone in the next step. Rounding is to the nearest, so that v falls more slowly than AdamW's
-    where it falls in small steps. One infinite or undefined gradient spoils its block. Whole tensors of real numbers
-    only, not sharded ones. For weights in bfloat16 there is ``rounding``.
+    its parameters out, which is advised for embeddings. Take AdamW's options. One infinite or undefined
+    gradient spoils its block. Whole tensors of real numbers only, not sharded ones. For weights in bfloat16 there is
+    ``rounding``.
+
+    Rounding is to the nearest. So v falls more slowly than AdamW's where it falls in small steps; and a v below 2e-7 of
+    the largest of its block is stored as 0, so that the next v is that of the next gradient alone, and where that is
+    small, the step is many times lr. One gradient in 256 that is 1e4 times as large as the others is enough.
 
     Example:
         >>> import torch

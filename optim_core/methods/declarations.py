@@ -226,6 +226,7 @@ class State:
     every: str | None = None
     copies: str | None = None
     shape: Callable[[tuple[int, ...], Group], Any] | None = None
+    stored: str | None = None
 
     def present(self, group: Group) -> bool:
         """Return True if a parameter of this group has the state, as far as ``when`` says."""
@@ -255,6 +256,7 @@ def state(
     every: str | None = None,
     copies: str | None = None,
     shape: Callable[[tuple[int, ...], Group], Any] | None = None,
+    stored: Literal["int8", "uint8", "float16", "float32"] | None = None,
 ) -> State:
     """Declare a state.
 
@@ -270,12 +272,18 @@ def state(
         shape: the shape (or list of shapes, or None for no such state) from the parameter's shape and the group. The
             rule hands such a state to functions of stacks (:func:`optim_core.rules.stacked`), unless for this
             parameter it has the parameter's own shape.
+        stored: torch's name of the type in which it is stored instead of that of arithmetic. Only for a state with a
+            ``shape`` that is never the parameter's, so that none but functions of stacks read and write it.
 
     Example:
         >>> exp_avg = state("moving average of the gradient")
     """
+    if stored is not None and shape is None:
+        raise RuleError(f"state {doc!r}: stored={stored!r} is for states with a shape of their own: give shape=")
     declared_level = level if callable(level) else _level(level, doc)
-    return State(doc=doc, start=start, level=declared_level, when=when, every=every, copies=copies, shape=shape)
+    return State(
+        doc=doc, start=start, level=declared_level, when=when, every=every, copies=copies, shape=shape, stored=stored
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -211,6 +211,9 @@ def dtype(declared: State | None, p: Tensor) -> torch.dtype:
     """The type in which a state of a parameter is stored; None stands for one that is not declared."""
     if isinstance(declared, RoundingState) and declared.in_parameter_dtype:
         return p.dtype
+    if declared is not None and declared.stored is not None:
+        stored: torch.dtype = getattr(torch, declared.stored)
+        return stored
     return compute_dtype(real(p))
 
 

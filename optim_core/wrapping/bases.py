@@ -217,13 +217,20 @@ class RuleSteps(PlainSteps):
         """Compose a transform with the rule.
 
         One that sums over all parameters does not go with functions of stacks, which see some of them at a time: it
-        works around the step, and so do those that come before it. What acts on names in the rule cannot.
+        works around the step, and so do those that come before it, and one that changes gradients which the method
+        looks at beside its rule. What acts on names in the rule cannot.
         """
-        composes = acts_inside(transform) or not (self.layers or (self._sums(transform) and self.optimizer.stacks()))
+        around = (self._sums(transform) and self.optimizer.stacks()) or self._changes_seen(transform)
+        composes = acts_inside(transform) or not (self.layers or around)
         if composes and self.optimizer.method.rule is not None:
             self.optimizer.add_transform(transform, keeper, excluded=excluded)
         else:
             super().add_transform(transform, excluded=excluded, owner=owner, keeper=keeper)
+
+    def _changes_seen(self, transform: Transform) -> bool:
+        # what a rule around the rule makes of them is not to be had outside: it passes options inwards
+        changes = not isinstance(transform, Part) and transform.overrides("gradient")
+        return self.optimizer.sees_gradients and changes
 
     def _sums(self, transform: Transform) -> bool:
         return not isinstance(transform, Part) and sums(*self.settings(self.optimizer.param_groups[0], (transform,)))

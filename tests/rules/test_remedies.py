@@ -125,6 +125,11 @@ def test_a_method_without_rule() -> None:
         step(Bare([nn.Parameter(torch.ones(2))]))
 
 
+def test_a_type_for_a_state_that_engines_read() -> None:
+    with pytest.raises(RuleError, match=r"stored='uint8' is for states with a shape of their own: give shape="):
+        optim_core.state("codes", stored="uint8")
+
+
 @pytest.mark.parametrize("level", ["rows", 3, None])
 def test_a_bad_level(level: Any) -> None:
     with pytest.raises(RuleError, match=r"is not one of 'element', 'row', 'tensor', 'whole'"):

@@ -122,7 +122,9 @@ def begins(run: Run) -> None:
     first, *_ = run.train(range(SAVED))
     handle.remove()
     assert len(steps) == SAVED
-    name = run.combination.optimizer
+    name, around = run.combination.optimizer, map(optim_core.get_wrapper, run.combination.names)
+    if any(wrapper.estimates for wrapper in around):  # type: ignore[attr-defined]
+        return  # and evaluates at points that it draws
     if run.combination.several_losses:
         same([abs(x) for x in first], losses)
     elif not (getattr(optim_core.get(name), "random", False) and "closure" in optim_core.info(name, "optimizer").needs):

@@ -55,7 +55,7 @@ def check_memory_layout_does_not_matter(subject: Subject) -> None:
 
 @check(is_optimizer)
 def check_low_precision(subject: Subject) -> None:
-    """Parameters in bfloat16 keep their type and stay finite; a rule's state is kept in float32.
+    """Parameters in bfloat16 keep their type and stay finite; a rule's state is kept in float32, or as it is declared.
 
     Remedy: compute in float32 where numbers get small, and write back with ``p.copy_(new)``.
     """
@@ -67,4 +67,5 @@ def check_low_precision(subject: Subject) -> None:
         require(p.dtype is torch.bfloat16, f"a parameter in bfloat16 becomes {p.dtype}")
         types = {t.dtype for t in tensors(optimizer.state[p])}
         if subject.is_rule:
-            require(types <= {torch.float32}, f"the state of a parameter in bfloat16 is kept in {types}")
+            stored = {getattr(torch, x.stored) for x in optimizer.states.values() if x.stored is not None}
+            require(types <= {torch.float32, *stored}, f"the state of a parameter in bfloat16 is kept in {types}")

@@ -63,7 +63,9 @@ if TYPE_CHECKING:
     from optim_core_adaptive.dualadam import DualAdam
     from optim_core_adaptive.exadam import EXAdam
     from optim_core_adaptive.fadam import FAdam
+    from optim_core_adaptive.flashadamw import FlashAdamW
     from optim_core_adaptive.ftrl import FTRL
+    from optim_core_adaptive.gefen import Gefen
     from optim_core_adaptive.gpaadamw import GPAAdamW
     from optim_core_adaptive.grams import Grams
     from optim_core_adaptive.grokadamw import GrokAdamW
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
     from optim_core_adaptive.kourkoutas import KourkoutasBeta
     from optim_core_adaptive.lamb import LAMB
     from optim_core_adaptive.laprop import LaProp
+    from optim_core_adaptive.lowbitadamw import LowBitAdamW
     from optim_core_adaptive.madgrad import MADGRAD
     from optim_core_adaptive.mars import MARS
     from optim_core_adaptive.mirror_madgrad import MirrorMADGRAD
@@ -173,7 +176,9 @@ __all__ = [
     "DualAdam",
     "EXAdam",
     "FAdam",
+    "FlashAdamW",
     "GPAAdamW",
+    "Gefen",
     "Grams",
     "GrokAdamW",
     "GrokFastAdamW",
@@ -182,6 +187,7 @@ __all__ = [
     "KourkoutasBeta",
     "LDoG",
     "LaProp",
+    "LowBitAdamW",
     "MSAMLaProp",
     "MirrorMADGRAD",
     "Momo",

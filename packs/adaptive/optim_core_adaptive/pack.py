@@ -9,6 +9,7 @@ from optim_core_adaptive.manifest.against_spikes import AGAINST_SPIKES
 from optim_core_adaptive.manifest.compositions import COMPOSITIONS
 from optim_core_adaptive.manifest.energies_and_norms import ENERGIES_AND_NORMS
 from optim_core_adaptive.manifest.factored import FACTORED
+from optim_core_adaptive.manifest.few_bits import FEW_BITS
 from optim_core_adaptive.manifest.geometry import GEOMETRY
 from optim_core_adaptive.manifest.in_backward import IN_BACKWARD
 from optim_core_adaptive.manifest.loss_models import LOSS_MODELS
@@ -680,6 +681,7 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
         *ENERGIES_AND_NORMS,
         *AGAINST_SPIKES,
         *FACTORED,
+        *FEW_BITS,
         *GEOMETRY,
         *LOSS_MODELS,
         *MIXTURES,

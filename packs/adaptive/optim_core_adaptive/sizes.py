@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from optim_core_adaptive.subsets import subset_length
+from optim_core_adaptive.subsets import scaled_blocks, subset_length
 
 Shape = tuple[int, ...]
 
@@ -52,3 +52,34 @@ def element_unless_factored(shape: Shape) -> int:
 
 def _is_factored(shape: Shape) -> bool:
     return len(shape) > 1 and sorted(shape)[-2] >= 16
+
+
+def scales(shape: Shape) -> int:
+    """A number for each block of about 9 elements and more."""
+    return scaled_blocks(math.prod(shape))
+
+
+def codebook(shape: Shape) -> int:
+    """256 numbers."""
+    del shape
+    return 256
+
+
+def in_32s(shape: Shape) -> int:
+    """A number for 32 elements."""
+    return -(-math.prod(shape) // 32)
+
+
+def below_4096(shape: Shape) -> int:
+    """As the parameter (of fewer than 4096 elements)."""
+    return math.prod(shape) if math.prod(shape) < 4096 else 0
+
+
+def from_4096(shape: Shape) -> int:
+    """A byte for an element (of parameters of 4096 and more)."""
+    return math.prod(shape) - below_4096(shape)
+
+
+def in_256s(shape: Shape) -> int:
+    """A number for 256 elements (of parameters of 4096 and more)."""
+    return -(-from_4096(shape) // 256)

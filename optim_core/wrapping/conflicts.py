@@ -92,6 +92,24 @@ def check_base(base: object, owner: str) -> None:
         )
 
 
+def _check_pair(wrapper: Shared, other: Shared) -> None:
+    """Refuse one around the other that cannot be, whatever else is there."""
+    if type(other) is type(wrapper):
+        raise WrapperConflict(
+            f"{wrapper.method.name} is there already, around {type(wrapper.innermost).__name__}: "
+            f"{' + '.join(inner.method.name for inner in reversed(wrapper.inside))}; leave the second one out"
+        )
+    for need, reason in _ONCE.items():
+        if need in wrapper.needs & other.needs:
+            raise WrapperConflict(f"{wrapper.method.name} and {other.method.name} {reason}: choose one")
+    for one, another in ((wrapper, other), (other, wrapper)):
+        if one.estimates and "multi_loss" in another.needs:
+            raise WrapperConflict(
+                f"{one.method.name} makes gradients of one loss, and {another.method.name} one gradient of those of "
+                "several: choose one"
+            )
+
+
 def check_inside(wrapper: Shared) -> None:
     """Refuse what a wrapper does not go with.
 
@@ -101,14 +119,7 @@ def check_inside(wrapper: Shared) -> None:
     """
     name = wrapper.method.name
     for other in wrapper.inside:
-        if type(other) is type(wrapper):
-            raise WrapperConflict(
-                f"{name} is there already, around {type(wrapper.innermost).__name__}: "
-                f"{' + '.join(inner.method.name for inner in reversed(wrapper.inside))}; leave the second one out"
-            )
-        for need, reason in _ONCE.items():
-            if need in wrapper.needs & other.needs:
-                raise WrapperConflict(f"{name} and {other.method.name} {reason}: choose one")
+        _check_pair(wrapper, other)
     released = [other for other in wrapper.inside if other.releases]
     if released and not wrapper.acts_after:
         raise WrapperConflict(

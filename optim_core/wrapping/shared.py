@@ -44,6 +44,8 @@ class Shared(Hosted, Optimizer):
     accumulates: ClassVar[bool] = False
     #: True if the gradients are gone after backward, which has stepped with them.
     releases: ClassVar[bool] = False
+    #: True if its gradients are estimates at random, made of losses: what is exact of gradients is not of them.
+    estimates: ClassVar[bool] = False
     #: True if this wrapper takes nothing from gradients, nor from weights as they are before a step.
     acts_after: ClassVar[bool] = False
 

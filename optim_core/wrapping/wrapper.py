@@ -78,8 +78,6 @@ class Wrapper(_Declared):
     #: True if :meth:`apply` and all else that a subclass overrides do the same to each element, wherever it stands and
     #: whatever the others are. Only such wrappers go around optimizers of pieces (FSDP1's flat parameters).
     elementwise: ClassVar[bool] = False
-    #: True if its gradients are estimates at random, made of losses: what is exact of gradients is not of them.
-    estimates: ClassVar[bool] = False
     #: Options of which a parameter group may have its own, read anew at each step, so that a schedule may set them.
     group_options: ClassVar[tuple[str, ...]] = ()
     #: Arguments of the constructor that are not options, such as a model: they become attributes, belong to no

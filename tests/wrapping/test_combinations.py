@@ -108,7 +108,8 @@ def goes_all_the_way(combination: Combination) -> None:
         if not rests(run, before):
             break
         run.train(range(t, t + 1), scheduled=False)
-    assert not rests(run, before)
+    may_rest = any(optim_core.info(name, "wrapper").shortfall for name in run.combination.names)
+    assert may_rest or not rests(run, before)
     run.optimizer.zero_grad()
     assert all(p.grad is None for p in run.model.parameters())
     grows(run)

@@ -72,7 +72,10 @@ class Graft(Wrapper):
             self._other = make([*group["params"]], **(self.direction_options or {}))
             self._check(self._other)
         else:
-            self._other.add_param_group({"params": [*group["params"]]})
+            # wrappers further outside regroup parameters, as rotograd does
+            held = set(parameters(self._other))
+            new = [p for p in group["params"] if p not in held]
+            self._other.add_param_group({"params": new})
         super().on_group(group)
 
     def _check(self, other: Optimizer) -> None:

@@ -195,3 +195,13 @@ def test_what_cannot_give_a_direction_says_so() -> None:
     for direction in ("lbfgs", "noisysgd", "prodigy"):
         with pytest.raises(WrapperConflict, match=r"cannot give the direction, since it .*: choose a method such as"):
             optim_core.get_wrapper("graft")(torch.optim.SGD(parameters(), lr=0.1), direction=direction)
+
+
+def test_grafting_goes_on_where_a_wrapper_regroups_parameters() -> None:
+    params = parameters()
+    optimizer = optim_core.get_wrapper("graft")(torch.optim.SGD(params, lr=0.1))
+    moved = optimizer.param_groups[0]["params"].pop()
+    optimizer.add_param_group({"params": [moved], "lr": 0.05})
+    before = copies(params)
+    optimizer.minimize(lambda: torch.stack([p.square().sum() for p in params]).sum())
+    assert not any(map(torch.equal, before, params))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import optim_core
-from optim_core.errors import ClosureError
+from optim_core.errors import ClosureError, WrapperConflict
 
 SLOPE = torch.tensor([[1.0, -2.0, 0.5], [3.0, 0.0, 1.0]], dtype=torch.float64)
 
@@ -129,3 +129,11 @@ def test_backward_in_minimize_is_refused():
 
     with pytest.raises(ClosureError, match=r"should only compute and return the loss"):
         optimizer.minimize(closure)
+
+
+@pytest.mark.parametrize("names", [("spsa", "pcgrad"), ("pcgrad", "spsa")])
+def test_several_losses_are_refused_at_construction(names):
+    inner, outer = map(optim_core.get_wrapper, names)
+    base = inner(torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], lr=0.1))
+    with pytest.raises(WrapperConflict, match="SPSA makes gradients of one loss, and PCGrad one gradient of those of"):
+        outer(base)

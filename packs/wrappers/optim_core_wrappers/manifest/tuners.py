@@ -27,5 +27,6 @@ TUNERS = (
         ),
         code="https://github.com/ComputationalRobotics/TRAC",
         code_license="MIT",
+        shortfall="In float32 it does not begin to move around methods with small steps, such as AdamW by default.",
     ),
 )

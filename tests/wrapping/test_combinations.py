@@ -124,12 +124,12 @@ def begins(run: Run) -> None:
     handle.remove()
     assert len(steps) == SAVED
     name, around = run.combination.optimizer, map(optim_core.get_wrapper, run.combination.names)
-    if any(wrapper.estimates for wrapper in around):  # type: ignore[attr-defined]
-        return  # and evaluates at points that it draws
+    random = getattr(optim_core.get(name), "random", False) and "closure" in optim_core.info(name, "optimizer").needs
+    if random or any(wrapper.estimates for wrapper in around):  # type: ignore[attr-defined]
+        return  # the loss is evaluated at points that are drawn
     if run.combination.several_losses:
         same([abs(x) for x in first], losses)
-    elif not (getattr(optim_core.get(name), "random", False) and "closure" in optim_core.info(name, "optimizer").needs):
-        # which is evaluated at points that it draws
+    else:
         same([abs(first)], [torch.stack(losses).sum()])
 
 
@@ -206,7 +206,7 @@ def follows(run: Run) -> None:
     """What the scheduler says is what the method goes by."""
     if run.scheduler is not None:
         sets = optim_core.info(run.combination.scheduler, kind="scheduler").sets
-        groups = option_of(innermost(run.optimizer), sets).param_groups
+        groups = option_of(run.optimizer, sets).param_groups
         assert run.scheduler.get_last_lr() == [group["lr"] for group in groups]
 
 

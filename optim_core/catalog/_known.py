@@ -238,6 +238,8 @@ KNOWN: dict[str, tuple[str, KindName, str]] = {
     "moso": ("moso", "optimizer", "second_order"),
     "msamlaprop": ("msamlaprop", "optimizer", "adaptive"),
     "msvag": ("msvag", "optimizer", "sign"),
+    "muloco": ("muloco", "optimizer", "second_order"),
+    "muloco1": ("muloco", "optimizer", "second_order"),
     "multiplicative": ("multiplicative", "scheduler", "schedulers"),
     "multiplicativelr": ("multiplicative", "scheduler", "schedulers"),
     "multistep": ("multi_step", "scheduler", "schedulers"),

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from optim_core_second_order.ldadam import LDAdamW
     from optim_core_second_order.mop import MOP
     from optim_core_second_order.moso import MOSO
+    from optim_core_second_order.muloco import MuLoCo
     from optim_core_second_order.muon import Muon
     from optim_core_second_order.muon2 import Muon2
     from optim_core_second_order.muonclip import MuonClip
@@ -93,6 +94,7 @@ __all__ = [
     "KLShampoo",
     "Kron",
     "LDAdamW",
+    "MuLoCo",
     "Muon",
     "Muon2",
     "MuonClip",

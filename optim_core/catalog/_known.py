@@ -295,6 +295,7 @@ KNOWN: dict[str, tuple[str, KindName, str]] = {
     "proportion": ("proportion", "scheduler", "schedulers"),
     "proportionscheduler": ("proportion", "scheduler", "schedulers"),
     "psgdkron": ("kron", "optimizer", "second_order"),
+    "psgdlra": ("psgdlra", "optimizer", "second_order"),
     "psgdpro": ("psgdpro", "optimizer", "second_order"),
     "qhadam": ("qhadam", "optimizer", "adaptive"),
     "qhm": ("qhm", "optimizer", "momentum"),

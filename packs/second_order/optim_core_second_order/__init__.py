@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from optim_core_second_order.nonlinearcg import NonlinearCG
     from optim_core_second_order.normuon import NorMuon
     from optim_core_second_order.polargrad import PolarGrad
+    from optim_core_second_order.psgdlra import PSGDLRA
     from optim_core_second_order.psgdpro import PSGDPRO
     from optim_core_second_order.qsgd import QSGD
     from optim_core_second_order.racs import RACS
@@ -69,6 +70,7 @@ __all__ = [
     "MOP",
     "MOSO",
     "NAMO",
+    "PSGDLRA",
     "PSGDPRO",
     "QSGD",
     "RACS",

@@ -333,3 +333,19 @@ def larger_side(shape: Shape) -> int:
 def columns_squared(shape: Shape) -> int:
     """A square matrix of as many rows as the matrix has columns (2 dimensions and more)."""
     return math.prod(shape[1:]) ** 2 if len(shape) > 1 else 0
+
+
+def lra_factor(shape: Shape, rank: int | None) -> Shape:
+    """All elements by the rank of an approximation, by default log2 of their number.
+
+    Example:
+        >>> lra_factor((6, 4), None), lra_factor((6, 4), 2), lra_factor((), None)
+        ((24, 5), (24, 2), (1, 1))
+    """
+    n = math.prod(shape)
+    return n, max(1, round(math.log2(max(n, 1)))) if rank is None else rank
+
+
+def lra_size(shape: Shape) -> int:
+    """Such a factor of the default rank."""
+    return math.prod(lra_factor(shape, None))

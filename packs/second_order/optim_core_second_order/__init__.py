@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from optim_core_second_order.lorarite import LoRARite
     from optim_core_second_order.mop import MOP
     from optim_core_second_order.moso import MOSO
+    from optim_core_second_order.muloco import MuLoCo
     from optim_core_second_order.muon import Muon
     from optim_core_second_order.muon2 import Muon2
     from optim_core_second_order.muonclip import MuonClip
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from optim_core_second_order.nonlinearcg import NonlinearCG
     from optim_core_second_order.normuon import NorMuon
     from optim_core_second_order.polargrad import PolarGrad
+    from optim_core_second_order.psgdlra import PSGDLRA
     from optim_core_second_order.psgdpro import PSGDPRO
     from optim_core_second_order.qsgd import QSGD
     from optim_core_second_order.racs import RACS
@@ -73,6 +75,7 @@ __all__ = [
     "MOP",
     "MOSO",
     "NAMO",
+    "PSGDLRA",
     "PSGDPRO",
     "QSGD",
     "RACS",
@@ -101,6 +104,7 @@ __all__ = [
     "Kron",
     "LDAdamW",
     "LoRARite",
+    "MuLoCo",
     "Muon",
     "Muon2",
     "MuonClip",

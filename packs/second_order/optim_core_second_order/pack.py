@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from optim_core.catalog import GroupsSpec, OptimizerSpec, Paper, hookimpl
+from optim_core_second_order.manifest.compositions import COMPOSITIONS
 from optim_core_second_order.manifest.curvature import CURVATURE
 from optim_core_second_order.manifest.low_rank import LOW_RANK
 from optim_core_second_order.manifest.orthogonal import ORTHOGONAL
@@ -184,6 +185,7 @@ def optim_core_optimizers() -> list[OptimizerSpec]:
         *LOW_RANK,
         *PSGD,
         *SHAMPOO_KIN,
+        *COMPOSITIONS,
         *ORTHOGONAL,
         *SPECTRAL,
     ]

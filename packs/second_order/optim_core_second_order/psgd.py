@@ -25,7 +25,28 @@ def _bounds(shape: Shape, group: Mapping[str, Any]) -> list[Shape]:
     return [() for _ in factors_of(shape, group)]
 
 
-class PSGD(WithNoise):
+class Rhythm(WithNoise):
+    """Base of methods that fit something in some steps.
+
+    They declare the option ``preconditioner_update_probability`` and the state ``fits``, the sum of the probabilities
+    so far, of the whole model.
+    """
+
+    def update_probability(self, step: int) -> float:
+        """Fits a step, in the step of this number."""
+        fixed = self.param_groups[0]["preconditioner_update_probability"]
+        return max(0.03, 0.999 ** max(step - 1000, 0)) if fixed is None else float(fixed)
+
+    def next_fit(self) -> int | None:
+        """The number of the fit in this step, from 0; None where the sum does not pass a whole number."""
+        before = float(self.whole["fits"])
+        now = before + self.update_probability(self.whole_step + 1)
+        # on the CPU, since the host reads it
+        self.set_whole("fits", torch.tensor(now, dtype=torch.float64, device="cpu"))
+        return int(before) if int(now) > int(before) else None
+
+
+class PSGD(Rhythm):
     """Base of methods with a factor Q_j for each axis, such that the Kronecker product of Q_j^T Q_j whitens gradients.
 
     The factors are fitted in some steps, which the rule knows by ``noise``: None in the others.
@@ -53,18 +74,9 @@ class PSGD(WithNoise):
     running_lower_bound = state("bounds of the spectral norms", shape=_bounds)
     fits = state("sum of the probabilities so far", level="whole")
 
-    def update_probability(self, step: int) -> float:
-        """Fits of Q a step, in the step of this number."""
-        fixed = self.param_groups[0]["preconditioner_update_probability"]
-        return max(0.03, 0.999 ** max(step - 1000, 0)) if fixed is None else float(fixed)
-
     def extras(self, params: Sequence[Tensor]) -> Mapping[str, Sequence[Tensor]]:
-        """Noise, in a step that fits Q: where the sum of the probabilities passes a whole number."""
-        before = float(self.whole["fits"])
-        now = before + self.update_probability(self.whole_step + 1)
-        # on the CPU, since the host reads it
-        self.set_whole("fits", torch.tensor(now, dtype=torch.float64, device="cpu"))
-        return {"noise": [self.noise_of(p) for p in params]} if int(now) > int(before) else {}
+        """Noise, in a step that fits Q."""
+        return {} if self.next_fit() is None else {"noise": [self.noise_of(p) for p in params]}
 
     def noise_of(self, p: Tensor) -> Tensor:
         """Noise for a parameter; zeros without dampening."""
@@ -108,7 +120,7 @@ def folded(beta: Value, step: Value) -> Value:
     return 1 - (1 - beta) / (1 - beta**step)
 
 
-def damped(g: Value, noise: Value, dampening: Value) -> Value:
+def damped(g: Value, noise: Value, dampening: Value | float) -> Value:
     """g with the noise that keeps its covariance from being singular."""
     return g + (dampening + RELATIVE * abs(g)) * noise if dampening else g
 

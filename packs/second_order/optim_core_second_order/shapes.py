@@ -370,3 +370,19 @@ def rows_within_256(shape: Shape) -> int:
     """As the parameter, of whose rows (dimension 0) there are at most 256."""
     n, columns = alice_view(shape)
     return min(256, n) * columns
+
+
+def lra_factor(shape: Shape, rank: int | None) -> Shape:
+    """All elements by the rank of an approximation, by default log2 of their number.
+
+    Example:
+        >>> lra_factor((6, 4), None), lra_factor((6, 4), 2), lra_factor((), None)
+        ((24, 5), (24, 2), (1, 1))
+    """
+    n = math.prod(shape)
+    return n, max(1, round(math.log2(max(n, 1)))) if rank is None else rank
+
+
+def lra_size(shape: Shape) -> int:
+    """Such a factor of the default rank."""
+    return math.prod(lra_factor(shape, None))

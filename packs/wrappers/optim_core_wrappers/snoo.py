@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
-import torch
-from torch import Tensor
-
-from optim_core.methods import hyper, memory_dtype
-from optim_core.optimizers import parameters
-from optim_core.wrapping import Wrapper
+from optim_core.methods import hyper, state
+from optim_core.rules import Inner, Value, where
+from optim_core.wrapping import RuleWrapper
 
 
-class Snoo(Wrapper):
+class Snoo(RuleWrapper):
     """Every k steps of the base, takes what they did as a gradient, and steps with Nesterov momentum from there.
 
     With s the slow weights, which begin as the weights before the first step, and b their momentum::
@@ -27,8 +23,10 @@ class Snoo(Wrapper):
     In the long run it goes outer_lr / (1 - outer_momentum) times as far as the base, whose lr can be smaller. Evaluate
     right after an outer step. ``first_sync="at_once"`` has outer steps after steps 1, k + 1, 2k + 1, ..., which is what
     the authors' record does; the paper waits for k. The base's states are left alone. A schedule acts on the base's lr.
+    Each parameter counts its own steps, and stands still in those in which it has no gradient.
 
     Example:
+        >>> import torch
         >>> weight = torch.nn.Parameter(torch.tensor([1.0]))
         >>> optimizer = Snoo(torch.optim.SGD([weight], lr=0.25), k=1, outer_lr=1.0, outer_momentum=0.5)
         >>> _ = optimizer.minimize(lambda: weight.square().sum())
@@ -46,35 +44,31 @@ class Snoo(Wrapper):
     k: int = hyper(30, "steps of the base per outer step", ge=1)
     first_sync: str = hyper("after_k", "the first outer step: after k, or 1", choices=("after_k", "at_once"))
 
-    keeps = ("slow", "outer_momentum_buffer")
+    slow = state("the slow weights", start="p")
+    outer_momentum_buffer = state("their momentum")
+    steps = state("steps of the base since the last outer one", level="tensor")
 
-    def on_wrap(self) -> None:
-        """Count steps from here."""
-        super().on_wrap()
-        self.counters["steps"] = 0
-
-    def start_memory(self, params: Sequence[Tensor]) -> None:
-        """The slow weights, and their momentum."""
-        super().start_memory(params)
-        for p in params:
-            if "slow" not in self.memory[p]:
-                now = p.detach().to(memory_dtype(p), copy=True)
-                self.memory[p]["slow"], self.memory[p]["outer_momentum_buffer"] = now, torch.zeros_like(now)
-
-    def apply(self) -> None:
-        """A step of the base, and an outer one where it is due."""
-        if not self.counters["steps"]:  # the weights may have been loaded since the memory was created
-            for p in parameters(self):
-                self.memory[p].pop("slow", None)
-        self.start_memory(parameters(self))
-        super().apply()
-        due = self.counters["steps"] if self.options["first_sync"] == "at_once" else self.counters["steps"] + 1
-        self.counters["steps"] += 1
-        if due % self.options["k"]:
-            return
-        for p in parameters(self):
-            slow, buffer = self.memory[p]["slow"], self.memory[p]["outer_momentum_buffer"]
-            delta = slow - p.detach()
-            buffer.mul_(self.options["outer_momentum"]).add_(delta)
-            slow.sub_(delta.add_(buffer, alpha=self.options["outer_momentum"]), alpha=self.options["outer_lr"])
-            p.copy_(slow)
+    @staticmethod
+    def rule(
+        p: Value,
+        g: Value,
+        inner: Inner,
+        slow: Value,
+        outer_momentum_buffer: Value,
+        steps: Value,
+        *,
+        outer_lr: Value,
+        outer_momentum: Value,
+        k: Value,
+        first_sync: str,
+    ) -> tuple[Value, ...]:
+        """The update above."""
+        w = inner(p, g).p
+        steps = steps + 1
+        # at once: from 0, the count goes on as from k after the first step, so that it is k + 1 at the next outer one
+        due = steps >= k if first_sync == "after_k" else (steps >= k + 1) | (steps <= 1)
+        delta = slow - w
+        b = outer_momentum * outer_momentum_buffer + delta
+        s = slow - outer_lr * (delta + outer_momentum * b)
+        rest = 0.0 if first_sync == "after_k" else 1.0
+        return where(due, s, w), where(due, s, slow), where(due, b, outer_momentum_buffer), where(due, rest, steps)

@@ -52,4 +52,22 @@ PSGD = (
             "Q_basis": "optim_core_second_order.shapes:psgd_bases",
         },
     ),
+    OptimizerSpec(
+        name="psgdlra",
+        target="optim_core_second_order.psgdlra:PSGDLRA",
+        summary="PSGD with a diagonal and a matrix of low rank for each tensor.",
+        license="Apache-2.0",
+        paper=Paper(
+            title="Preconditioned Stochastic Gradient Descent", url="https://arxiv.org/abs/1512.04202", year=2015
+        ),
+        code=_HEAVYBALL,
+        code_license="BSD-2-Clause",
+        state={
+            "exp_avg": "element",
+            "d": "element",
+            "U": "optim_core_second_order.shapes:lra_size",
+            "V": "optim_core_second_order.shapes:lra_size",
+            "fits": "whole",
+        },
+    ),
 )

@@ -26,6 +26,7 @@ from torch import Tensor
 import optim_core
 from optim_core.errors import InvalidOption, OptimCoreError, UnknownOption, WrapperConflict
 from optim_core.schedules import option_of
+from optim_core.schedules.option import OptionView
 from optim_core.wrapping.wrapper import Wrapper
 
 pytestmark = pytest.mark.filterwarnings("ignore::optim_core.errors.NonCommercialWarning")
@@ -206,7 +207,8 @@ def follows(run: Run) -> None:
     """What the scheduler says is what the method goes by."""
     if run.scheduler is not None:
         sets = optim_core.info(run.combination.scheduler, kind="scheduler").sets
-        groups = option_of(run.optimizer, sets).param_groups
+        by_view = isinstance(run.scheduler.optimizer, OptionView)  # others, such as proportion, tell of the rates
+        groups = option_of(run.optimizer, sets if by_view else "lr").param_groups
         assert run.scheduler.get_last_lr() == [group["lr"] for group in groups]
 
 

@@ -117,6 +117,8 @@ class RuleOptimizer(_Declared):
     by_group: ClassVar[str] = ""
     #: True if what becomes of a parameter depends on its number among the others.
     by_position: ClassVar[bool] = False
+    #: True if it compares values of the loss with what gradients promise, which have to be those of one loss.
+    compares_losses: ClassVar[bool] = False
     #: True if :meth:`extras` looks at gradients: what changes them for the rule then does so before, on copies.
     sees_gradients: ClassVar[bool] = False
     #: Raised by the authors when what is saved changes its meaning; older versions refuse it.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from optim_core.catalog import Need
-from optim_core.errors import ClosureError
+from optim_core.errors import ClosureError, WrapperConflict
 from optim_core.optimizers import call_closure
 from optim_core.wrapping import Wrapper
 
@@ -117,7 +117,14 @@ class MultiTask(Wrapper):
 
     # a step without backward() would be the base's own, in silence ---------------------------------------------
     def on_wrap(self) -> None:
-        """Begin without gradients."""
+        """Begin without gradients.
+
+        Raises:
+            WrapperConflict: the method inside compares losses with gradients.
+        """
+        if getattr(self.innermost, "compares_losses", False):
+            name = type(self.innermost).__name__
+            raise WrapperConflict(f"{self.method.name} cannot go around {name}, which {self.refuses['loss']}")
         super().on_wrap()
         self._merged = self._flushing = False
 

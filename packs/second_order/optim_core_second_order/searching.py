@@ -32,6 +32,7 @@ class Searching(RuleOptimizer):
     move = extra("from the point before the step to that after it")
 
     needs = frozenset({"closure"})
+    compares_losses = True
 
     def forget(self) -> None:
         """Drop what belongs to an evaluation."""

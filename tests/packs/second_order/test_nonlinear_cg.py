@@ -13,6 +13,7 @@ from torch.nn import Parameter
 from torch.optim import lbfgs
 
 import optim_core
+from optim_core.errors import WrapperConflict
 from optim_core.testing.problems import PROBLEMS
 
 PROBLEM = PROBLEMS["net"]
@@ -83,3 +84,10 @@ def test_a_quadratic_of_n_dimensions_takes_n_exact_steps(formula: str) -> None:
     for _ in range(2):
         loss = float(optimizer.minimize(quadratic))
     assert loss < 1e-6
+
+
+@pytest.mark.parametrize("name", ["lbfgs", "nonlinearcg"])
+def test_gradients_merged_of_several_losses_are_refused(name: str) -> None:
+    base = optim_core.get(name)([torch.nn.Parameter(torch.ones(2))])
+    with pytest.raises(WrapperConflict, match=r"PCGrad cannot go around \w+, which goes by the loss of its gradient"):
+        optim_core.get_wrapper("pcgrad")(base)

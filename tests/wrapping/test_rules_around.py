@@ -132,3 +132,10 @@ def test_points_count_by_the_step_size_that_the_base_finds(engine):
     assert weights[-1] > 1e4 * weights[0]
     assert float(state["ScheduleFree_weight_sum"]) == pytest.approx(sum(weights), rel=1e-12)
     assert float(state["ScheduleFree_lr_max"]) == pytest.approx(weights[-1] ** 0.5, rel=1e-12)
+
+
+def test_an_eps_that_is_in_no_denominator_stays_where_it_is() -> None:
+    w = Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = optim_core.get_wrapper("eps_placement")(optim_core.get("apollo")([w]))  # whose eps keeps a norm from 0
+    optimizer.minimize(lambda: w.square().sum())
+    assert w.isfinite().all()

@@ -56,4 +56,4 @@ class EpsPlacement(RuleWrapper):
         def moved_eps(d: Denominator) -> Value:
             return maximum(d.corrected(d.bare), eps) if place == "floor" else d.corrected(d.bare + eps)
 
-        return inner(p, g, eps=0.0, denominator=moved_eps).p
+        return inner(p, g, denominator=moved_eps).p

@@ -1,6 +1,7 @@
 """Sizes of states: how many elements a state has for a parameter of a given shape.
 
 A size is a key of :data:`SIZES`; several of it (``"3 element"``); or ``"module:function"``, a function of the shape.
+One that is not stored in float32 says so at its end: ``"element as uint8"``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ from optim_core.errors import PackBroken, SpecError
 from optim_core.text import one_line
 
 Shape: TypeAlias = tuple[int, ...]
+
+#: Bytes of an element by the type in which a state may be stored.
+STORED: Mapping[str, int] = {"int8": 1, "uint8": 1, "float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+
+#: The type of states of which nothing else is said.
+_USUAL = "float32"
 
 _MULTIPLE = re.compile(r"(?:([1-9]\d*) )?([a-z0-9_]+)")
 
@@ -77,9 +84,12 @@ def is_size(text: str) -> bool:
     """Return whether a text is a size; functions are not imported.
 
     Example:
-        >>> [is_size(text) for text in ("row", "3 element", "acme.sizes:blocks", "3 cubes")]
-        [True, True, True, False]
+        >>> [is_size(text) for text in ("row", "3 element", "acme.sizes:blocks as uint8", "3 cubes", "row as bits")]
+        [True, True, True, False, False]
     """
+    text, stored = _apart(text)
+    if stored not in STORED:
+        return False
     multiple = _MULTIPLE.fullmatch(text)
     return is_target(text) or (multiple is not None and multiple[2] in SIZES)
 
@@ -96,6 +106,7 @@ def element_count(size: str, shape: Shape) -> int:
     """
     if not is_size(size):
         raise SpecError(f"{size!r} is not a size of a state: {', '.join(SIZES)}")
+    size, _ = _apart(size)
     if is_target(size):
         with output_aside(), contained(partial(_unknown, size)):
             return int(import_target(size)(shape))
@@ -103,18 +114,40 @@ def element_count(size: str, shape: Shape) -> int:
     return int(count or 1) * SIZES[name].elements(shape)
 
 
+def element_bytes(size: str) -> int:
+    """The bytes of an element of a state.
+
+    Example:
+        >>> element_bytes("element"), element_bytes("element as uint8")
+        (4, 1)
+    """
+    return STORED[_apart(size)[1]]
+
+
 def size_text(size: str) -> str:
     """A size in words; of a function, the first line of its docstring.
 
     Example:
-        >>> size_text("3 row")
-        '3 times: one number for each index of dimension 0'
+        >>> size_text("3 row"), size_text("tensor as uint8")
+        ('3 times: one number for each index of dimension 0', 'one number per parameter, in uint8')
     """
+    size, stored = _apart(size)
+    words = _words(size)
+    return words if stored == _USUAL else f"{words.removesuffix('.')}, in {stored}"
+
+
+def _words(size: str) -> str:
     if is_target(size):
         with output_aside(), contained(partial(_unknown, size)):
             return one_line((inspect.getdoc(import_target(size)) or size).partition("\n")[0])
     count, _, name = size.rpartition(" ")
     return f"{count} times: {SIZES[name].words}" if count else SIZES[name].words
+
+
+def _apart(size: str) -> tuple[str, str]:
+    """What a size says of elements, and their type."""
+    elements, _, stored = size.partition(" as ")
+    return elements, stored or _USUAL
 
 
 def _unknown(size: str, reason: str) -> PackBroken:

@@ -174,7 +174,7 @@ class OptimizerSpec(Spec):
         state: the size of each state that it keeps with its default options: a key of
             :data:`optim_core.catalog.sizes.SIZES`, several of it (``"3 element"``), or ``"module:function"``, a
             function of the parameter's shape in a module of the pack that does not import torch (the first line of
-            its docstring is shown).
+            its docstring is shown). What is not stored in float32 says so: ``"element as uint8"``.
         constructors: names of class methods that construct it in another way.
         shortfall: why it does not learn what every optimizer must (90 % on the task ``digits`` after 10 epochs, at
             some lr of its range), one line; "" if it does. ``nox -s learns`` checks it.

@@ -15,7 +15,7 @@ from optim_core.catalog.installed import Entry
 from optim_core.catalog.kinds import KINDS, getter_call
 from optim_core.catalog.needs import NEEDS
 from optim_core.catalog.registry import load_class, registry
-from optim_core.catalog.sizes import Shape, element_count, size_text
+from optim_core.catalog.sizes import Shape, element_bytes, element_count, size_text
 from optim_core.catalog.specs import OptimizerSpec, SchedulerSpec, WrapperSpec
 from optim_core.cli.options import options_of
 from optim_core.cli.output import entry_dict, print_json, print_table
@@ -26,7 +26,7 @@ from optim_core.terminal import say
 from optim_core.text import byte_size
 from optim_core.torch_names import is_torch, torch_class
 
-_FLOAT32, _FLOAT64 = 4, 8
+_FLOAT64 = 8
 
 
 def _shape(context: click.Context, parameter: click.Parameter, text: str) -> Shape:
@@ -248,10 +248,12 @@ def reference_model(parameters: int, shape: Shape) -> dict[Shape, int]:
 
 
 def _state_bytes(entry: Entry, model: Mapping[Shape, int]) -> dict[str, int]:
-    """The bytes of each state in float32; a state of the model as a whole is one float64."""
+    """The bytes of each state, in float32 if nothing else is said; a state of the model as a whole is one float64."""
     if not isinstance(entry.spec, OptimizerSpec):
         return {}
     return {
-        state: _FLOAT64 if size == "whole" else _FLOAT32 * sum(n * element_count(size, s) for s, n in model.items())
+        state: _FLOAT64
+        if size == "whole"
+        else element_bytes(size) * sum(n * element_count(size, s) for s, n in model.items())
         for state, size in entry.spec.state.items()
     }

@@ -202,6 +202,10 @@ def check_state_is_what_the_spec_says(subject: Subject) -> None:
                 f"for a parameter of shape {tuple(p.shape)} it keeps {found} numbers of {name!r}, the spec says {said}"
             )
             require(said == found, text)
+        for name, size in local.items():
+            types = {str(t.dtype).removeprefix("torch.") for t in tensors_of(optimizer.state[p], name)}
+            stored = size.partition(" as ")[2]
+            require(not stored or types <= {stored}, f"it keeps {name!r} in {types}, the spec says {stored}")
     whole = set(optimizer.method.whole_states)
     says = spec.state.keys() - local.keys()
     require(whole == says, f"it keeps {sorted(whole)} for the whole model, the spec says {sorted(says)}")

@@ -11,7 +11,7 @@ from optim_core.catalog import Need
 from optim_core.errors import NotTraining
 from optim_core.methods import as_pairs, hyper, state
 from optim_core.optimizers import parameters
-from optim_core.rules import Inner, Value, lerp, maximum, where
+from optim_core.rules import Inner, Level, Value, lerp, maximum, where
 from optim_core.wrapping import RuleWrapper
 
 
@@ -82,7 +82,8 @@ class ScheduleFree(RuleWrapper):
         if weight_decay_at_y:
             z, p = z - lr * weight_decay_at_y * p, p * (1 - lr * weight_decay_at_y * (1 - b))
         step = inner(z, g)
-        k, lr_max = k + 1, maximum(lr_max, lr * step.states["d"] if "d" in step.states else lr)
+        d = step.states.get("d")
+        k, lr_max = k + 1, maximum(lr_max, lr if d is None or d.level is not Level.WHOLE else d * lr)
         weight = k**r * lr_max**weight_lr_power
         weight_sum = weight_sum + weight
         c = where(weight_sum > 0, weight / where(weight_sum > 0, weight_sum, 1.0), 0.0)

@@ -14,7 +14,7 @@ import optim_core
 from optim_core.errors import InvalidOption
 
 #: Methods with one distance, and so one step size, for the whole model.
-ONE_STEP_SIZE = [spec.name for spec in optimizers() if spec.state.get("d")]
+ONE_STEP_SIZE = [spec.name for spec in optimizers() if spec.state.get("d") == "whole"]
 
 
 def matrices(count: int) -> list[Parameter]:

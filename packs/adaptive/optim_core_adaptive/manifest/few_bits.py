@@ -18,10 +18,10 @@ FEW_BITS = (
         code="https://github.com/databricks/flashoptim",
         code_license="Apache-2.0",
         state={
-            "exp_avg_codes": "element",
-            "exp_avg_scales": "optim_core_adaptive.sizes:in_32s",
-            "exp_avg_sq_codes": "element",
-            "exp_avg_sq_scales": "optim_core_adaptive.sizes:in_32s",
+            "exp_avg_codes": "element as int8",
+            "exp_avg_scales": "optim_core_adaptive.sizes:in_32s as float16",
+            "exp_avg_sq_codes": "element as uint8",
+            "exp_avg_sq_scales": "optim_core_adaptive.sizes:in_32s as float16",
         },
     ),
     OptimizerSpec(
@@ -33,7 +33,7 @@ FEW_BITS = (
         code="https://github.com/ndvbd/Gefen",
         code_license="LicenseRef-Gefen",
         state={
-            "m_codebook": "element",
+            "m_codebook": "element as uint8",
             "m_magnitude": "optim_core_adaptive.sizes:scales",
             "vmean": "element",
             "automatic_period": "tensor",
@@ -53,10 +53,10 @@ FEW_BITS = (
         code_license="MIT",
         state={
             "exp_avg": "optim_core_adaptive.sizes:below_4096",
-            "exp_avg_codes": "optim_core_adaptive.sizes:from_4096",
+            "exp_avg_codes": "optim_core_adaptive.sizes:from_4096 as uint8",
             "exp_avg_scales": "optim_core_adaptive.sizes:in_256s",
             "exp_avg_sq": "optim_core_adaptive.sizes:below_4096",
-            "exp_avg_sq_codes": "optim_core_adaptive.sizes:from_4096",
+            "exp_avg_sq_codes": "optim_core_adaptive.sizes:from_4096 as uint8",
             "exp_avg_sq_scales": "optim_core_adaptive.sizes:in_256s",
         },
     ),
